@@ -1,0 +1,27 @@
+//! The boundary between tandem's two planes: plain data, no IO, no clock, no locks.
+//!
+//! The control plane owns the truth about every flow and sends [`Command`]s; each worker of the
+//! dataplane holds a private copy of every entry, answers each command with one [`Event`], and
+//! reports what only it can see (a latch, silence). This crate imports nothing of tandem's, and the
+//! planes never import each other: what is not said here, one plane cannot know of the other.
+//!
+//! ```text
+//!   control plane ── Command (Install, Update, Remove) ──► worker      one bounded mailbox each way
+//!                 ◄── Event (Installed … Latched, Idle) ──             for each worker
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod drop_reason;
+mod flow;
+mod ids;
+mod link;
+mod time;
+
+pub use command::{Command, Event, Refusal};
+pub use drop_reason::DropReason;
+pub use flow::{DscpMarking, Egress, FlowEntry, FlowKey, Latch, LatchPolicy};
+pub use ids::{DeviceId, FlowId, QueueId, WorkerId};
+pub use link::{Link, MacAddress, VlanTag, VlanTags};
+pub use time::Timestamp;

@@ -1,0 +1,6 @@
+//! tandem's control plane: speaks SIP, decides who talks to whom, rewrites SDP, and tells the
+//! dataplane what to forward.
+
+#![forbid(unsafe_code)]
+
+pub mod settings;

@@ -1,0 +1,131 @@
+//! What the control plane is told at its start, already checked: the configuration file's meaning
+//! without its syntax. Plain data; the binary's `config` makes it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use contract::{DeviceId, DscpMarking, LatchPolicy};
+use regex::Regex;
+
+/// A SIP listener: its index in [`Settings::listeners`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u16);
+
+/// A media group: its index in [`Settings::media_groups`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MediaGroupId(pub u16);
+
+/// A trunk: its index in [`Settings::trunks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrunkId(pub u16);
+
+/// Everything that the control plane is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The product token of the `Server` and `User-Agent` headers.
+    pub server_name: String,
+    /// Where SIP is listened for.
+    pub listeners: Vec<Listener>,
+    /// The media addresses, by group.
+    pub media_groups: Vec<MediaGroup>,
+    /// The neighbours in SIP.
+    pub trunks: Vec<Trunk>,
+    /// Tried in order; the first whose conditions hold decides.
+    pub routes: Vec<Route>,
+    /// RFC 3261 §17.1.1.1.
+    pub timers: SipTimers,
+    /// Bounds on what the control plane holds.
+    pub limits: Limits,
+    /// How long a call may stay without any media on a stream that should carry some, before it is
+    /// ended; `None`: never.
+    pub media_timeout: Option<Duration>,
+    /// How long a port rests after its flow is removed, so that a new call cannot inherit stale media.
+    pub port_rest: Duration,
+    /// RFC 3261 timer C: how long an INVITE may ring before it is cancelled and answered with 408.
+    pub no_answer: Duration,
+}
+
+/// One SIP socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it is bound; also what it puts in Via and Contact.
+    pub address: SocketAddr,
+}
+
+/// Media addresses that can stand for each other: what a trunk's media uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaGroup {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The device that the addresses are reached through.
+    pub device: DeviceId,
+    /// IPv4 and IPv6 addresses, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// First and last port, inclusive; the first even, the last odd.
+    pub ports: (u16, u16),
+    /// Whom its flows believe.
+    pub latch: LatchPolicy,
+    /// The marking of what is sent from it.
+    pub dscp: DscpMarking,
+}
+
+/// A neighbour in SIP: whom calls come from and go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trunk {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Requests from these addresses are this trunk's (port 0: any port); calls to it go to the first
+    /// that answers, in order.
+    pub peers: Vec<SocketAddr>,
+    /// The listeners that talk to it, at least one for each address family of its peers.
+    pub listeners: Vec<ListenerId>,
+    /// The addresses that its media uses.
+    pub media: MediaGroupId,
+}
+
+/// A routing rule.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Applies to requests from this trunk; `None`: from any.
+    pub from: Option<TrunkId>,
+    /// Applies when the whole user part of the Request-URI matches; `None`: always.
+    pub user: Option<Regex>,
+    /// Tried in order: the next on timeout, 503 or a network error.
+    pub to: Vec<TrunkId>,
+}
+
+/// The base timers of RFC 3261 §17.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SipTimers {
+    /// Round-trip estimate, 500 ms by default.
+    pub t1: Duration,
+    /// The longest interval between retransmissions, 4 s by default.
+    pub t2: Duration,
+    /// How long a message stays in the network, 5 s by default.
+    pub t4: Duration,
+}
+
+impl Default for SipTimers {
+    fn default() -> Self {
+        Self {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Bounds on what the control plane holds. At a bound a new call is refused with 503 and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls at a time.
+    pub calls: usize,
+    /// SIP transactions at a time.
+    pub transactions: usize,
+    /// Media streams in one session description.
+    pub streams: usize,
+    /// Early dialogs of one INVITE (forking downstream).
+    pub forks: usize,
+}

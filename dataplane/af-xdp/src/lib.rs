@@ -1,0 +1,2 @@
+//! Placeholder.
+#![deny(unsafe_op_in_unsafe_fn)]

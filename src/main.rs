@@ -1,0 +1,3 @@
+//! tandem
+#![forbid(unsafe_code)]
+fn main() {}
