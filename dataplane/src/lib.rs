@@ -2,4 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod dataplane;
+pub mod report;
 pub mod settings;
+mod start_error;
+
+pub use dataplane::{Dataplane, MailboxFull};
+pub use start_error::StartError;

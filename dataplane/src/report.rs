@@ -1,0 +1,150 @@
+//! What the dataplane says of itself, for `status`, `workers` and `flows`. Plain data: a picture of
+//! counters that go on counting while it is taken, so sums of different counters may differ by the
+//! packets of that moment.
+
+use std::net::SocketAddr;
+
+use contract::{DeviceId, DropReason, QueueId, Timestamp, WorkerId};
+
+/// Every device and every worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// In the order of the settings: a [`DeviceId`] is an index here.
+    pub devices: Vec<DeviceReport>,
+    /// In the order of the settings: a [`WorkerId`] is an index here.
+    pub workers: Vec<WorkerReport>,
+}
+
+/// One device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceReport {
+    /// The kernel's name of it.
+    pub name: String,
+    /// Its driver, as ethtool names it.
+    pub driver: String,
+    /// How frames are exchanged with the driver, as it turned out.
+    pub mode: ModeInForce,
+    /// RX queues that the device has.
+    pub queues: u32,
+    /// What the XDP program decided, by the name of the verdict: frames since the start.
+    pub verdicts: Vec<(&'static str, u64)>,
+}
+
+/// The rung of the AF_XDP ladder that a device ended up on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModeInForce {
+    /// Native XDP, and the driver's DMA goes straight to the UMEM.
+    ZeroCopy,
+    /// Native XDP, and the kernel copies each frame.
+    Copy,
+    /// XDP in the generic network stack, after the socket buffer was made.
+    Generic,
+}
+
+impl ModeInForce {
+    /// The mode's name in tables and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ZeroCopy => "zero-copy",
+            Self::Copy => "copy",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Which.
+    pub worker: WorkerId,
+    /// The core it is pinned to.
+    pub core: usize,
+    /// Whether its thread still runs.
+    pub running: bool,
+    /// One for each (device, queue) that it owns.
+    pub sockets: Vec<SocketReport>,
+    /// Frames dropped, by [`DropReason::index`].
+    pub drops: [u64; DropReason::COUNT],
+    /// Batches received that held at least one frame.
+    pub batches: u64,
+    /// How often it slept for want of work.
+    pub sleeps: u64,
+    /// How long frames stayed, from the read of the RX ring to the return of the TX kick, as
+    /// (nanoseconds, frames): the middle of each bucket that counted any, rising. A bucket is at the
+    /// most a sixteenth as wide as its value.
+    pub residence: Vec<(u64, u64)>,
+    /// Frames of its UMEM.
+    pub frames: u32,
+    /// Frames that are in no ring.
+    pub free_frames: u32,
+    /// Bytes in a page of its UMEM: 4096, or 2 MB where the kernel had huge pages to give.
+    pub page_size: usize,
+    /// Flows installed.
+    pub flows: u64,
+    /// Commands that its mailbox had no room for.
+    pub commands_refused: u64,
+    /// How often an event had to wait because the control plane's mailbox was full.
+    pub events_delayed: u64,
+}
+
+impl WorkerReport {
+    /// Frames dropped for this reason.
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason.index()]
+    }
+}
+
+/// One AF_XDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketReport {
+    /// The device that it is bound to.
+    pub device: DeviceId,
+    /// The queue that it is bound to.
+    pub queue: QueueId,
+    /// Whether the kernel says that it is in zero-copy mode.
+    pub zero_copy: bool,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes of frames received.
+    pub rx_bytes: u64,
+    /// Frames handed to the kernel.
+    pub tx_packets: u64,
+    /// Bytes of frames handed to the kernel.
+    pub tx_bytes: u64,
+    /// The kernel's own counters (`XDP_STATISTICS`).
+    pub kernel: KernelStatistics,
+}
+
+/// `struct xdp_statistics` of `linux/if_xdp.h`: frames, since the socket was bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelStatistics {
+    /// Dropped for other reasons than an invalid descriptor.
+    pub rx_dropped: u64,
+    /// Dropped because the RX ring was full.
+    pub rx_ring_full: u64,
+    /// Times that the fill ring was found empty.
+    pub fill_ring_empty: u64,
+    /// Invalid descriptors in the fill ring.
+    pub rx_invalid_descriptors: u64,
+    /// Invalid descriptors in the TX ring.
+    pub tx_invalid_descriptors: u64,
+    /// Times that the TX ring was found empty.
+    pub tx_ring_empty: u64,
+}
+
+/// What one worker counted for one flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowTally {
+    /// Whose count.
+    pub worker: WorkerId,
+    /// Packets accepted and sent on.
+    pub packets: u64,
+    /// Bytes of UDP payload in them.
+    pub bytes: u64,
+    /// When the last of them came.
+    pub last_seen: Option<Timestamp>,
+    /// Packets dropped for coming from another source than the flow's.
+    pub wrong_source: u64,
+    /// The source that this worker has latched, or was told of.
+    pub latched: Option<SocketAddr>,
+}

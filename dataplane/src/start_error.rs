@@ -1,0 +1,32 @@
+//! Why the dataplane did not start: one sentence each, with the remedy where there is one.
+
+use thiserror::Error;
+
+/// Why [`crate::Dataplane::start`] failed. Nothing is left behind: programs are detached, sockets closed.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The settings contradict themselves.
+    #[error("{0}")]
+    Settings(String),
+    /// A device, socket, UMEM or XDP program failed; the text names the call, the device and the queue.
+    #[error("{0}")]
+    Kernel(String),
+    /// A thread could not be made.
+    #[error("cannot start the thread of worker {worker}: {source}")]
+    Thread {
+        /// Whose thread.
+        worker: u16,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A worker's thread could not be pinned to its core.
+    #[error(
+        "cannot pin worker {worker} to core {core}: the core does not exist or is not in this process's affinity mask (see `taskset -p`)"
+    )]
+    Pin {
+        /// Whose thread.
+        worker: u16,
+        /// The core.
+        core: usize,
+    },
+}
