@@ -3,4 +3,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod installer;
+pub mod session;
 pub mod settings;

@@ -1,0 +1,99 @@
+//! The session engine: offers and answers (RFC 3264) in, rewritten SDP and wanted flows out.
+//!
+//! It knows neither SIP nor ng: a front end gives it the session description of one side and sends
+//! what it gives back to the other.
+
+mod counters;
+mod engine;
+mod error;
+mod view;
+
+pub use counters::{Counters, Gauges, PortGauges};
+pub use engine::Engine;
+pub use error::{ErrorClass, SessionError};
+pub use view::{FlowView, PartyView, SessionView, StreamState, StreamView};
+
+use contract::{Command, WorkerId};
+
+use crate::installer::{NextHopQuery, Ticket, TicketFailure};
+use crate::settings::MediaGroupId;
+
+/// A party of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// The party that called.
+    A,
+    /// The party that was called.
+    B,
+}
+
+impl Side {
+    /// The other party.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What the media towards one party uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegSpec {
+    /// Where local addresses and ports come from.
+    pub group: MediaGroupId,
+    /// The family that is announced to a party whose own session description is not known yet; one that is
+    /// known decides for itself. A group without that family gives what it has.
+    pub family: Option<Family>,
+}
+
+/// A session for its whole life; never used again within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// A session description for the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The body to send.
+    pub sdp: Vec<u8>,
+    /// `Some`: hold the body back until [`EngineOutput::Ready`] says that every worker forwards what it
+    /// announces. `None`: every worker does already.
+    pub ticket: Option<Ticket>,
+}
+
+/// What the engine wants done, or has to say.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "commands are most of what there is, and plain data"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineOutput {
+    /// Submit to the worker; when its mailbox is full, call [`Engine::command_rejected`].
+    Command {
+        /// The worker.
+        worker: WorkerId,
+        /// The command.
+        command: Command,
+    },
+    /// Find the next hop, answer with [`Engine::next_hop_resolved`], and answer again whenever it
+    /// changes, until [`EngineOutput::Forget`].
+    Resolve(NextHopQuery),
+    /// Nobody needs this next hop any more.
+    Forget(NextHopQuery),
+    /// Every flow of the ticket is forwarded by every worker.
+    Ready(Ticket),
+    /// Some flow of the ticket is not, and will not be: the call should be refused.
+    Failed(Ticket, TicketFailure),
+    /// A party that should be sending has been silent on all its streams for the media timeout. Said
+    /// once a session.
+    MediaTimeout(SessionId),
+}
