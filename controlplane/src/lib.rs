@@ -4,5 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod installer;
+pub mod neighbours;
+pub mod server;
 pub mod session;
 pub mod settings;
