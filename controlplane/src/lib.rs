@@ -7,4 +7,7 @@ pub mod installer;
 pub mod neighbours;
 pub mod server;
 pub mod session;
+pub mod deadlines;
 pub mod settings;
+pub mod sip;
+pub mod transaction;

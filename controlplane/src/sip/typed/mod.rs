@@ -1,0 +1,151 @@
+//! The meaning of header values, read on demand.
+
+mod cseq;
+mod host;
+mod name_addr;
+mod params;
+mod uri;
+mod via;
+
+use std::fmt;
+
+use super::{HeaderName, Message};
+
+pub use cseq::CSeq;
+pub use host::Host;
+pub use name_addr::NameAddr;
+pub use params::Params;
+pub use uri::Uri;
+pub use via::{Transport, Via};
+
+/// A header value that has no meaning, or is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypedError {
+    /// The message has no such header.
+    Missing,
+    /// The value does not follow the header's grammar.
+    Malformed,
+}
+
+impl fmt::Display for TypedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "header missing",
+            Self::Malformed => "malformed header value",
+        })
+    }
+}
+
+impl std::error::Error for TypedError {}
+
+/// The typed values of a message's headers.
+impl Message {
+    /// The topmost Via.
+    ///
+    /// # Errors
+    /// It is absent or malformed.
+    pub fn via(&self) -> Result<Via, TypedError> {
+        Via::parse(&self.first_value(&HeaderName::Via)?)
+    }
+
+    /// From.
+    ///
+    /// # Errors
+    /// It is absent or malformed.
+    pub fn from(&self) -> Result<NameAddr, TypedError> {
+        NameAddr::parse(&self.first_value(&HeaderName::From)?)
+    }
+
+    /// To.
+    ///
+    /// # Errors
+    /// It is absent or malformed.
+    pub fn to(&self) -> Result<NameAddr, TypedError> {
+        NameAddr::parse(&self.first_value(&HeaderName::To)?)
+    }
+
+    /// The first Contact. `Contact: *` (REGISTER only) is no address, so malformed here.
+    ///
+    /// # Errors
+    /// It is absent or malformed.
+    pub fn contact(&self) -> Result<NameAddr, TypedError> {
+        NameAddr::parse(&self.first_value(&HeaderName::Contact)?)
+    }
+
+    /// Every Record-Route or Route value, in order.
+    ///
+    /// # Errors
+    /// One is malformed. That there is none is no error.
+    pub fn routes(&self, name: &HeaderName) -> Result<Vec<NameAddr>, TypedError> {
+        let values = self.headers.values(name);
+        values.iter().map(|value| NameAddr::parse(value)).collect()
+    }
+
+    /// Call-ID.
+    ///
+    /// # Errors
+    /// It is absent, holds white space or is not UTF-8.
+    pub fn call_id(&self) -> Result<String, TypedError> {
+        let value = self.first_value(&HeaderName::CallId)?;
+        let text = String::from_utf8(value).map_err(|_| TypedError::Malformed)?;
+        if text.is_empty() || text.contains(char::is_whitespace) {
+            return Err(TypedError::Malformed);
+        }
+        Ok(text)
+    }
+
+    /// CSeq.
+    ///
+    /// # Errors
+    /// It is absent or malformed.
+    pub fn cseq(&self) -> Result<CSeq, TypedError> {
+        CSeq::parse(&self.first_value(&HeaderName::CSeq)?)
+    }
+
+    /// Max-Forwards; `None` when it is absent, as in requests of RFC 2543.
+    ///
+    /// # Errors
+    /// It is no number from 0 to 255.
+    pub fn max_forwards(&self) -> Result<Option<u8>, TypedError> {
+        let Some(value) = self.headers.value(&HeaderName::MaxForwards) else {
+            return Ok(None);
+        };
+        digits(&value)
+            .and_then(|number| u8::try_from(number).ok())
+            .map(Some)
+            .ok_or(TypedError::Malformed)
+    }
+
+    /// The body's media type without parameters, in lower case, such as `application/sdp`.
+    pub fn content_type(&self) -> Option<String> {
+        let value = self.headers.value(&HeaderName::ContentType)?;
+        let text = String::from_utf8(value).ok()?;
+        let media = text.split(';').next()?;
+        Some(
+            media
+                .split_whitespace()
+                .collect::<String>()
+                .to_ascii_lowercase(),
+        )
+    }
+
+    /// Whether a list header, such as Require or Allow, holds the word, in any case.
+    pub fn lists(&self, name: &HeaderName, word: &str) -> bool {
+        let values = self.headers.values(name);
+        values
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    fn first_value(&self, name: &HeaderName) -> Result<Vec<u8>, TypedError> {
+        self.headers.value(name).ok_or(TypedError::Missing)
+    }
+}
+
+/// A decimal number of at least one digit and nothing else.
+fn digits(text: &[u8]) -> Option<u32> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
