@@ -3,11 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
+pub mod b2bua;
+pub mod deadlines;
 pub mod installer;
 pub mod neighbours;
+pub mod routing;
 pub mod server;
 pub mod session;
-pub mod deadlines;
 pub mod settings;
 pub mod sip;
 pub mod transaction;

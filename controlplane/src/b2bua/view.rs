@@ -1,0 +1,122 @@
+//! What the admin socket is told of calls: plain data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use contract::Timestamp;
+
+use super::CallState;
+use crate::session::{FlowView, SessionView};
+
+/// A call for as long as the process lives; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for CallId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// One line of the list of calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallSummary {
+    /// The call.
+    pub id: CallId,
+    /// How far it has come.
+    pub state: CallState,
+    /// The caller: the URI of its From.
+    pub from: String,
+    /// Who was called: the Request-URI.
+    pub to: String,
+    /// The trunk it came from.
+    pub from_trunk: String,
+    /// The trunk it was last sent to; `None` before that.
+    pub to_trunk: Option<String>,
+    /// When its INVITE came.
+    pub started: Timestamp,
+    /// When the callee's 200 came; `None` before that.
+    pub answered: Option<Timestamp>,
+}
+
+/// One dialog of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegView {
+    /// The trunk's name.
+    pub trunk: String,
+    /// Its Call-ID.
+    pub call_id: String,
+    /// Our tag.
+    pub local_tag: String,
+    /// The peer's tag; empty before it has given one.
+    pub remote_tag: String,
+    /// Where requests in the dialog go.
+    pub remote_target: String,
+    /// Where its messages have come from.
+    pub remote: SocketAddr,
+}
+
+/// A call in full.
+#[derive(Clone, Debug)]
+pub struct CallDetail {
+    /// Its line in the list.
+    pub summary: CallSummary,
+    /// The caller's dialog.
+    pub caller: LegView,
+    /// The callee's dialogs: several while it forks, one once it has answered.
+    pub callees: Vec<LegView>,
+    /// The media session; `None` once it is closed.
+    pub media: Option<SessionView>,
+    /// The flows of the session.
+    pub flows: Vec<FlowView>,
+}
+
+/// What has happened since the start. Every field only grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// INVITEs outside dialogs that passed the checks of the message itself.
+    pub calls_offered: u64,
+    /// Calls whose callee answered and whose caller was told so.
+    pub calls_answered: u64,
+    /// Calls that ended without an answer, by the status code the caller got.
+    pub calls_failed: BTreeMap<u16, u64>,
+    /// Answered calls that have ended, by why.
+    pub calls_ended: BTreeMap<&'static str, u64>,
+    /// Requests refused by the agent itself, by the status code.
+    pub requests_refused: BTreeMap<u16, u64>,
+    /// Messages that were dropped without an answer, by why.
+    pub messages_dropped: BTreeMap<&'static str, u64>,
+    /// Datagrams that are no SIP message, by the parser's error.
+    pub parse_errors: BTreeMap<&'static str, u64>,
+    /// Refusals of the session engine, by why.
+    pub sessions_refused: BTreeMap<&'static str, u64>,
+}
+
+/// What is held now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Calls.
+    pub calls: usize,
+    /// Dialogs, early ones included.
+    pub dialogs: usize,
+    /// SIP transactions, those that only absorb retransmissions included.
+    pub transactions: usize,
+    /// Media sessions.
+    pub sessions: usize,
+    /// Flows wanted or still installed at some worker.
+    pub flows: usize,
+    /// Relay ports in use.
+    pub ports_in_use: usize,
+    /// Relay ports that rest after use.
+    pub ports_resting: usize,
+}
