@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use contract::{Command, Event, Timestamp, WorkerId};
 
+use crate::agent::Agent;
+
 /// The clock of a process: CLOCK_MONOTONIC since an origin that both planes share.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -40,6 +42,19 @@ pub trait Dataplane {
 /// The worker's mailbox is full: the command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailboxFull;
+
+/// Somebody who lives in the loop's thread and talks to the agent between its inputs: the binary's admin
+/// socket. All its sockets stand behind one file descriptor (an epoll instance of its own), so that the
+/// loop need not know them.
+pub trait Guest {
+    /// Readable while it has work. Registered once, edge-triggered.
+    fn doorbell(&self) -> BorrowedFd<'_>;
+
+    /// Does the work that waits, a bounded amount of it, and leaves the doorbell ringing if there is
+    /// more. Called when the doorbell rings, and at the time that the last call returned. The loop
+    /// polls the agent's outputs afterwards. Never blocks.
+    fn serve(&mut self, agent: &mut Agent, now: Timestamp) -> Option<Timestamp>;
+}
 
 /// What the loop needs besides [`crate::settings::Settings`].
 #[derive(Clone, Debug)]
