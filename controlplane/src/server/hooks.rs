@@ -1,0 +1,38 @@
+//! What the binary plugs into the loop: the other plane, and a guest with sockets of its own (the
+//! admin socket).
+
+use std::os::fd::BorrowedFd;
+
+use contract::{Command, Event, Timestamp, WorkerId};
+
+use super::Host;
+use crate::agent::Agent;
+
+/// The other plane, as the loop sees it. The binary implements it over the real one.
+pub trait Dataplane {
+    /// Puts a command into the worker's mailbox, unless that is full. Never blocks.
+    fn submit(&mut self, worker: WorkerId, command: Command) -> Result<(), MailboxFull>;
+
+    /// Silences the doorbell, then appends every event that waits. Never blocks.
+    fn drain(&mut self, events: &mut Vec<(WorkerId, Event)>);
+
+    /// Readable while events may wait.
+    fn doorbell(&self) -> BorrowedFd<'_>;
+}
+
+/// The worker's mailbox is full: the command was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxFull;
+
+/// Somebody who lives in the loop's thread and talks to the agent between its inputs: the binary's admin
+/// socket. All its sockets stand behind one file descriptor (an epoll instance of its own), so that the
+/// loop need not know them.
+pub trait Guest {
+    /// Readable while it has work. Registered once, edge-triggered.
+    fn doorbell(&self) -> BorrowedFd<'_>;
+
+    /// Does the work that waits, a bounded amount of it. Called when the doorbell rings, and at the time
+    /// that the last call returned: `now` or earlier when it has left work undone. The loop polls the
+    /// agent's outputs afterwards. Never blocks.
+    fn serve(&mut self, agent: &mut Agent, host: &Host, now: Timestamp) -> Option<Timestamp>;
+}

@@ -1,0 +1,51 @@
+//! Why the server could not start: one sentence for the operator each.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the SIP port.
+    #[error("listener {name}: {address} is in use by another process (`ss -ulnp` tells which)")]
+    PortInUse {
+        /// The listener's name.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// The listener's address is not on the host.
+    #[error("listener {name}: {address} is not an address of this host (`ip address` lists them)")]
+    NotOurAddress {
+        /// The listener's name.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// A port below 1024 without the capability.
+    #[error("listener {name}: {address} needs CAP_NET_BIND_SERVICE, or a port from 1024 up")]
+    PrivilegedPort {
+        /// The listener's name.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// Anything else that the kernel refused a listener.
+    #[error("listener {name}: {address}: {error}")]
+    Listener {
+        /// The listener's name.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The kernel refused something that every loop needs.
+    #[error("{what}: {error}")]
+    Kernel {
+        /// What was to be had.
+        what: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
