@@ -1,0 +1,77 @@
+//! Allocates a worker's tables, once, before its first packet. The pure modules work on what they are
+//! given here.
+
+use crate::address_index::{self, AddressIndex};
+use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Side, Watch};
+use crate::news::News;
+use crate::settings::MediaAddress;
+
+/// Why the tables cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// An address of the settings is there twice.
+    #[error("a media address is configured twice")]
+    AddressTwice,
+    /// More flows than slots can be numbered.
+    #[error("the flow capacity must be between 1 and {}", u32::MAX - 1)]
+    Capacity,
+}
+
+/// An empty flow table.
+pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, StorageError> {
+    if capacity == 0 || capacity >= u32::MAX as usize {
+        return Err(StorageError::Capacity);
+    }
+    let arrays = Arrays {
+        ports: vec![0; address_index::ports(media)].into(),
+        hot: vec![Hot::default(); capacity].into(),
+        side: vec![Side::default(); capacity].into(),
+        watch: vec![Watch::default(); capacity].into(),
+        cold: vec![Cold::default(); capacity].into(),
+    };
+    Ok(FlowTable::new(address_index(media)?, arrays))
+}
+
+/// The index of the media addresses.
+pub fn address_index(media: &[MediaAddress]) -> Result<AddressIndex, StorageError> {
+    // Four buckets an address and doubling from there: a thousand multipliers nearly always suffice
+    // at the first size; 2^20 buckets keep any two different addresses apart in practice.
+    let first = (4 * media.len()).next_power_of_two().max(8);
+    std::iter::successors(Some(first), |size| Some(size * 2))
+        .take_while(|size| *size <= 1 << 20)
+        .find_map(|size| AddressIndex::new(vec![None; size].into(), media))
+        .ok_or(StorageError::AddressTwice)
+}
+
+/// Room for news of every slot.
+pub fn news(capacity: usize) -> News {
+    News::new(vec![0; capacity].into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::DeviceId;
+
+    #[test]
+    fn hundreds_of_addresses_find_buckets() {
+        let media: Vec<_> = (0..500_u32)
+            .map(|host| MediaAddress {
+                device: DeviceId(0),
+                address: std::net::Ipv4Addr::from_bits(0x0a00_0000 + host).into(),
+                ports: (20_000, 20_001),
+            })
+            .collect();
+        assert!(address_index(&media).is_ok());
+        let twice = [media[0], media[0]];
+        assert_eq!(
+            address_index(&twice).map(|_| ()),
+            Err(StorageError::AddressTwice)
+        );
+    }
+
+    #[test]
+    fn a_table_for_no_flow_is_refused() {
+        assert!(matches!(flow_table(&[], 0), Err(StorageError::Capacity)));
+    }
+}

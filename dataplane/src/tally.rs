@@ -1,0 +1,322 @@
+//! What workers count. Every counter has one writer, the worker's thread, and is read by others while
+//! it counts: relaxed loads and stores, no read-modify-write, no lock.
+//!
+//! A flow's counters fill one cache line, beside nothing else that anybody writes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use contract::{DropReason, FlowId, FlowKey, Timestamp, WorkerId};
+
+use crate::address_index::{self, AddressIndex};
+use crate::classify::Family;
+use crate::flow_table::Slot;
+use crate::histogram::Histogram;
+use crate::report::{FlowTally, KernelStatistics};
+use crate::settings::MediaAddress;
+use crate::storage::{self, StorageError};
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the one writer may.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        let now = self.0.load(Ordering::Relaxed).wrapping_add(amount);
+        self.0.store(now, Ordering::Relaxed);
+    }
+
+    /// Replaces; only the one writer may.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    #[inline]
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One flow's line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Line {
+    flow: AtomicU64,
+    packets: Counter,
+    bytes: Counter,
+    /// Nanoseconds; 0: never.
+    last_seen: Counter,
+    wrong_source: Counter,
+    remote_high: AtomicU64,
+    remote_low: AtomicU64,
+    remote_port: AtomicU16,
+    /// 0: nothing latched; 4 or 6.
+    remote_family: AtomicU16,
+}
+
+const _: () = assert!(size_of::<Line>() == 64, "one cache line");
+
+/// The counters of a worker's flows, by slot, and which slot a port holds.
+#[derive(Debug)]
+pub struct FlowTallies {
+    lines: Box<[Line]>,
+    addresses: AddressIndex,
+    /// The slot's number plus one, or 0; one for each port of each media address.
+    ports: Box<[AtomicU32]>,
+}
+
+impl FlowTallies {
+    /// For as many flows as a worker's table holds.
+    pub fn new(media: &[MediaAddress], capacity: usize) -> Result<Self, StorageError> {
+        let ports = address_index::ports(media);
+        Ok(Self {
+            lines: (0..capacity).map(|_| Line::default()).collect(),
+            addresses: storage::address_index(media)?,
+            ports: (0..ports).map(|_| AtomicU32::new(0)).collect(),
+        })
+    }
+
+    /// Counts an accepted packet.
+    #[inline]
+    pub fn accepted(&self, slot: Slot, bytes: u16, now: Timestamp) {
+        let Some(line) = self.lines.get(slot.index()) else {
+            return;
+        };
+        line.packets.add(1);
+        line.bytes.add(u64::from(bytes));
+        line.last_seen.set(now.as_nanos());
+    }
+
+    /// Counts a packet from a wrong source.
+    pub fn wrong_source(&self, slot: Slot) {
+        if let Some(line) = self.lines.get(slot.index()) {
+            line.wrong_source.add(1);
+        }
+    }
+
+    /// When the flow's last packet was accepted; the clock's origin if none was.
+    pub fn last_seen(&self, slot: Slot) -> Timestamp {
+        let line = self.lines.get(slot.index());
+        Timestamp::from_nanos(line.map_or(0, |line| line.last_seen.read()))
+    }
+
+    /// Starts a flow's line at zero and makes it findable.
+    pub fn open(&self, slot: Slot, flow: FlowId, key: &FlowKey) {
+        let Some(line) = self.lines.get(slot.index()) else {
+            return;
+        };
+        line.packets.set(0);
+        line.bytes.set(0);
+        line.last_seen.set(0);
+        line.wrong_source.set(0);
+        self.set_latched(slot, None);
+        line.flow.store(flow.0, Ordering::Release);
+        if let Some(port) = self
+            .addresses
+            .find_key(key)
+            .and_then(|at| self.ports.get(at))
+        {
+            port.store(slot.0 + 1, Ordering::Release);
+        }
+    }
+
+    /// Makes a flow's line unfindable.
+    pub fn close(&self, key: &FlowKey) {
+        if let Some(port) = self
+            .addresses
+            .find_key(key)
+            .and_then(|at| self.ports.get(at))
+        {
+            port.store(0, Ordering::Release);
+        }
+    }
+
+    /// Notes the latched source.
+    pub fn set_latched(&self, slot: Slot, remote: Option<SocketAddr>) {
+        let Some(line) = self.lines.get(slot.index()) else {
+            return;
+        };
+        line.remote_family.store(0, Ordering::Release);
+        let Some(remote) = remote else {
+            return;
+        };
+        let (family, number) = Family::number(remote.ip());
+        line.remote_high
+            .store((number >> 64) as u64, Ordering::Relaxed);
+        line.remote_low.store(number as u64, Ordering::Relaxed);
+        line.remote_port.store(remote.port(), Ordering::Relaxed);
+        let family = match family {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        };
+        line.remote_family.store(family, Ordering::Release);
+    }
+
+    /// What was counted for the flow at a key; `None` when there is none, or it changed just now.
+    pub fn read(&self, worker: WorkerId, key: &FlowKey) -> Option<FlowTally> {
+        let port = self.ports.get(self.addresses.find_key(key)?)?;
+        let slot = port.load(Ordering::Acquire).checked_sub(1)?;
+        let line = self.lines.get(slot as usize)?;
+        let last_seen = line.last_seen.read();
+        let tally = FlowTally {
+            worker,
+            packets: line.packets.read(),
+            bytes: line.bytes.read(),
+            last_seen: (last_seen > 0).then(|| Timestamp::from_nanos(last_seen)),
+            wrong_source: line.wrong_source.read(),
+            latched: line.latched(),
+        };
+        (port.load(Ordering::Acquire) == slot + 1).then_some(tally)
+    }
+}
+
+impl Line {
+    fn latched(&self) -> Option<SocketAddr> {
+        let family = match self.remote_family.load(Ordering::Acquire) {
+            4 => Family::V4,
+            6 => Family::V6,
+            _ => return None,
+        };
+        let high = u128::from(self.remote_high.load(Ordering::Relaxed));
+        let low = u128::from(self.remote_low.load(Ordering::Relaxed));
+        let address: IpAddr = family.address(high << 64 | low);
+        let port = self.remote_port.load(Ordering::Relaxed);
+        Some(SocketAddr::new(address, port))
+    }
+}
+
+/// One socket's counters.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct SocketTally {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes of them.
+    pub rx_bytes: Counter,
+    /// Frames handed to the kernel.
+    pub tx_packets: Counter,
+    /// Bytes of them.
+    pub tx_bytes: Counter,
+    kernel: [Counter; 6],
+}
+
+impl SocketTally {
+    /// Publishes the kernel's counters.
+    pub fn set_kernel(&self, statistics: &KernelStatistics) {
+        let values = [
+            statistics.rx_dropped,
+            statistics.rx_ring_full,
+            statistics.fill_ring_empty,
+            statistics.rx_invalid_descriptors,
+            statistics.tx_invalid_descriptors,
+            statistics.tx_ring_empty,
+        ];
+        for (counter, value) in self.kernel.iter().zip(values) {
+            counter.set(value);
+        }
+    }
+
+    /// The kernel's counters as last published.
+    pub fn kernel(&self) -> KernelStatistics {
+        let [dropped, full, empty, invalid_rx, invalid_tx, tx_empty] =
+            [0, 1, 2, 3, 4, 5].map(|index: usize| self.kernel[index].read());
+        KernelStatistics {
+            rx_dropped: dropped,
+            rx_ring_full: full,
+            fill_ring_empty: empty,
+            rx_invalid_descriptors: invalid_rx,
+            tx_invalid_descriptors: invalid_tx,
+            tx_ring_empty: tx_empty,
+        }
+    }
+}
+
+/// One worker's counters beside those of its flows.
+#[derive(Debug, Default)]
+pub struct WorkerTally {
+    drops: [Counter; DropReason::COUNT],
+    /// Batches with at least one frame.
+    pub batches: Counter,
+    /// Times it slept.
+    pub sleeps: Counter,
+    /// Frames on the free list.
+    pub free_frames: Counter,
+    /// Flows installed.
+    pub flows: Counter,
+    /// Times an event had to wait for room.
+    pub events_delayed: Counter,
+    /// Nanoseconds from the RX ring's read to the TX kick's return.
+    pub residence: Histogram,
+    /// One for each socket.
+    pub sockets: Box<[SocketTally]>,
+    /// Set by the thread as it ends.
+    pub ended: AtomicBool,
+}
+
+impl WorkerTally {
+    /// For a worker of so many sockets.
+    pub fn new(sockets: usize) -> Self {
+        Self {
+            sockets: (0..sockets).map(|_| SocketTally::default()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Counts a dropped frame.
+    #[inline]
+    pub fn dropped(&self, reason: DropReason) {
+        self.drops[reason.index()].add(1);
+    }
+
+    /// The drops by [`DropReason::index`].
+    pub fn drops(&self) -> [u64; DropReason::COUNT] {
+        std::array::from_fn(|index| self.drops[index].read())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::DeviceId;
+
+    #[test]
+    fn a_flows_line_is_found_by_its_key_while_it_is_open() {
+        let media = [MediaAddress {
+            device: DeviceId(0),
+            address: [10, 0, 0, 1].into(),
+            ports: (100, 109),
+        }];
+        let tallies = FlowTallies::new(&media, 4).expect("one address");
+        let key = FlowKey {
+            address: [10, 0, 0, 1].into(),
+            port: 104,
+        };
+        let slot = Slot(2);
+        let worker = WorkerId(1);
+        assert_eq!(tallies.read(worker, &key), None);
+        tallies.open(slot, FlowId(7), &key);
+        tallies.accepted(slot, 172, Timestamp::from_nanos(5));
+        tallies.accepted(slot, 12, Timestamp::from_nanos(9));
+        tallies.wrong_source(slot);
+        let remote: SocketAddr = "[fd00::2]:4000".parse().expect("an address");
+        tallies.set_latched(slot, Some(remote));
+        let expected = FlowTally {
+            worker,
+            packets: 2,
+            bytes: 184,
+            last_seen: Some(Timestamp::from_nanos(9)),
+            wrong_source: 1,
+            latched: Some(remote),
+        };
+        assert_eq!(tallies.read(worker, &key), Some(expected));
+        tallies.close(&key);
+        assert_eq!(tallies.read(worker, &key), None);
+        tallies.open(slot, FlowId(8), &key);
+        let fresh = tallies.read(worker, &key).expect("open");
+        assert_eq!((fresh.packets, fresh.latched), (0, None));
+    }
+}
