@@ -8,6 +8,7 @@ pub mod b2bua;
 pub mod deadlines;
 pub mod installer;
 pub mod neighbours;
+pub mod netlink;
 pub mod routing;
 pub mod server;
 pub mod session;

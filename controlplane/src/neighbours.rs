@@ -281,10 +281,10 @@ impl Neighbours {
         }
     }
 
-    /// Routing decisions that were asked for will not come.
-    pub fn routes_lost(&mut self) {
+    /// Routing decisions that were asked for will not come: they are asked for again, after a pause.
+    pub fn routes_lost(&mut self, now: Timestamp) {
         self.asked = 0;
-        self.ask_all();
+        self.routing_changed(now);
     }
 
     /// When [`Self::on_time`] is to be called.

@@ -329,8 +329,9 @@ fn questions_to_the_kernel_and_watched_queries_are_bounded() {
     assert_eq!(actions(&mut host, at(1)), []);
     host.route(query(2), Err(Unreachable::NoRoute), at(1));
     assert_eq!(asked(&actions(&mut host, at(1))), 1);
-    host.routes_lost();
-    assert_eq!(asked(&actions(&mut host, at(2))), ASKED_AT_A_TIME);
+    host.routes_lost(at(2));
+    let round = host.deadline().expect("a round is due");
+    assert_eq!(asked(&actions(&mut host, round)), ASKED_AT_A_TIME);
 }
 
 #[test]

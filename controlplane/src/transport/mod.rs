@@ -1,6 +1,10 @@
 //! SIP over UDP (RFC 3261 §18): sockets, one for each listener, that move datagrams and know nothing
 //! of what is in them.
 
+mod solicitor;
+
+pub use solicitor::solicit;
+
 /// What one listener has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListenerCounts {
