@@ -1,0 +1,485 @@
+//! Making, binding and adopting sockets: every system call of a socket's start, and what each errno means.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::sync::{Arc, Weak};
+
+use crate::Error;
+use crate::device::Device;
+use crate::mapping::Mapping;
+use crate::ring::{Consumer, Producer, RingMemory};
+use crate::socket::{BindMode, BusyPoll, Descriptor, Parts, RingSizes, SocketConfig, Statistics};
+use crate::umem::{RingRecord, Umem};
+
+/// include/uapi/linux/if_xdp.h, since Linux 6.17.
+const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
+/// The smallest budget that the kernel takes (`TX_BATCH_SIZE` in net/xdp/xsk.c).
+const MIN_TX_BUDGET: u32 = 32;
+/// What a socket buffer costs beside its data in `sk_wmem_alloc`: the `sk_buff` and its `skb_shared_info`.
+/// Too little, and a full TX ring ends in EAGAIN long before its end; too much costs nothing.
+const SKB_OVERHEAD: usize = 1024;
+
+/// A socket's ring ends and the memory that they lie in.
+pub(crate) struct Rings {
+    pub(crate) rx: Consumer<Descriptor>,
+    pub(crate) tx: Producer<Descriptor>,
+    pub(crate) fill: Producer<u64>,
+    pub(crate) completion: Consumer<u64>,
+    pub(crate) mappings: [Mapping; 4],
+}
+
+/// A (device, queue), for error messages.
+struct Place<'a> {
+    device: &'a Device,
+    queue: u32,
+}
+
+impl Place<'_> {
+    fn failed(&self, call: &'static str, source: io::Error) -> Error {
+        Error::System {
+            call,
+            device: Some(self.device.name().into()),
+            queue: Some(self.queue),
+            source,
+        }
+    }
+}
+
+pub(crate) fn open(
+    device: &Device,
+    queue: u32,
+    umem: &mut Umem,
+    config: &SocketConfig,
+) -> Result<Parts, Error> {
+    config.rings.check()?;
+    let place = Place { device, queue };
+    check_queue(&place)?;
+    let need_wakeup = check_mode(&place, umem, config)?;
+    let fd = Arc::new(socket()?);
+    let shared_with = umem.bound.iter().find_map(Weak::upgrade);
+    if shared_with.is_none() {
+        register(&place, fd.as_fd(), umem)?;
+    }
+    size_rings(&place, fd.as_fd(), &config.rings)?;
+    let mut rings = map_rings(fd.as_fd(), &config.rings)
+        .map_err(|source| place.failed("mmap(AF_XDP rings)", source))?;
+    let tx_budget = set_options(&place, fd.as_fd(), config, umem.frame_size())?;
+    let record = RingRecord {
+        sizes: config.rings,
+        need_wakeup,
+        tx_budget,
+    };
+    umem.record_rings(device.ifindex(), queue, &record)?;
+    let filled = prefill(&place, &mut rings.fill, umem, config.rings.fill)?;
+    let mode = bind(&place, fd.as_fd(), shared_with.as_deref(), config)
+        .and_then(|()| mode_in_force(&place, fd.as_fd()));
+    match mode {
+        Ok(mode) => Ok(Parts {
+            fd,
+            rings,
+            sizes: config.rings,
+            mode,
+            need_wakeup,
+            tx_budget,
+        }),
+        Err(error) => {
+            // The kernel never ran with these rings: the frames are ours again.
+            filled.into_iter().rev().for_each(|index| umem.push(index));
+            Err(error)
+        }
+    }
+}
+
+pub(crate) fn adopt(
+    fd: OwnedFd,
+    device: &Device,
+    queue: u32,
+    umem: &mut Umem,
+) -> Result<Parts, Error> {
+    let place = Place { device, queue };
+    let Some(record) = umem.recorded_rings(device.ifindex(), queue) else {
+        return Err(Error::NotAdoptable(format!(
+            "the UMEM knows no socket of {} queue {queue}",
+            device.name()
+        )));
+    };
+    record.sizes.check()?;
+    if mmap_offsets(fd.as_fd()).is_err() {
+        return Err(Error::NotAdoptable(
+            "the file descriptor is no AF_XDP socket".into(),
+        ));
+    }
+    let rings = map_rings(fd.as_fd(), &record.sizes)
+        .map_err(|source| place.failed("mmap(adopted AF_XDP rings)", source))?;
+    let mode = mode_in_force(&place, fd.as_fd())?;
+    Ok(Parts {
+        fd: Arc::new(fd),
+        rings,
+        sizes: record.sizes,
+        mode,
+        need_wakeup: record.need_wakeup,
+        tx_budget: record.tx_budget,
+    })
+}
+
+fn check_queue(place: &Place<'_>) -> Result<(), Error> {
+    let queues = place.device.rx_queues();
+    if place.queue >= queues {
+        return Err(Error::QueueOutOfRange {
+            device: place.device.name().into(),
+            queue: place.queue,
+            last: queues.saturating_sub(1),
+        });
+    }
+    Ok(())
+}
+
+/// Sockets that share a UMEM inherit its first socket's mode and wakeup rule (`xp_assign_dev_shared`).
+fn check_mode(place: &Place<'_>, umem: &Umem, config: &SocketConfig) -> Result<bool, Error> {
+    match umem.mode {
+        Some((in_force, need_wakeup)) if umem.bound.iter().any(|fd| fd.strong_count() > 0) => {
+            if in_force != config.mode {
+                return Err(Error::ModeInForce {
+                    device: place.device.name().into(),
+                    queue: place.queue,
+                    wanted: config.mode.name(),
+                    in_force: in_force.name(),
+                });
+            }
+            Ok(need_wakeup)
+        }
+        _ => Ok(config.need_wakeup),
+    }
+}
+
+fn socket() -> Result<OwnedFd, Error> {
+    // SAFETY: a plain call.
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd >= 0 {
+        // SAFETY: just made, and nobody else has it.
+        return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    let source = io::Error::last_os_error();
+    Err(match source.raw_os_error() {
+        Some(libc::EPERM) => Error::Privilege {
+            call: "socket(AF_XDP)",
+            capability: "CAP_NET_RAW",
+        },
+        Some(libc::EAFNOSUPPORT) => Error::KernelTooOld {
+            feature: "AF_XDP (CONFIG_XDP_SOCKETS)",
+            since: "5.10",
+        },
+        _ => Error::System {
+            call: "socket(AF_XDP)",
+            device: None,
+            queue: None,
+            source,
+        },
+    })
+}
+
+fn register(place: &Place<'_>, fd: BorrowedFd<'_>, umem: &Umem) -> Result<(), Error> {
+    let (start, geometry) = umem.registration();
+    let request = libc::xdp_umem_reg {
+        addr: start.as_ptr() as u64,
+        len: geometry.frames_length() as u64,
+        chunk_size: geometry.frame_size,
+        headroom: geometry.headroom,
+        flags: 0,
+        tx_metadata_len: 0,
+    };
+    set_option(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &request).map_err(|source| {
+        match source.raw_os_error() {
+            Some(libc::ENOBUFS) => Error::LockedMemory {
+                bytes: geometry.frames_length(),
+            },
+            _ => place.failed("setsockopt(XDP_UMEM_REG)", source),
+        }
+    })
+}
+
+fn size_rings(place: &Place<'_>, fd: BorrowedFd<'_>, sizes: &RingSizes) -> Result<(), Error> {
+    for (option, size, call) in [
+        (
+            libc::XDP_UMEM_FILL_RING,
+            sizes.fill,
+            "setsockopt(XDP_UMEM_FILL_RING)",
+        ),
+        (
+            libc::XDP_UMEM_COMPLETION_RING,
+            sizes.completion,
+            "setsockopt(XDP_UMEM_COMPLETION_RING)",
+        ),
+        (libc::XDP_RX_RING, sizes.rx, "setsockopt(XDP_RX_RING)"),
+        (libc::XDP_TX_RING, sizes.tx, "setsockopt(XDP_TX_RING)"),
+    ] {
+        set_option(fd, libc::SOL_XDP, option, &size)
+            .map_err(|source| place.failed(call, source))?;
+    }
+    Ok(())
+}
+
+fn mmap_offsets(fd: BorrowedFd<'_>) -> io::Result<libc::xdp_mmap_offsets> {
+    // SAFETY: four structs of four u64: every bit pattern is one.
+    unsafe { read_option(fd, libc::XDP_MMAP_OFFSETS) }
+}
+
+fn map_rings(fd: BorrowedFd<'_>, sizes: &RingSizes) -> io::Result<Rings> {
+    let offsets = mmap_offsets(fd)?;
+    let (rx, rx_mapping) = map_ring(fd, &offsets.rx, sizes.rx, libc::XDP_PGOFF_RX_RING)?;
+    let (tx, tx_mapping) = map_ring(fd, &offsets.tx, sizes.tx, libc::XDP_PGOFF_TX_RING)?;
+    let (fill, fill_mapping) = map_ring(
+        fd,
+        &offsets.fr,
+        sizes.fill,
+        libc::XDP_UMEM_PGOFF_FILL_RING as libc::off_t,
+    )?;
+    let (completion, completion_mapping) = map_ring(
+        fd,
+        &offsets.cr,
+        sizes.completion,
+        libc::XDP_UMEM_PGOFF_COMPLETION_RING as libc::off_t,
+    )?;
+    // SAFETY: each ring lies in a mapping that `Socket` keeps for longer than the ends, sizes were checked to
+    // be powers of two (`RingSizes::check`), and there is one `Socket` for the fd in the process that
+    // owns the UMEM, so one end of each kind.
+    unsafe {
+        Ok(Rings {
+            rx: Consumer::new(rx),
+            tx: Producer::new(tx),
+            fill: Producer::new(fill),
+            completion: Consumer::new(completion),
+            mappings: [rx_mapping, tx_mapping, fill_mapping, completion_mapping],
+        })
+    }
+}
+
+fn map_ring<T>(
+    fd: BorrowedFd<'_>,
+    offsets: &libc::xdp_ring_offset,
+    size: u32,
+    page_offset: libc::off_t,
+) -> io::Result<(RingMemory<T>, Mapping)> {
+    let entries = size as usize;
+    let end =
+        usize::try_from(offsets.desc).expect("an offset in memory") + entries * size_of::<T>();
+    let mapping = Mapping::at(fd, end, page_offset)?;
+    let memory = RingMemory {
+        producer: mapping.pointer(offsets.producer, 1),
+        consumer: mapping.pointer(offsets.consumer, 1),
+        flags: mapping.pointer(offsets.flags, 1),
+        entries: mapping.pointer(offsets.desc, entries),
+        size,
+    };
+    Ok((memory, mapping))
+}
+
+/// Fills the fill ring, which must be done before the driver starts to look at it. Says with what.
+fn prefill(
+    place: &Place<'_>,
+    fill: &mut Producer<u64>,
+    umem: &mut Umem,
+    needed: u32,
+) -> Result<Vec<u32>, Error> {
+    let free = umem.free_count();
+    if free < needed {
+        return Err(Error::TooFewFrames {
+            device: place.device.name().into(),
+            queue: place.queue,
+            needed,
+            free,
+        });
+    }
+    let mut filled = Vec::with_capacity(needed as usize);
+    let shift = umem.frame_size().trailing_zeros();
+    fill.produce(needed, || {
+        let index = umem.pop()?;
+        filled.push(index);
+        Some(u64::from(index) << shift)
+    });
+    Ok(filled)
+}
+
+fn set_options(
+    place: &Place<'_>,
+    fd: BorrowedFd<'_>,
+    config: &SocketConfig,
+    frame_size: usize,
+) -> Result<Option<u32>, Error> {
+    // In copy mode each packet in flight is a socket buffer charged to the socket: the default allows some
+    // 200. The forced option needs CAP_NET_ADMIN; without it the usual one goes as far as it may.
+    let bytes = config.rings.tx as usize * (frame_size + SKB_OVERHEAD);
+    let bytes = libc::c_int::try_from(bytes / 2).unwrap_or(libc::c_int::MAX / 2);
+    if set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes).is_err() {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes)
+            .map_err(|source| place.failed("setsockopt(SO_SNDBUF)", source))?;
+    }
+    if let Some(busy_poll) = &config.busy_poll {
+        set_busy_poll(place, fd, busy_poll)?;
+    }
+    let Some(wanted) = config.tx_budget else {
+        return Ok(None);
+    };
+    let budget = wanted.max(MIN_TX_BUDGET).min(config.rings.tx);
+    match set_option(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &budget) {
+        Ok(()) => Ok(Some(budget)),
+        Err(source) if source.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
+        Err(source) => Err(place.failed("setsockopt(XDP_MAX_TX_SKB_BUDGET)", source)),
+    }
+}
+
+fn set_busy_poll(place: &Place<'_>, fd: BorrowedFd<'_>, wanted: &BusyPoll) -> Result<(), Error> {
+    let int = |value: u32| libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+    for (option, value, call) in [
+        (
+            libc::SO_PREFER_BUSY_POLL,
+            libc::c_int::from(wanted.prefer),
+            "setsockopt(SO_PREFER_BUSY_POLL)",
+        ),
+        (
+            libc::SO_BUSY_POLL,
+            int(wanted.usecs),
+            "setsockopt(SO_BUSY_POLL)",
+        ),
+        (
+            libc::SO_BUSY_POLL_BUDGET,
+            libc::c_int::from(wanted.budget),
+            "setsockopt(SO_BUSY_POLL_BUDGET)",
+        ),
+    ] {
+        set_option(fd, libc::SOL_SOCKET, option, &value).map_err(|source| {
+            match source.raw_os_error() {
+                Some(libc::EPERM) => Error::Privilege {
+                    call,
+                    capability: "CAP_NET_ADMIN",
+                },
+                _ => place.failed(call, source),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn bind(
+    place: &Place<'_>,
+    fd: BorrowedFd<'_>,
+    shared_with: Option<&OwnedFd>,
+    config: &SocketConfig,
+) -> Result<(), Error> {
+    let mut address = libc::sockaddr_xdp {
+        sxdp_family: libc::AF_XDP as u16,
+        sxdp_flags: 0,
+        sxdp_ifindex: place.device.ifindex(),
+        sxdp_queue_id: place.queue,
+        sxdp_shared_umem_fd: 0,
+    };
+    match shared_with {
+        Some(first) => {
+            address.sxdp_flags = libc::XDP_SHARED_UMEM;
+            address.sxdp_shared_umem_fd = first.as_raw_fd() as u32;
+        }
+        None => {
+            address.sxdp_flags = match config.mode {
+                BindMode::ZeroCopy => libc::XDP_ZEROCOPY,
+                BindMode::Copy => libc::XDP_COPY,
+            };
+            if config.need_wakeup {
+                address.sxdp_flags |= libc::XDP_USE_NEED_WAKEUP;
+            }
+        }
+    }
+    // SAFETY: the address is a whole `sockaddr_xdp` and its size is given.
+    let result = unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            ptr::from_ref(&address).cast(),
+            size_of::<libc::sockaddr_xdp>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let source = io::Error::last_os_error();
+    let (device, queue) = (place.device.name().to_owned(), place.queue);
+    Err(match source.raw_os_error() {
+        Some(libc::EBUSY) => Error::QueueBusy { device, queue },
+        Some(libc::ENETDOWN) => Error::DeviceDown { device, queue },
+        Some(libc::ENODEV) => Error::NoSuchDevice { device },
+        Some(libc::EOPNOTSUPP | libc::EINVAL) if config.mode == BindMode::ZeroCopy => {
+            Error::NoZeroCopy { device, queue }
+        }
+        _ => place.failed("bind(AF_XDP)", source),
+    })
+}
+
+fn mode_in_force(place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<BindMode, Error> {
+    // SAFETY: one u32: every bit pattern is an `xdp_options`.
+    let options: libc::xdp_options = unsafe { read_option(fd, libc::XDP_OPTIONS) }
+        .map_err(|source| place.failed("getsockopt(XDP_OPTIONS)", source))?;
+    Ok(if options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0 {
+        BindMode::ZeroCopy
+    } else {
+        BindMode::Copy
+    })
+}
+
+pub(crate) fn statistics(fd: BorrowedFd<'_>) -> io::Result<Statistics> {
+    // SAFETY: six u64: every bit pattern is an `xdp_statistics`.
+    let counts: libc::xdp_statistics = unsafe { read_option(fd, libc::XDP_STATISTICS)? };
+    Ok(Statistics {
+        rx_dropped: counts.rx_dropped,
+        rx_invalid_descriptors: counts.rx_invalid_descs,
+        tx_invalid_descriptors: counts.tx_invalid_descs,
+        rx_ring_full: counts.rx_ring_full,
+        fill_ring_empty: counts.rx_fill_ring_empty_descs,
+        tx_ring_empty: counts.tx_ring_empty_descs,
+    })
+}
+
+fn set_option<T>(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of a live value.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Reads an option of level `SOL_XDP`; what an older kernel leaves out is zero.
+///
+/// # Safety
+/// Every bit pattern must be a valid `T`.
+unsafe fn read_option<T>(fd: BorrowedFd<'_>, option: libc::c_int) -> io::Result<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let mut length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_XDP,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed or written by the kernel, and valid whatever it wrote, as the caller upholds.
+    Ok(unsafe { value.assume_init() })
+}
