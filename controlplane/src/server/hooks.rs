@@ -1,7 +1,7 @@
 //! What the binary plugs into the loop: the other plane, and a guest with sockets of its own (the
 //! admin socket).
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use contract::{Command, Event, Timestamp, WorkerId};
 
@@ -28,8 +28,8 @@ pub struct MailboxFull;
 /// socket. All its sockets stand behind one file descriptor (an epoll instance of its own), so that the
 /// loop need not know them.
 pub trait Guest {
-    /// Readable while it has work. Registered once, edge-triggered.
-    fn doorbell(&self) -> BorrowedFd<'_>;
+    /// Readable while it has work. Registered once, edge-triggered; open for as long as the guest lives.
+    fn doorbell(&self) -> RawFd;
 
     /// Does the work that waits, a bounded amount of it. Called when the doorbell rings, and at the time
     /// that the last call returned: `now` or earlier when it has left work undone. The loop polls the
