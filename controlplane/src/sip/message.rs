@@ -1,7 +1,7 @@
 //! A SIP message: start line, headers, body.
 
 use super::typed::Uri;
-use super::{Headers, Method, ParseError, ParseErrorKind, StatusCode};
+use super::{HeaderName, Headers, Method, ParseError, StatusCode, reader};
 
 /// A request or a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +50,44 @@ impl Message {
     /// # Errors
     /// [`ParseError`] says what is wrong and where.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        Err(ParseError {
-            at: bytes.len(),
-            what: ParseErrorKind::Blank,
-            request: None,
-        })
+        reader::read(bytes)
     }
 
     /// The message as it goes onto the wire. Content-Length is made to fit the body, and added when
     /// it is absent; nothing else changes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        Vec::new()
+        let fits = self.content_length() == Ok(Some(self.body.len()));
+        let fields: usize = self.headers.iter().map(|field| field.raw().len() + 2).sum();
+        let mut bytes = Vec::with_capacity(fields + self.body.len() + 128);
+        self.write_start_line(&mut bytes);
+        for field in self.headers.iter() {
+            if fits || field.name() != &HeaderName::ContentLength {
+                bytes.extend_from_slice(field.raw());
+                bytes.extend_from_slice(b"\r\n");
+            }
+        }
+        if !fits {
+            bytes.extend(format!("Content-Length: {}\r\n", self.body.len()).into_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    fn write_start_line(&self, bytes: &mut Vec<u8>) {
+        match &self.start {
+            StartLine::Request { method, uri } => {
+                bytes.extend(format!("{method} {uri} SIP/2.0\r\n").into_bytes());
+            }
+            StartLine::Response { code, reason } => {
+                bytes.extend(format!("SIP/2.0 {code} ").into_bytes());
+                bytes.extend(reason.iter().map(|&byte| match byte {
+                    b'\r' | b'\n' => b' ',
+                    other => other,
+                }));
+                bytes.extend_from_slice(b"\r\n");
+            }
+        }
     }
 
     /// A request without headers.

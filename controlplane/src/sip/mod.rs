@@ -6,11 +6,14 @@
 //!
 //! Refuses to know sockets, clocks, transactions, dialogs, and what a body means.
 
+mod essentials;
 mod header_name;
 mod headers;
+mod lexer;
 mod message;
 mod method;
 mod parse_error;
+mod reader;
 mod responses;
 mod status;
 mod tokens;

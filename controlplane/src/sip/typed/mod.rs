@@ -1,9 +1,18 @@
 //! The meaning of header values, read on demand.
+//!
+//! All values are read here by our own small scanner. `rsip` (0.4), which could have been this module's
+//! engine, is the oracle of its tests instead: it takes neither IPv6 hosts (it cuts them at their first
+//! colon), extension methods, `tel:` URIs, folding nor bytes that are not UTF-8, and drops what follows
+//! the part that it understood; a B2BUA between two address families meets all of these daily. Where
+//! both read a value, they agree.
+//!
+//! Refuses to know which header a value came from, beyond the accessors of [`Message`] below.
 
 mod cseq;
 mod host;
 mod name_addr;
 mod params;
+mod scanner;
 mod uri;
 mod via;
 

@@ -38,6 +38,11 @@ impl Params {
         }
     }
 
+    /// Adds a parameter at the end, as it came.
+    pub(super) fn append(&mut self, name: &str, value: Option<&[u8]>) {
+        self.list.push((name.to_owned(), value.map(<[u8]>::to_vec)));
+    }
+
     /// Takes the parameter away.
     pub fn remove(&mut self, name: &str) {
         self.list

@@ -2,14 +2,33 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 
+use super::scanner::Scanner;
 use super::{Host, TypedError};
 
-/// A URI, kept as it was written. The parts of `sip:` and `sips:` are read on demand; of any other
-/// scheme (`tel:`, `urn:`) only the scheme.
+/// A URI, kept as it was written. The parts of `sip:` and `sips:` are known; of any other scheme
+/// (`tel:`, `urn:`) only the scheme.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Uri {
     text: String,
+    /// Where the scheme's colon is.
+    colon: usize,
+    sip: Option<SipParts>,
+}
+
+/// ```text
+///   sip:user:password@host:port;parameters?headers
+///       ^user                  ^tail
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct SipParts {
+    /// All before the `@`.
+    userinfo: Option<Range<usize>>,
+    host: Host,
+    port: Option<u16>,
+    /// Where the parameters start.
+    tail: usize,
 }
 
 impl Uri {
@@ -18,17 +37,60 @@ impl Uri {
     /// # Errors
     /// No scheme, no host, a bad port, white space, angle brackets, or bytes that are not UTF-8.
     pub fn parse(text: &[u8]) -> Result<Self, TypedError> {
-        let text = String::from_utf8(text.to_vec()).map_err(|_| TypedError::Malformed)?;
-        Ok(Self { text })
+        let text = std::str::from_utf8(text).map_err(|_| TypedError::Malformed)?;
+        let forbidden =
+            |letter: char| letter.is_whitespace() || letter.is_control() || "<>\"".contains(letter);
+        let (scheme, rest) = text.split_once(':').ok_or(TypedError::Malformed)?;
+        let mut letters = scheme.bytes();
+        let is_scheme = letters
+            .next()
+            .is_some_and(|first| first.is_ascii_alphabetic())
+            && letters.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        if !is_scheme || rest.is_empty() || text.contains(forbidden) {
+            return Err(TypedError::Malformed);
+        }
+        let is_sip = scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
+        Ok(Self {
+            text: text.to_owned(),
+            colon: scheme.len(),
+            sip: if is_sip {
+                Some(SipParts::parse(text, scheme.len() + 1)?)
+            } else {
+                None
+            },
+        })
     }
 
-    /// `sip:user@host:port`, or without user. The user is escaped where it must be.
+    /// What stands for a Request-URI that could not be read, in a request that is only answered.
+    pub(in crate::sip) fn unknown() -> Self {
+        Self {
+            text: "sip:unreadable.invalid".to_owned(),
+            colon: 3,
+            sip: None,
+        }
+    }
+
+    /// `sip:user@host:port`, or without user. The user is taken as written in a URI; what must not stand
+    /// there is escaped.
     pub fn sip(user: Option<&str>, address: SocketAddr) -> Self {
-        let text = match user {
-            Some(user) => format!("sip:{user}@{address}"),
-            None => format!("sip:{address}"),
-        };
-        Self { text }
+        let mut text = "sip:".to_owned();
+        let userinfo = user.map(|user| {
+            escape_user(user, &mut text);
+            let range = 4..text.len();
+            text.push('@');
+            range
+        });
+        text.push_str(&address.to_string());
+        Self {
+            sip: Some(SipParts {
+                userinfo,
+                host: Host::from(address.ip()),
+                port: Some(address.port()),
+                tail: text.len(),
+            }),
+            text,
+            colon: 3,
+        }
     }
 
     /// As it was written.
@@ -38,58 +100,243 @@ impl Uri {
 
     /// The scheme, in lower case.
     pub fn scheme(&self) -> String {
-        let end = self.text.find(':').unwrap_or(0);
-        self.text[..end].to_ascii_lowercase()
+        self.part(0..self.colon).to_ascii_lowercase()
     }
 
     /// Whether it is `sip:` or `sips:`.
-    pub fn is_sip(&self) -> bool {
-        matches!(self.scheme().as_str(), "sip" | "sips")
+    pub const fn is_sip(&self) -> bool {
+        self.sip.is_some()
     }
 
     /// The user part of a SIP URI, as it was written: without the password, escapes left alone.
     pub fn user(&self) -> Option<&str> {
-        None
+        let userinfo = self.sip.as_ref()?.userinfo.clone()?;
+        self.part(userinfo).split(':').next()
     }
 
     /// The user part of a SIP URI with its escapes (`%40`) decoded; for any other scheme, `tel:`
     /// above all, what stands between the scheme and the parameters.
     pub fn decoded_user(&self) -> Option<String> {
-        None
+        if self.is_sip() {
+            return self.user().map(unescape);
+        }
+        let rest = self.part(self.colon + 1..self.text.len());
+        rest.split(';').next().map(unescape)
     }
 
     /// The host of a SIP URI.
     pub fn host(&self) -> Option<Host> {
-        None
+        self.sip.as_ref().map(|parts| parts.host.clone())
     }
 
     /// The port of a SIP URI.
     pub fn port(&self) -> Option<u16> {
-        None
+        self.sip.as_ref()?.port
     }
 
     /// Where a SIP URI with a literal address leads: port 5060 (5061 for `sips:`) unless it says
     /// another. A domain name leads nowhere here: tandem sends to configured peers, and asks no DNS.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
-        None
+        let parts = self.sip.as_ref()?;
+        let default = if self.colon == 4 { 5061 } else { 5060 };
+        let address = parts.host.ip()?;
+        Some(SocketAddr::new(address, parts.port.unwrap_or(default)))
     }
 
     /// A parameter of a SIP URI: its value, empty when it has none.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        let _ = name;
-        None
+        self.parameters().find_map(|parameter| {
+            let (known, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            known.eq_ignore_ascii_case(name).then_some(value)
+        })
     }
 
     /// The same SIP URI at another host and port: user and parameters stay, except `maddr` and
-    /// `transport`, which belong to the host. A URI of another scheme stays as it is.
+    /// `transport`, which belong to the host, and headers, which a Request-URI cannot hold. A URI
+    /// of another scheme stays as it is.
     pub fn at(&self, address: SocketAddr) -> Self {
-        let _ = address;
-        self.clone()
+        if !self.is_sip() {
+            return self.clone();
+        }
+        let mut moved = Self::sip(self.user(), address);
+        for parameter in self.parameters() {
+            let name = parameter.split('=').next().unwrap_or_default();
+            if !["maddr", "transport"].contains(&name.to_ascii_lowercase().as_str()) {
+                moved.text.push(';');
+                moved.text.push_str(parameter);
+            }
+        }
+        moved
     }
+
+    fn parameters(&self) -> impl Iterator<Item = &str> {
+        let tail = self
+            .sip
+            .as_ref()
+            .map_or(self.text.len(), |parts| parts.tail);
+        let parameters = self.part(tail..self.text.len()).split('?').next();
+        let parameters = parameters.unwrap_or_default().split(';');
+        parameters.filter(|parameter| !parameter.is_empty())
+    }
+
+    fn part(&self, range: Range<usize>) -> &str {
+        self.text.get(range).unwrap_or_default()
+    }
+}
+
+impl SipParts {
+    fn parse(text: &str, start: usize) -> Result<Self, TypedError> {
+        let rest = text.get(start..).unwrap_or_default();
+        let (userinfo, host_at) = match rest.split_once('@') {
+            Some((user, after)) if !user.is_empty() && !user.starts_with(':') => {
+                if after.contains('@') {
+                    return Err(TypedError::Malformed);
+                }
+                let end = start + user.len();
+                (Some(start..end), end + 1)
+            }
+            Some(_) => return Err(TypedError::Malformed),
+            None => (None, start),
+        };
+        let mut scanner = Scanner::new(text.as_bytes().get(host_at..).unwrap_or_default());
+        let (host, port) = scanner.host_port()?;
+        if !matches!(scanner.peek(), None | Some(b';' | b'?')) {
+            return Err(TypedError::Malformed);
+        }
+        Ok(Self {
+            userinfo,
+            host,
+            port,
+            tail: text.len() - scanner.rest().len(),
+        })
+    }
+}
+
+/// Appends `user` with everything escaped that RFC 3261 §25.1 does not allow in `user`.
+fn escape_user(user: &str, text: &mut String) {
+    let bytes = user.as_bytes();
+    for (at, &byte) in bytes.iter().enumerate() {
+        let is_escape = byte == b'%'
+            && bytes
+                .get(at + 1..at + 3)
+                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        if is_escape || byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// `%` and two hexadecimal digits become the byte; anything else stays. Bytes that are not UTF-8
+/// become U+FFFD.
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = after
+            .get(..2)
+            .filter(|digits| first == b'%' && digits.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Uri {
+        Uri::parse(text.as_bytes()).expect(text)
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn the_parts_of_sip_uris() {
+        let uri = parse("sip:+49;x=y:secret@[2001:db8::1]:5070;transport=udp;lr?subject=a");
+        assert_eq!(uri.user(), Some("+49;x=y"));
+        assert_eq!(uri.socket_addr(), Some(address("[2001:db8::1]:5070")));
+        assert_eq!(uri.parameter("LR"), Some(""));
+        assert_eq!(uri.parameter("transport"), Some("udp"));
+        assert_eq!(uri.parameter("subject"), None);
+        assert_eq!(
+            parse("SIPS:10.0.0.1").socket_addr(),
+            Some(address("10.0.0.1:5061"))
+        );
+        assert_eq!(parse("sip:example.com").socket_addr(), None);
+        let escaped = parse("sip:sip%3Auser%40example.com@company.com;other-param=summit");
+        assert_eq!(
+            escaped.decoded_user().as_deref(),
+            Some("sip:user@example.com")
+        );
+        assert_eq!(
+            parse("sip:a%zz%4@b").decoded_user().as_deref(),
+            Some("a%zz%4")
+        );
+        assert_eq!(
+            parse("tel:+4930;phone-context=x").decoded_user().as_deref(),
+            Some("+4930")
+        );
+        assert!(!parse("nobodyKnowsThisScheme:totallyopaquecontent").is_sip());
+    }
+
+    #[test]
+    fn another_host_keeps_user_and_parameters() {
+        let moved = parse("sip:a%40b:pw@x;transport=tcp;user=phone?h=v").at(address("[::1]:5060"));
+        assert_eq!(moved.as_str(), "sip:a%40b@[::1]:5060;user=phone");
+        assert_eq!(Uri::parse(moved.as_str().as_bytes()), Ok(moved));
+        assert_eq!(parse("tel:+1").at(address("10.0.0.1:1")), parse("tel:+1"));
+        let odd = Uri::sip(Some("a b@c%41"), address("10.0.0.1:5060"));
+        assert_eq!(odd.as_str(), "sip:a%20b%40c%41@10.0.0.1:5060");
+        assert_eq!(Uri::parse(odd.as_str().as_bytes()), Ok(odd));
+    }
+
+    #[test]
+    fn what_is_no_uri_is_refused() {
+        for bad in [
+            "",
+            "sip",
+            "sip:",
+            ":a",
+            "1sip:a",
+            "sip:a b",
+            "<sip:a>",
+            "sip:a@",
+            "sip:@a",
+            "sip::p@a",
+            "sip:a@b@c",
+            "sip:a@b:",
+            "sip:a@b:99999",
+            "sip:a@[::1",
+            "sip:a@b/c",
+            "sip:a@::1",
+        ] {
+            assert_eq!(
+                Uri::parse(bad.as_bytes()),
+                Err(TypedError::Malformed),
+                "{bad}"
+            );
+        }
+        assert_eq!(Uri::parse(b"sip:\xff@b"), Err(TypedError::Malformed));
     }
 }
