@@ -1,3 +1,29 @@
-//! tandem
+//! tandem: a kernel-bypass media relay appliance for telephone carriers.
+//!
+//! The binary is the only place that sees both planes: it reads the configuration, starts them, joins
+//! them, and answers the CLI's questions about them over the admin socket.
+//!
+//! ```text
+//!   main ─► cli ─┬─► startup ─► config, privileges ─► planes (dataplane + control plane) ─► admin ─► answers
+//!                └─► client ══ admin socket ══► the running process
+//! ```
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod admin;
+mod answers;
+mod cli;
+mod config;
+mod host;
+mod planes;
+mod privileges;
+mod startup;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().execute()
+}

@@ -1,0 +1,417 @@
+//! The answers of the admin socket, for which the field names are an interface: `--json` prints them,
+//! scripts parse them, `docs/operations.md` lists them. Counters count since the start of the process.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Counts by name.
+pub(crate) type Counts = BTreeMap<String, u64>;
+
+/// `tandem status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// The program's version.
+    pub(crate) version: String,
+    /// The process.
+    pub(crate) pid: u32,
+    /// `running`, or `draining` when it takes no new calls because it is to end.
+    pub(crate) state: String,
+    /// Seconds since the start.
+    pub(crate) uptime_seconds: f64,
+    /// The configuration file.
+    pub(crate) config: String,
+    /// The calls.
+    pub(crate) calls: CallCounts,
+    /// The signalling.
+    pub(crate) sip: SipCounts,
+    /// The SIP sockets.
+    pub(crate) listeners: Vec<Listener>,
+    /// The media.
+    pub(crate) media: MediaCounts,
+    /// The next hops of the media.
+    pub(crate) next_hops: NextHops,
+    /// The devices.
+    pub(crate) devices: Vec<Device>,
+    /// The workers in one.
+    pub(crate) workers: WorkerTotals,
+}
+
+/// Calls, now and since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CallCounts {
+    /// Up now.
+    pub(crate) active: u64,
+    /// The most that may be up.
+    pub(crate) limit: u64,
+    /// Asked for.
+    pub(crate) offered: u64,
+    /// Answered by the callee.
+    pub(crate) answered: u64,
+    /// Ended without an answer, by the status code that the caller got.
+    pub(crate) failed: Counts,
+    /// Ended after an answer, by why.
+    pub(crate) ended: Counts,
+}
+
+/// The signalling, now and since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SipCounts {
+    /// Dialogs now, early ones included.
+    pub(crate) dialogs: u64,
+    /// Transactions now.
+    pub(crate) transactions: u64,
+    /// Requests that tandem itself refused, by status code.
+    pub(crate) requests_refused: Counts,
+    /// Messages dropped without an answer, by why.
+    pub(crate) messages_dropped: Counts,
+    /// Datagrams that are no SIP message, by why.
+    pub(crate) parse_errors: Counts,
+}
+
+/// One SIP socket; datagrams since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listener {
+    /// Its name in the configuration.
+    pub(crate) name: String,
+    /// Where it is bound.
+    pub(crate) address: String,
+    /// Received.
+    pub(crate) received: u64,
+    /// Sent.
+    pub(crate) sent: u64,
+    /// Not sent: too many waited, too large, refused by the kernel, or unreachable by ICMP.
+    pub(crate) send_failures: u64,
+    /// Errors while receiving.
+    pub(crate) receive_errors: u64,
+}
+
+/// The next hops of the media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NextHops {
+    /// Watched now.
+    pub(crate) watched: u64,
+    /// Not watched, because too many were.
+    pub(crate) refused: u64,
+    /// Solicitations sent (ARP, neighbour discovery).
+    pub(crate) solicitations: u64,
+    /// Answers that changed after they had been given.
+    pub(crate) changes: u64,
+}
+
+/// The media, now and since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MediaCounts {
+    /// Sessions now.
+    pub(crate) sessions: u64,
+    /// Flows now, those on their way out included.
+    pub(crate) flows: u64,
+    /// Ports that carry flows.
+    pub(crate) ports_in_use: u64,
+    /// Ports that rest before they are used again.
+    pub(crate) ports_resting: u64,
+    /// Ports that a new call may get.
+    pub(crate) ports_free: u64,
+    /// Refusals of the session engine, by why.
+    pub(crate) refused: Counts,
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    /// The kernel's name of it.
+    pub(crate) name: String,
+    /// Its driver.
+    pub(crate) driver: String,
+    /// The XDP mode in force: `zero-copy`, `copy` or `generic`.
+    pub(crate) xdp_mode: String,
+    /// RX queues that it has.
+    pub(crate) queues: u32,
+    /// Frames by the XDP program's verdict.
+    pub(crate) verdicts: Counts,
+}
+
+/// What all workers did together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerTotals {
+    /// How many there are.
+    pub(crate) count: u64,
+    /// How many of them run; fewer than `count` means that one has died.
+    pub(crate) running: u64,
+    /// Whether every worker's memory is in huge pages.
+    pub(crate) huge_pages: bool,
+    /// Frames received.
+    pub(crate) rx_packets: u64,
+    /// Frames sent.
+    pub(crate) tx_packets: u64,
+    /// Frames dropped.
+    pub(crate) dropped: u64,
+    /// The same by reason; reasons that never applied are left out.
+    pub(crate) drops: Counts,
+    /// How long frames stayed.
+    pub(crate) residence_ns: Residence,
+}
+
+/// How long frames stayed, from the read of the RX ring to the return of the TX kick, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Residence {
+    /// Frames measured.
+    pub(crate) count: u64,
+    /// The median.
+    pub(crate) p50: u64,
+    /// The 99th percentile.
+    pub(crate) p99: u64,
+    /// The longest.
+    pub(crate) max: u64,
+}
+
+/// `tandem workers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Workers {
+    /// Every worker.
+    pub(crate) workers: Vec<Worker>,
+    /// All of them together.
+    pub(crate) totals: WorkerTotals,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Worker {
+    /// Its number, from 0.
+    pub(crate) worker: u16,
+    /// The core it is pinned to.
+    pub(crate) core: u64,
+    /// Whether its thread runs.
+    pub(crate) running: bool,
+    /// Frames received on all its sockets.
+    pub(crate) rx_packets: u64,
+    /// Bytes in them.
+    pub(crate) rx_bytes: u64,
+    /// Frames sent on all its sockets.
+    pub(crate) tx_packets: u64,
+    /// Bytes in them.
+    pub(crate) tx_bytes: u64,
+    /// Frames dropped.
+    pub(crate) dropped: u64,
+    /// The same by reason; reasons that never applied are left out.
+    pub(crate) drops: Counts,
+    /// Batches received.
+    pub(crate) batches: u64,
+    /// How often it slept for want of work.
+    pub(crate) sleeps: u64,
+    /// How long frames stayed.
+    pub(crate) residence_ns: Residence,
+    /// Flows installed.
+    pub(crate) flows: u64,
+    /// Frames of its memory.
+    pub(crate) frames: u32,
+    /// Frames that are in no ring.
+    pub(crate) free_frames: u32,
+    /// Bytes in a page of its memory.
+    pub(crate) page_size: u64,
+    /// Commands that its mailbox had no room for.
+    pub(crate) commands_refused: u64,
+    /// Events that had to wait because the control plane's mailbox was full.
+    pub(crate) events_delayed: u64,
+    /// Its AF_XDP sockets.
+    pub(crate) sockets: Vec<Socket>,
+}
+
+/// One AF_XDP socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Socket {
+    /// The device's name.
+    pub(crate) device: String,
+    /// The queue.
+    pub(crate) queue: u32,
+    /// Whether the kernel says that it is in zero-copy mode.
+    pub(crate) zero_copy: bool,
+    /// Frames received.
+    pub(crate) rx_packets: u64,
+    /// Bytes in them.
+    pub(crate) rx_bytes: u64,
+    /// Frames sent.
+    pub(crate) tx_packets: u64,
+    /// Bytes in them.
+    pub(crate) tx_bytes: u64,
+    /// The kernel's own counters.
+    pub(crate) xdp_statistics: XdpStatistics,
+}
+
+/// `struct xdp_statistics` of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct XdpStatistics {
+    /// Dropped for other reasons than those below.
+    pub(crate) rx_dropped: u64,
+    /// Dropped because the RX ring was full.
+    pub(crate) rx_ring_full: u64,
+    /// Times that the fill ring was found empty.
+    pub(crate) rx_fill_ring_empty_descs: u64,
+    /// Invalid descriptors in the fill ring.
+    pub(crate) rx_invalid_descs: u64,
+    /// Invalid descriptors in the TX ring.
+    pub(crate) tx_invalid_descs: u64,
+    /// Times that the TX ring was found empty.
+    pub(crate) tx_ring_empty_descs: u64,
+}
+
+/// `tandem calls list`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calls {
+    /// How many are up: more than `calls` has when there are more than the limit.
+    pub(crate) total: u64,
+    /// The oldest of them.
+    pub(crate) calls: Vec<CallLine>,
+}
+
+/// One call in the list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CallLine {
+    /// Its number, never used again.
+    pub(crate) id: u64,
+    /// How far it has come.
+    pub(crate) state: String,
+    /// The caller's URI.
+    pub(crate) from: String,
+    /// The URI that was called.
+    pub(crate) to: String,
+    /// The trunk that it came from.
+    pub(crate) from_trunk: String,
+    /// The trunk that it was last sent to.
+    pub(crate) to_trunk: Option<String>,
+    /// Seconds since its INVITE.
+    pub(crate) age_seconds: f64,
+    /// Seconds since the answer.
+    pub(crate) talk_seconds: Option<f64>,
+}
+
+/// `tandem calls show`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// Its line in the list.
+    #[serde(flatten)]
+    pub(crate) line: CallLine,
+    /// The caller's dialog.
+    pub(crate) caller: Leg,
+    /// The callee's dialogs: several while it forks.
+    pub(crate) callees: Vec<Leg>,
+    /// The media streams, in the order of the SDP.
+    pub(crate) streams: Vec<Stream>,
+}
+
+/// One dialog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leg {
+    /// The trunk.
+    pub(crate) trunk: String,
+    /// Where its messages come from.
+    pub(crate) remote: String,
+    /// Its Call-ID.
+    pub(crate) call_id: String,
+    /// Our tag.
+    pub(crate) local_tag: String,
+    /// The peer's tag.
+    pub(crate) remote_tag: String,
+    /// Where requests in the dialog go.
+    pub(crate) remote_target: String,
+}
+
+/// One media stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stream {
+    /// `audio`, `video` …
+    pub(crate) media: String,
+    /// `offered`, `active`, `held` or `rejected`.
+    pub(crate) state: String,
+    /// Towards the caller.
+    pub(crate) caller: StreamParty,
+    /// Towards the callee.
+    pub(crate) callee: StreamParty,
+}
+
+/// One side of a media stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamParty {
+    /// Where we receive its RTP.
+    pub(crate) local_rtp: Option<String>,
+    /// Where we receive its RTCP.
+    pub(crate) local_rtcp: Option<String>,
+    /// Where its SDP says that it receives RTP.
+    pub(crate) remote_rtp: Option<String>,
+    /// Where its SDP says that it receives RTCP.
+    pub(crate) remote_rtcp: Option<String>,
+    /// The source that its RTP was latched to.
+    pub(crate) latched_rtp: Option<String>,
+    /// Its direction as it put it.
+    pub(crate) direction: String,
+    /// Its formats.
+    pub(crate) codecs: String,
+    /// Whether every worker has found its RTP silent.
+    pub(crate) silent: bool,
+}
+
+/// `tandem calls hangup`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HungUp {
+    /// The call that is being ended.
+    pub(crate) hanging_up: u64,
+}
+
+/// `tandem flows`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Flows {
+    /// The call.
+    pub(crate) call: u64,
+    /// Its flows.
+    pub(crate) flows: Vec<Flow>,
+}
+
+/// One flow: what arrives at one local port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Flow {
+    /// The port at which its packets arrive.
+    pub(crate) local: String,
+    /// `rtp`, `rtcp`, `rtp+rtcp` (muxed), or `removing`.
+    pub(crate) carries: String,
+    /// The source that signalling gave.
+    pub(crate) signalled: Option<String>,
+    /// The source that it is locked to.
+    pub(crate) latched: Option<String>,
+    /// Where its packets leave from.
+    pub(crate) leaves_from: Option<String>,
+    /// Where its packets go to.
+    pub(crate) destination: Option<String>,
+    /// The MAC address they go to.
+    pub(crate) next_hop: Option<String>,
+    /// The device they leave by.
+    pub(crate) egress_device: Option<String>,
+    /// How many workers have acknowledged it.
+    pub(crate) acknowledged: u64,
+    /// Packets sent on by all workers.
+    pub(crate) packets: u64,
+    /// Bytes of UDP payload in them.
+    pub(crate) bytes: u64,
+    /// Packets dropped for their source.
+    pub(crate) wrong_source: u64,
+    /// Seconds since the last packet.
+    pub(crate) last_seen_seconds: Option<f64>,
+    /// The same by worker.
+    pub(crate) workers: Vec<FlowWorker>,
+}
+
+/// What one worker counted for one flow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FlowWorker {
+    /// The worker.
+    pub(crate) worker: u16,
+    /// Packets sent on.
+    pub(crate) packets: u64,
+    /// Bytes of UDP payload in them.
+    pub(crate) bytes: u64,
+    /// Packets dropped for their source.
+    pub(crate) wrong_source: u64,
+    /// Seconds since the last packet.
+    pub(crate) last_seen_seconds: Option<f64>,
+    /// The source that it has latched.
+    pub(crate) latched: Option<String>,
+}

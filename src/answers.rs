@@ -1,0 +1,130 @@
+//! Answers the admin socket's requests from the two planes: the only place where both are looked at.
+
+use std::path::PathBuf;
+
+use contract::Timestamp;
+use controlplane::agent::{Agent, Input};
+use controlplane::b2bua::CallId;
+use controlplane::server::Host;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::admin::protocol::{MOST_CALLS, Request};
+use crate::admin::views::{Calls, Flows, HungUp, Status};
+use crate::planes::SharedDataplane;
+use crate::status;
+
+/// What the answers are taken from.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    dataplane: SharedDataplane,
+    /// The configuration file, for the operator's eyes.
+    config: PathBuf,
+    /// The dataplane's devices, by [`contract::DeviceId`].
+    devices: Vec<String>,
+    /// Media ports that the configuration gives.
+    ports: u64,
+}
+
+impl Answers {
+    /// Answers about this dataplane.
+    pub(crate) fn new(
+        dataplane: SharedDataplane,
+        config: PathBuf,
+        settings: &dataplane::settings::Settings,
+    ) -> Self {
+        let ports = settings.media.iter().map(|media| {
+            let (first, last) = media.ports;
+            u64::from(last.saturating_sub(first)) + 1
+        });
+        Self {
+            dataplane,
+            config,
+            devices: settings.devices.iter().map(|d| d.name.clone()).collect(),
+            ports: ports.sum(),
+        }
+    }
+
+    /// The answer to a request, or one sentence why there is none.
+    pub(crate) fn answer(
+        &self,
+        request: &Request,
+        agent: &mut Agent,
+        host: &Host,
+        now: Timestamp,
+    ) -> Result<Value, String> {
+        match *request {
+            Request::Status {} => json(&self.status(agent, host, now)),
+            Request::Calls { limit } => json(&calls(agent, limit, now)),
+            Request::Call { id } => {
+                let detail = agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
+                json(&status::call(&detail, now))
+            }
+            Request::Hangup { id } => {
+                agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
+                tracing::info!(call = id, "an operator hangs up");
+                agent.handle(Input::HangUp(CallId(id)), now);
+                json(&HungUp { hanging_up: id })
+            }
+            Request::Workers {} => json(&status::workers(&self.dataplane.report())),
+            Request::Flows { id } => json(&self.flows(id, agent, now)?),
+        }
+    }
+
+    fn status(&self, agent: &Agent, host: &Host, now: Timestamp) -> Status {
+        let report = self.dataplane.report();
+        let (gauges, counters) = (agent.gauges(), agent.counters());
+        let settings = agent.settings();
+        let state = if host.draining() {
+            "draining"
+        } else {
+            "running"
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            state: state.to_owned(),
+            uptime_seconds: now.since(Timestamp::ZERO).as_secs_f64(),
+            config: self.config.display().to_string(),
+            calls: status::call_counts(&gauges, &counters, settings.limits.calls),
+            sip: status::sip_counts(&gauges, &counters),
+            listeners: status::listeners(&settings.listeners, &host.listeners()),
+            media: status::media_counts(&gauges, &counters, self.ports),
+            next_hops: status::next_hops(&host.neighbours()),
+            devices: status::devices(&report),
+            workers: status::worker_totals(&report),
+        }
+    }
+
+    fn flows(&self, id: u64, agent: &Agent, now: Timestamp) -> Result<Flows, String> {
+        let detail = agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
+        let flows = detail.flows.iter().map(|view| {
+            let tallies = self.dataplane.flow_tally(view.key);
+            status::flow(view, &tallies, &self.devices, now)
+        });
+        Ok(Flows {
+            call: id,
+            flows: flows.collect(),
+        })
+    }
+}
+
+fn calls(agent: &Agent, limit: usize, now: Timestamp) -> Calls {
+    let calls = agent.calls();
+    Calls {
+        total: calls.len() as u64,
+        calls: calls
+            .iter()
+            .take(limit.min(MOST_CALLS))
+            .map(|call| status::call_line(call, now))
+            .collect(),
+    }
+}
+
+fn no_call(id: u64) -> String {
+    format!("there is no call {id} (`tandem calls` lists those that are up)")
+}
+
+fn json<T: Serialize>(view: &T) -> Result<Value, String> {
+    serde_json::to_value(view).map_err(|error| format!("the answer is no JSON: {error}"))
+}

@@ -1,0 +1,78 @@
+//! `tandem flows`: what the workers carry for one call.
+
+use std::process::ExitCode;
+
+use super::duration::spell_seconds;
+use super::output::{print, print_json};
+use super::table::{Columns, or_dash};
+use super::{Failure, FlowsArgs};
+use crate::admin::protocol::Request;
+use crate::admin::views::Flows;
+
+pub(super) fn show(args: &FlowsArgs) -> Result<ExitCode, Failure> {
+    let client = args.query.client();
+    let answer = client.ask(&Request::Flows { id: args.id })?;
+    if args.query.json {
+        print_json(&answer)?;
+    } else {
+        print(&render(&client.understand(answer)?))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(view: &Flows) -> String {
+    let mut columns = Columns::new(&[
+        "arrives at",
+        "carries",
+        "signalled",
+        "latched",
+        "leaves from",
+        "goes to",
+        "next hop",
+        ">acknowledged",
+    ]);
+    for flow in &view.flows {
+        let next_hop = match (&flow.next_hop, &flow.egress_device) {
+            (Some(mac), Some(device)) => format!("{mac} by {device}"),
+            (mac, _) => or_dash(mac.as_deref()),
+        };
+        columns.row([
+            flow.local.clone(),
+            flow.carries.clone(),
+            or_dash(flow.signalled.as_deref()),
+            or_dash(flow.latched.as_deref()),
+            or_dash(flow.leaves_from.as_deref()),
+            or_dash(flow.destination.as_deref()),
+            next_hop,
+            flow.acknowledged.to_string(),
+        ]);
+    }
+    [columns.render(), by_worker(view)].join("\n")
+}
+
+fn by_worker(view: &Flows) -> String {
+    let mut columns = Columns::new(&[
+        "arrives at",
+        ">worker",
+        ">packets",
+        ">bytes",
+        ">wrong source",
+        ">last packet",
+        "latched",
+    ]);
+    for flow in &view.flows {
+        for worker in &flow.workers {
+            let ago = worker.last_seen_seconds.map(spell_seconds);
+            columns.row([
+                flow.local.clone(),
+                worker.worker.to_string(),
+                worker.packets.to_string(),
+                worker.bytes.to_string(),
+                worker.wrong_source.to_string(),
+                ago.map_or_else(|| "-".to_owned(), |ago| format!("{ago} ago")),
+                or_dash(worker.latched.as_deref()),
+            ]);
+        }
+    }
+    columns.render()
+}

@@ -1,0 +1,288 @@
+//! The command line: what can be asked for, and the way to whoever does it.
+//!
+//! `run` starts the appliance, `check` only reads its configuration; the other verbs ask a running
+//! tandem over its admin socket and print what it says as tables, or as JSON. Exit codes: 0 done,
+//! 1 failed (the reason is one sentence on stderr), 2 wrong usage.
+
+mod calls;
+mod check;
+mod client;
+mod duration;
+mod flows;
+mod generate;
+mod output;
+mod status;
+mod table;
+mod workers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::startup;
+pub(crate) use check::verdict;
+
+use client::Client;
+
+/// Where a tandem is found when nobody says otherwise.
+pub(crate) const DEFAULT_ADMIN_SOCKET: &str = "/run/tandem/admin.sock";
+
+/// A kernel-bypass media relay appliance for telephone carriers.
+#[derive(Debug, Parser)]
+#[command(name = "tandem", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tandem check -c /etc/tandem.toml     What is wrong with this file?
+  tandem run -c /etc/tandem.toml       Start
+  tandem status                        Is it well?
+  tandem calls                         Who is talking?
+
+Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Start the appliance and stay in the foreground
+    #[command(after_help = "\
+Examples:
+  tandem run -c /etc/tandem.toml
+  tandem run -c /etc/tandem.toml --log info,controlplane=debug
+  tandem run -c /etc/tandem.toml --json 2>>/var/log/tandem.json
+
+Signals:
+  SIGTERM, SIGINT   refuse new calls with 503, wait up to `drain_timeout` for the others to end, end the
+                    rest with BYE, exit with 0
+  SIGINT again      exit at once")]
+    Run(RunArgs),
+    /// Read a configuration file and report everything that is wrong with it
+    #[command(after_help = "\
+Examples:
+  tandem check -c /etc/tandem.toml
+  tandem check -c draft.toml --offline    On a machine without the devices and addresses
+  tandem check -c draft.toml --json | jq -r '.findings[] | \"\\(.line): \\(.message)\"'
+
+Exit code 0 when the file can be used, warnings or not.")]
+    Check(CheckArgs),
+    /// Show the state of a running tandem: calls, devices, ports, refusals and drops
+    #[command(after_help = "\
+Examples:
+  tandem status
+  tandem status --json | jq .calls.active")]
+    Status(Query),
+    /// List, show or hang up calls
+    #[command(after_help = "\
+Examples:
+  tandem calls                     The same as `tandem calls list`
+  tandem calls list --limit 5000
+  tandem calls show 17
+  tandem calls hangup 17           Ends both legs with BYE
+  tandem calls --json | jq '.calls[] | select(.state == \"established\") | .id'")]
+    Calls(CallsArgs),
+    /// Show what each worker, device and queue has carried: packets, drops, rings, residence time
+    #[command(after_help = "\
+Examples:
+  tandem workers
+  tandem workers --json | jq '.workers[] | {worker, rx_packets, tx_packets}'")]
+    Workers(Query),
+    /// Show the flows of a call: addresses, latches, packets by worker
+    #[command(after_help = "\
+Examples:
+  tandem flows 17
+  tandem flows 17 --json | jq '.flows[] | {local, packets, wrong_source}'")]
+    Flows(FlowsArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  tandem completions bash > /etc/bash_completion.d/tandem
+  tandem completions zsh > /usr/share/zsh/site-functions/_tandem")]
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    #[command(after_help = "\
+Examples:
+  tandem man | man -l -
+  tandem man > /usr/share/man/man1/tandem.1
+  tandem man --json | jq -r .man    The same inside of a JSON object")]
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Write log messages as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Which log messages are written, instead of the configuration's `log`
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Check the file alone, not whether this machine has its devices, addresses and cores
+    #[arg(long)]
+    offline: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to ask a running tandem, and how to print what it says.
+#[derive(Debug, Args)]
+struct Query {
+    /// Print one JSON object on one line
+    #[arg(long, global = true)]
+    json: bool,
+    /// The admin socket of the tandem to ask
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_ADMIN_SOCKET)]
+    socket: PathBuf,
+}
+
+impl Query {
+    fn client(&self) -> Client {
+        Client::new(self.socket.clone())
+    }
+}
+
+#[derive(Debug, Args)]
+struct CallsArgs {
+    #[command(subcommand)]
+    verb: Option<CallsVerb>,
+    #[command(flatten)]
+    query: Query,
+}
+
+#[derive(Debug, Subcommand)]
+enum CallsVerb {
+    /// List the calls that are up, oldest first
+    #[command(after_help = "Example:\n  tandem calls list --limit 5000")]
+    List {
+        /// List this many at the most
+        #[arg(long, value_name = "N", default_value_t = crate::admin::protocol::DEFAULT_LIMIT)]
+        limit: usize,
+    },
+    /// Show one call: its legs and its media
+    #[command(after_help = "Example:\n  tandem calls show 17")]
+    Show {
+        /// The call's number in the list
+        id: u64,
+    },
+    /// End a call with BYE towards both parties
+    #[command(after_help = "Example:\n  tandem calls hangup 17")]
+    Hangup {
+        /// The call's number in the list
+        id: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+struct FlowsArgs {
+    /// The call's number in `tandem calls`
+    id: u64,
+    #[command(flatten)]
+    query: Query,
+}
+
+#[derive(Debug, Args)]
+struct CompletionsArgs {
+    /// The shell
+    shell: clap_complete::Shell,
+    /// Print it as the `script` of a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ManArgs {
+    /// Print it as the `man` of a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Does what was asked for; the outcome is the process's exit code.
+    pub(crate) fn execute(self) -> ExitCode {
+        let outcome = match self.verb {
+            Verb::Run(args) => return startup::run(&args),
+            Verb::Check(args) => check::check(&args),
+            Verb::Status(query) => status::show(&query),
+            Verb::Calls(args) => calls::execute(&args),
+            Verb::Workers(query) => workers::show(&query),
+            Verb::Flows(args) => flows::show(&args),
+            Verb::Completions(args) => generate::completions(&args),
+            Verb::Man(args) => generate::man(&args),
+        };
+        match outcome {
+            Ok(code) => code,
+            Err(failure) => {
+                eprintln!("tandem: {failure}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Why a verb failed: one sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The configuration file could not be read.
+    #[error(transparent)]
+    Unreadable(#[from] crate::config::Unreadable),
+    /// The machine's facts could not be read.
+    #[error("cannot read what this machine has: {0}")]
+    Host(std::io::Error),
+    /// The running tandem could not be asked, or said no.
+    #[error(transparent)]
+    Client(#[from] client::ClientError),
+    /// What was asked for could not be written to stdout.
+    #[error("cannot write to stdout: {0}")]
+    Output(std::io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_examples_in_its_help_and_speaks_json() {
+        fn visit(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(help.contains("Example"), "{path} has no examples");
+            for verb in command.get_subcommands() {
+                visit(verb, &format!("{path} {}", verb.get_name()));
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        let named = |verb: &&mut clap::Command| verb.get_name() != "help";
+        for verb in command.get_subcommands_mut().filter(named) {
+            let name = verb.get_name().to_owned();
+            let has_json = verb.get_arguments().any(|arg| arg.get_id() == "json");
+            assert!(has_json, "{name} has no --json");
+            let verb = verb.clone().disable_help_subcommand(true);
+            let verbs: Vec<_> = verb
+                .get_subcommands()
+                .map(clap::Command::get_name)
+                .collect();
+            if verbs.is_empty() {
+                visit(&verb, &name);
+            }
+        }
+    }
+}

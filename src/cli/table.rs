@@ -1,0 +1,102 @@
+//! Aligned tables: columns two blanks apart, numbers to the right, no lines around them.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+/// A table being filled.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    table: Table,
+    right: Vec<bool>,
+}
+
+impl Columns {
+    /// Columns with these titles; a title that begins with `>` is a column of numbers.
+    pub(crate) fn new(titles: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        let right: Vec<_> = titles.iter().map(|title| title.starts_with('>')).collect();
+        let header = titles.iter().zip(&right).map(|(title, &right)| {
+            let title = title.trim_start_matches('>').to_uppercase();
+            cell(title, right)
+        });
+        table.set_header(header.collect::<Vec<_>>());
+        Self { table, right }
+    }
+
+    /// A row of as many cells as there are columns.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        let cells = cells.into_iter().zip(&self.right);
+        let cells: Vec<_> = cells.map(|(text, &right)| cell(text, right)).collect();
+        self.table.add_row(cells);
+    }
+
+    /// The table's text, each line ended.
+    pub(crate) fn render(mut self) -> String {
+        for column in self.table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        let mut text = String::new();
+        for line in self.table.to_string().lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn cell(text: String, right: bool) -> Cell {
+    let alignment = if right {
+        CellAlignment::Right
+    } else {
+        CellAlignment::Left
+    };
+    Cell::new(text).set_alignment(alignment)
+}
+
+/// Names and values under each other.
+pub(crate) fn properties(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}\n");
+    rows.iter().map(line).collect()
+}
+
+/// `name 12, other 3`; `none` for nothing.
+pub(crate) fn spell_counts(counts: &crate::admin::views::Counts) -> String {
+    let spelt: Vec<_> = counts
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    match spelt.is_empty() {
+        true => "none".to_owned(),
+        false => spelt.join(", "),
+    }
+}
+
+/// The value, or a dash.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_without_trailing_blanks() {
+        let mut columns = Columns::new(&["name", ">packets", "state"]);
+        columns.row(["a".into(), "1".into(), "up".into()]);
+        columns.row(["longer".into(), "12345678".into(), String::new()]);
+        assert_eq!(
+            columns.render(),
+            "NAME     PACKETS  STATE\na              1  up\nlonger  12345678\n"
+        );
+    }
+
+    #[test]
+    fn properties_and_counts() {
+        let rows = [("a", "1".to_owned()), ("long", "2".to_owned())];
+        assert_eq!(properties(&rows), "a     1\nlong  2\n");
+        assert_eq!(spell_counts(&[("486".to_owned(), 2)].into()), "486 2");
+        assert_eq!(spell_counts(&crate::admin::views::Counts::new()), "none");
+    }
+}

@@ -1,0 +1,106 @@
+//! `tandem workers`: what each worker, device and queue has carried.
+
+use std::process::ExitCode;
+
+use super::output::{print, print_json};
+use super::status::residence;
+use super::table::{Columns, spell_counts};
+use super::{Failure, Query};
+use crate::admin::protocol::Request;
+use crate::admin::views::Workers;
+
+pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
+    let client = query.client();
+    let answer = client.ask(&Request::Workers {})?;
+    if query.json {
+        print_json(&answer)?;
+    } else {
+        print(&render(&client.understand(answer)?))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(view: &Workers) -> String {
+    [workers(view), sockets(view), drops(view)].join("\n")
+}
+
+fn workers(view: &Workers) -> String {
+    let mut columns = Columns::new(&[
+        ">worker",
+        ">core",
+        "state",
+        ">flows",
+        ">received",
+        ">sent",
+        ">dropped",
+        ">batches",
+        ">sleeps",
+        ">free frames",
+        "residence",
+    ]);
+    for worker in &view.workers {
+        let state = if worker.running { "runs" } else { "DEAD" };
+        columns.row([
+            worker.worker.to_string(),
+            worker.core.to_string(),
+            state.to_owned(),
+            worker.flows.to_string(),
+            worker.rx_packets.to_string(),
+            worker.tx_packets.to_string(),
+            worker.dropped.to_string(),
+            worker.batches.to_string(),
+            worker.sleeps.to_string(),
+            format!("{}/{}", worker.free_frames, worker.frames),
+            residence(&worker.residence_ns),
+        ]);
+    }
+    columns.render()
+}
+
+fn sockets(view: &Workers) -> String {
+    let mut columns = Columns::new(&[
+        "device",
+        ">queue",
+        ">worker",
+        "zero-copy",
+        ">received",
+        ">sent",
+        ">rx dropped",
+        ">rx ring full",
+        ">fill ring empty",
+        ">invalid",
+        ">tx ring empty",
+    ]);
+    let mut rows: Vec<_> = view
+        .workers
+        .iter()
+        .flat_map(|worker| worker.sockets.iter().map(|socket| (worker.worker, socket)))
+        .collect();
+    rows.sort_by_key(|(_, socket)| (socket.device.clone(), socket.queue));
+    for (worker, socket) in rows {
+        let kernel = &socket.xdp_statistics;
+        columns.row([
+            socket.device.clone(),
+            socket.queue.to_string(),
+            worker.to_string(),
+            if socket.zero_copy { "yes" } else { "no" }.to_owned(),
+            socket.rx_packets.to_string(),
+            socket.tx_packets.to_string(),
+            kernel.rx_dropped.to_string(),
+            kernel.rx_ring_full.to_string(),
+            kernel.rx_fill_ring_empty_descs.to_string(),
+            (kernel.rx_invalid_descs + kernel.tx_invalid_descs).to_string(),
+            kernel.tx_ring_empty_descs.to_string(),
+        ]);
+    }
+    columns.render()
+}
+
+fn drops(view: &Workers) -> String {
+    let mut text = String::new();
+    for worker in &view.workers {
+        let drops = spell_counts(&worker.drops);
+        text.push_str(&format!("drops of worker {}: {drops}\n", worker.worker));
+    }
+    text
+}

@@ -1,0 +1,223 @@
+//! What is wrong with a configuration file, and how it is shown: file:line:column, the offending line
+//! with carets, and what was expected instead.
+//!
+//! ```text
+//! tandem.toml:12:1: error: unknown key `devise` in [[media]]
+//!    12 | devise = "in0"
+//!       | ^^^^^^
+//!       = expected: one of `addresses`, `device`, … (did you mean `device`?)
+//! ```
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::source::Source;
+
+/// Whether the file can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, but the operator should look.
+    Warning,
+}
+
+/// One thing that is wrong, at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnostic {
+    /// Whether it forbids using the file.
+    pub(crate) severity: Severity,
+    /// The offending bytes.
+    pub(crate) span: Range<usize>,
+    /// What is wrong, as a clause without a full stop.
+    pub(crate) message: String,
+    /// What would be right.
+    pub(crate) expected: String,
+    /// The other place that this one clashes with, and what is there.
+    pub(crate) other: Option<(Range<usize>, String)>,
+}
+
+impl Diagnostic {
+    /// An error.
+    pub(crate) fn error(
+        span: Range<usize>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Error,
+            span,
+            message: message.into(),
+            expected: expected.into(),
+            other: None,
+        }
+    }
+
+    /// A warning.
+    pub(crate) fn warning(
+        span: Range<usize>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(span, message, expected)
+        }
+    }
+
+    /// The same, pointing also at the place that it clashes with.
+    pub(crate) fn clashing_with(self, span: Range<usize>, what: impl Into<String>) -> Self {
+        Self {
+            other: Some((span, what.into())),
+            ..self
+        }
+    }
+}
+
+/// Everything that is wrong with one file, in the file's order.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    source: Source,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// A report on a file.
+    pub(crate) fn new(source: Source, mut diagnostics: Vec<Diagnostic>) -> Self {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        Self {
+            source,
+            diagnostics,
+        }
+    }
+
+    /// Whether the file can be used.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.count(Severity::Error) == 0
+    }
+
+    /// How many findings of a severity there are.
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        let of_it = |diagnostic: &&Diagnostic| diagnostic.severity == severity;
+        self.diagnostics.iter().filter(of_it).count()
+    }
+
+    /// The findings as they are.
+    #[cfg(test)]
+    pub(crate) fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// The findings with their places, for `--json`.
+    pub(crate) fn findings(&self) -> Vec<Finding<'_>> {
+        let finding = |diagnostic| Finding::new(&self.source, diagnostic);
+        self.diagnostics.iter().map(finding).collect()
+    }
+}
+
+/// One finding, as `tandem check --json` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding<'a> {
+    severity: Severity,
+    file: &'a str,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    expected: &'a str,
+}
+
+impl<'a> Finding<'a> {
+    fn new(source: &'a Source, diagnostic: &'a Diagnostic) -> Self {
+        let position = source.position(diagnostic.span.start);
+        Self {
+            severity: diagnostic.severity,
+            file: source.name(),
+            line: position.line,
+            column: position.column,
+            message: &diagnostic.message,
+            expected: &diagnostic.expected,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for diagnostic in &self.diagnostics {
+            let severity = match diagnostic.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            write_place(
+                f,
+                &self.source,
+                &diagnostic.span,
+                severity,
+                &diagnostic.message,
+            )?;
+            writeln!(f, "      = expected: {}", diagnostic.expected)?;
+            if let Some((span, what)) = &diagnostic.other {
+                write_place(f, &self.source, span, "note", what)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes `file:line:column: label: text`, the line, and carets under the span.
+fn write_place(
+    f: &mut fmt::Formatter<'_>,
+    source: &Source,
+    span: &Range<usize>,
+    label: &str,
+    text: &str,
+) -> fmt::Result {
+    let at = source.position(span.start);
+    let line = source.line(at.line);
+    writeln!(
+        f,
+        "{}:{}:{}: {label}: {text}",
+        source.name(),
+        at.line,
+        at.column
+    )?;
+    // Tabs stay tabs, so that the carets stand under the characters that they mean.
+    let indent = |c| if c == '\t' { '\t' } else { ' ' };
+    let padding: String = line.chars().take(at.column - 1).map(indent).collect();
+    let carets = "^".repeat(source.width_on_first_line(span));
+    writeln!(f, "{:>5} | {line}", at.line)?;
+    writeln!(f, "      | {padding}{carets}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_come_in_the_files_order_with_line_and_carets() {
+        let source = Source::new("t.toml", "[a]\n\tport = 1\nname = \"x\"\n");
+        let late = Diagnostic::error(21..24, "two", "other").clashing_with(1..2, "the first");
+        let early = Diagnostic::warning(5..9, "one", "a name");
+        let report = Report::new(source, vec![late, early]);
+        assert!(!report.is_usable());
+        assert_eq!(report.count(Severity::Warning), 1);
+        assert_eq!(
+            report.to_string(),
+            concat!(
+                "t.toml:2:2: warning: one\n",
+                "    2 | \tport = 1\n",
+                "      | \t^^^^\n",
+                "      = expected: a name\n",
+                "t.toml:3:8: error: two\n",
+                "    3 | name = \"x\"\n",
+                "      |        ^^^\n",
+                "      = expected: other\n",
+                "t.toml:1:2: note: the first\n",
+                "    1 | [a]\n",
+                "      |  ^\n",
+            )
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! Where the two planes meet: the dataplane, as the control plane's event loop and the admin socket see it.
+
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use contract::{Command, Event, FlowKey, WorkerId};
+use controlplane::server::{self, MailboxFull};
+use dataplane::Dataplane;
+use dataplane::report::{FlowTally, Report};
+
+/// The running dataplane, shared within the control thread.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedDataplane(Rc<Dataplane>);
+
+impl SharedDataplane {
+    /// Shares a dataplane. It stops when the last share is dropped.
+    pub(crate) fn new(dataplane: Dataplane) -> Self {
+        Self(Rc::new(dataplane))
+    }
+
+    /// The state of every device and worker.
+    pub(crate) fn report(&self) -> Report {
+        self.0.report()
+    }
+
+    /// What each worker counted for the flow at a key.
+    pub(crate) fn flow_tally(&self, key: FlowKey) -> Vec<FlowTally> {
+        self.0.flow_tally(key)
+    }
+}
+
+impl server::Dataplane for SharedDataplane {
+    fn submit(&mut self, worker: WorkerId, command: Command) -> Result<(), MailboxFull> {
+        let submitted = self.0.submit(worker, command);
+        submitted.map_err(|dataplane::MailboxFull| MailboxFull)
+    }
+
+    fn drain(&mut self, events: &mut Vec<(WorkerId, Event)>) {
+        self.0.drain(events);
+    }
+
+    fn doorbell(&self) -> BorrowedFd<'_> {
+        self.0.doorbell()
+    }
+}

@@ -1,0 +1,167 @@
+//! `tandem run`: from the command line to the running planes, and back down.
+//!
+//! What can fail for a reason that the operator can mend comes first and in the order of cheapness: the
+//! configuration, the capabilities, another instance, the SIP ports, the devices. Each failure is one
+//! sentence on stderr and exit code 1.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use controlplane::agent::Agent;
+use controlplane::server::{Clock, Ended, Server, Setup};
+use dataplane::Dataplane;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::Admin;
+use crate::admin::socket::{InstanceLock, SocketError};
+use crate::answers::Answers;
+use crate::cli::{Failure, RunArgs, verdict};
+use crate::config::{self, Config};
+use crate::host::Host;
+use crate::planes::SharedDataplane;
+use crate::privileges::{self, PrivilegeError};
+
+/// Why tandem did not start, or did not go on: one sentence each.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    /// The configuration could not be read.
+    #[error(transparent)]
+    Read(#[from] Failure),
+    /// The configuration is wrong; the report precedes the sentence.
+    #[error("{0}")]
+    Rejected(String),
+    /// `--log` is no filter.
+    #[error("--log {0:?} is neither a level nor a filter such as \"info,controlplane=debug\"")]
+    Log(String),
+    /// Capabilities are missing.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    /// The admin socket is not ours.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The control plane could not start.
+    #[error(transparent)]
+    Server(#[from] controlplane::server::StartError),
+    /// The dataplane could not start.
+    #[error(transparent)]
+    Dataplane(#[from] dataplane::StartError),
+    /// The kernel gives no randomness.
+    #[error("cannot read /dev/urandom: {0}")]
+    Entropy(io::Error),
+    /// The admin socket could not be watched.
+    #[error("cannot watch the admin socket: {0}")]
+    Watch(io::Error),
+    /// The event loop failed.
+    #[error("the event loop failed: {0}")]
+    Loop(io::Error),
+}
+
+/// Runs until a signal ends it.
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    match try_run(args) {
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::AtOnce) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tandem: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
+    let config = load(args)?;
+    start_logging(args, &config)?;
+    privileges::check()?;
+    let origin = Instant::now();
+    let lock = InstanceLock::take(&config.appliance.admin_socket)?;
+    let server = Server::bind(&config.control, setup(&config, origin))?;
+    let dataplane = Dataplane::start(&config.data, origin)?;
+    let workers = dataplane.workers();
+    let mut dataplane = SharedDataplane::new(dataplane);
+    let mut agent = Agent::new(config.control, workers, StdRng::from_seed(seed()?));
+    let answers = Answers::new(dataplane.clone(), args.config.clone(), &config.data);
+    let mut admin = Admin::new(lock.bind()?, answers).map_err(RunError::Watch)?;
+    announce(&dataplane);
+    let ended = server
+        .run(&mut agent, &mut dataplane, &mut admin)
+        .map_err(RunError::Loop)?;
+    match ended {
+        Ended::Drained => tracing::info!("no call is left: ending"),
+        Ended::AtOnce => tracing::warn!("ending at once: calls may have been cut off"),
+    }
+    Ok(ended)
+}
+
+fn load(args: &RunArgs) -> Result<Config, RunError> {
+    let host = Host::read().map_err(Failure::Host)?;
+    let checked = config::load(&args.config, Some(&host)).map_err(Failure::Unreadable)?;
+    eprint!("{}", checked.report);
+    let rejected = verdict(&args.config, &checked);
+    checked.config.ok_or(RunError::Rejected(rejected))
+}
+
+fn start_logging(args: &RunArgs, config: &Config) -> Result<(), RunError> {
+    let filter = match &args.log {
+        Some(filter) => EnvFilter::try_new(filter).map_err(|_| RunError::Log(filter.clone()))?,
+        None => EnvFilter::new(&config.appliance.log),
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false);
+    match args.json {
+        true => logs.json().init(),
+        false => logs.init(),
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %args.config.display(),
+        "{}",
+        config.summary()
+    );
+    Ok(())
+}
+
+fn setup(config: &Config, origin: Instant) -> Setup {
+    Setup {
+        clock: Clock::since(origin),
+        devices: config.data.devices.iter().map(|d| d.name.clone()).collect(),
+        drain_timeout: config.appliance.drain_timeout,
+    }
+}
+
+/// The seed of everything that must be unpredictable: tags, branches, ports.
+fn seed() -> Result<[u8; 32], RunError> {
+    let mut seed = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut urandom| urandom.read_exact(&mut seed))
+        .map_err(RunError::Entropy)?;
+    Ok(seed)
+}
+
+fn announce(dataplane: &SharedDataplane) {
+    let report = dataplane.report();
+    for device in &report.devices {
+        tracing::info!(
+            device = device.name,
+            driver = device.driver,
+            xdp_mode = device.mode.name(),
+            queues = device.queues,
+            "device attached"
+        );
+    }
+    for worker in &report.workers {
+        tracing::info!(
+            worker = worker.worker.0,
+            core = worker.core,
+            page_size = worker.page_size,
+            sockets = worker.sockets.len(),
+            "worker running"
+        );
+    }
+    tracing::info!("ready");
+}

@@ -1,0 +1,462 @@
+//! What both planes say of themselves, as the admin socket's views. Pure: reports in, views out.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use contract::{DropReason, FlowEntry, Timestamp};
+use controlplane::b2bua::{CallDetail, CallSummary, Counters, Gauges, LegView};
+use controlplane::neighbours::NeighbourCounts;
+use controlplane::session::{FlowView, PartyView, SessionView, StreamState, StreamView};
+use controlplane::settings::Listener as ListenerSettings;
+use controlplane::transport::ListenerCounts;
+use dataplane::report::{DeviceReport, FlowTally, Report, SocketReport, WorkerReport};
+use hdrhistogram::Histogram;
+
+use crate::admin::views::{
+    Call, CallCounts, CallLine, Counts, Device, Flow, FlowWorker, Leg, Listener, MediaCounts,
+    NextHops, Residence, SipCounts, Socket, Stream, StreamParty, Worker, WorkerTotals, Workers,
+    XdpStatistics,
+};
+
+/// Calls, with the bound on them.
+pub(crate) fn call_counts(gauges: &Gauges, counters: &Counters, limit: usize) -> CallCounts {
+    CallCounts {
+        active: gauges.calls as u64,
+        limit: limit as u64,
+        offered: counters.calls_offered,
+        answered: counters.calls_answered,
+        failed: counts(&counters.calls_failed),
+        ended: counts(&counters.calls_ended),
+    }
+}
+
+/// The signalling.
+pub(crate) fn sip_counts(gauges: &Gauges, counters: &Counters) -> SipCounts {
+    SipCounts {
+        dialogs: gauges.dialogs as u64,
+        transactions: gauges.transactions as u64,
+        requests_refused: counts(&counters.requests_refused),
+        messages_dropped: counts(&counters.messages_dropped),
+        parse_errors: counts(&counters.parse_errors),
+    }
+}
+
+/// The SIP sockets.
+pub(crate) fn listeners(settings: &[ListenerSettings], counts: &[ListenerCounts]) -> Vec<Listener> {
+    let listener = |(listener, counts): (&ListenerSettings, &ListenerCounts)| Listener {
+        name: listener.name.clone(),
+        address: listener.address.to_string(),
+        received: counts.received,
+        sent: counts.sent,
+        send_failures: counts.overflowed
+            + counts.oversize
+            + counts.send_errors
+            + counts.unreachable,
+        receive_errors: counts.receive_errors,
+    };
+    settings.iter().zip(counts).map(listener).collect()
+}
+
+/// The next hops of the media.
+pub(crate) fn next_hops(counts: &NeighbourCounts) -> NextHops {
+    NextHops {
+        watched: counts.watched as u64,
+        refused: counts.refused,
+        solicitations: counts.solicitations,
+        changes: counts.changes,
+    }
+}
+
+/// The media; `ports` is how many the configuration gives.
+pub(crate) fn media_counts(gauges: &Gauges, counters: &Counters, ports: u64) -> MediaCounts {
+    let (in_use, resting) = (gauges.ports_in_use as u64, gauges.ports_resting as u64);
+    MediaCounts {
+        sessions: gauges.sessions as u64,
+        flows: gauges.flows as u64,
+        ports_in_use: in_use,
+        ports_resting: resting,
+        ports_free: ports.saturating_sub(in_use).saturating_sub(resting),
+        refused: counts(&counters.sessions_refused),
+    }
+}
+
+fn counts<K: ToString>(by: &BTreeMap<K, u64>) -> Counts {
+    by.iter()
+        .map(|(key, count)| (key.to_string(), *count))
+        .collect()
+}
+
+/// The devices.
+pub(crate) fn devices(report: &Report) -> Vec<Device> {
+    let device = |device: &DeviceReport| Device {
+        name: device.name.clone(),
+        driver: device.driver.clone(),
+        xdp_mode: device.mode.name().to_owned(),
+        queues: device.queues,
+        verdicts: device
+            .verdicts
+            .iter()
+            .map(|(verdict, count)| ((*verdict).to_owned(), *count))
+            .collect(),
+    };
+    report.devices.iter().map(device).collect()
+}
+
+/// The workers, each and together.
+pub(crate) fn workers(report: &Report) -> Workers {
+    let worker = |worker| worker_view(worker, &report.devices);
+    Workers {
+        workers: report.workers.iter().map(worker).collect(),
+        totals: worker_totals(report),
+    }
+}
+
+/// The workers together.
+pub(crate) fn worker_totals(report: &Report) -> WorkerTotals {
+    let workers = || report.workers.iter();
+    let sockets = || workers().flat_map(|worker| &worker.sockets);
+    let mut drops = [0_u64; DropReason::COUNT];
+    for worker in workers() {
+        for (total, count) in drops.iter_mut().zip(worker.drops) {
+            *total += count;
+        }
+    }
+    WorkerTotals {
+        count: report.workers.len() as u64,
+        running: workers().filter(|worker| worker.running).count() as u64,
+        huge_pages: workers().all(|worker| worker.page_size > 4096),
+        rx_packets: sockets().map(|socket| socket.rx_packets).sum(),
+        tx_packets: sockets().map(|socket| socket.tx_packets).sum(),
+        dropped: drops.iter().sum(),
+        drops: drop_counts(&drops),
+        residence_ns: residence(workers().flat_map(|worker| &worker.residence)),
+    }
+}
+
+fn worker_view(worker: &WorkerReport, devices: &[DeviceReport]) -> Worker {
+    let sum = |count: fn(&SocketReport) -> u64| worker.sockets.iter().map(count).sum();
+    Worker {
+        worker: worker.worker.0,
+        core: worker.core as u64,
+        running: worker.running,
+        rx_packets: sum(|socket| socket.rx_packets),
+        rx_bytes: sum(|socket| socket.rx_bytes),
+        tx_packets: sum(|socket| socket.tx_packets),
+        tx_bytes: sum(|socket| socket.tx_bytes),
+        dropped: worker.drops.iter().sum(),
+        drops: drop_counts(&worker.drops),
+        batches: worker.batches,
+        sleeps: worker.sleeps,
+        residence_ns: residence(&worker.residence),
+        flows: worker.flows,
+        frames: worker.frames,
+        free_frames: worker.free_frames,
+        page_size: worker.page_size as u64,
+        commands_refused: worker.commands_refused,
+        events_delayed: worker.events_delayed,
+        sockets: worker
+            .sockets
+            .iter()
+            .map(|socket| socket_view(socket, devices))
+            .collect(),
+    }
+}
+
+fn socket_view(socket: &SocketReport, devices: &[DeviceReport]) -> Socket {
+    let device = devices.get(usize::from(socket.device.0));
+    Socket {
+        device: device.map_or_else(String::new, |device| device.name.clone()),
+        queue: socket.queue.0,
+        zero_copy: socket.zero_copy,
+        rx_packets: socket.rx_packets,
+        rx_bytes: socket.rx_bytes,
+        tx_packets: socket.tx_packets,
+        tx_bytes: socket.tx_bytes,
+        xdp_statistics: XdpStatistics {
+            rx_dropped: socket.kernel.rx_dropped,
+            rx_ring_full: socket.kernel.rx_ring_full,
+            rx_fill_ring_empty_descs: socket.kernel.fill_ring_empty,
+            rx_invalid_descs: socket.kernel.rx_invalid_descriptors,
+            tx_invalid_descs: socket.kernel.tx_invalid_descriptors,
+            tx_ring_empty_descs: socket.kernel.tx_ring_empty,
+        },
+    }
+}
+
+fn drop_counts(drops: &[u64; DropReason::COUNT]) -> Counts {
+    DropReason::ALL
+        .iter()
+        .map(|reason| (reason.name().to_owned(), drops[reason.index()]))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+/// Quantiles of (nanoseconds, frames) pairs. Three significant digits: finer than the pairs' own buckets.
+fn residence<'a>(buckets: impl IntoIterator<Item = &'a (u64, u64)>) -> Residence {
+    let Ok(mut histogram) = Histogram::<u64>::new(3) else {
+        return Residence::default();
+    };
+    for &(nanos, frames) in buckets {
+        // It resizes itself, and so takes every value.
+        let _ = histogram.record_n(nanos, frames);
+    }
+    if histogram.is_empty() {
+        return Residence::default();
+    }
+    Residence {
+        count: histogram.len(),
+        p50: histogram.value_at_quantile(0.5),
+        p99: histogram.value_at_quantile(0.99),
+        max: histogram.max(),
+    }
+}
+
+/// One call in the list.
+pub(crate) fn call_line(call: &CallSummary, now: Timestamp) -> CallLine {
+    CallLine {
+        id: call.id.0,
+        state: call.state.to_string(),
+        from: call.from.clone(),
+        to: call.to.clone(),
+        from_trunk: call.from_trunk.clone(),
+        to_trunk: call.to_trunk.clone(),
+        age_seconds: now.since(call.started).as_secs_f64(),
+        talk_seconds: call
+            .answered
+            .map(|answered| now.since(answered).as_secs_f64()),
+    }
+}
+
+/// One call in full.
+pub(crate) fn call(detail: &CallDetail, now: Timestamp) -> Call {
+    let streams = |media: &SessionView| media.streams.iter().map(stream).collect();
+    Call {
+        line: call_line(&detail.summary, now),
+        caller: leg(&detail.caller),
+        callees: detail.callees.iter().map(leg).collect(),
+        streams: detail.media.as_ref().map(streams).unwrap_or_default(),
+    }
+}
+
+fn leg(leg: &LegView) -> Leg {
+    Leg {
+        trunk: leg.trunk.clone(),
+        remote: leg.remote.to_string(),
+        call_id: leg.call_id.clone(),
+        local_tag: leg.local_tag.clone(),
+        remote_tag: leg.remote_tag.clone(),
+        remote_target: leg.remote_target.clone(),
+    }
+}
+
+fn stream(stream: &StreamView) -> Stream {
+    let [caller, callee] = &stream.parties;
+    let state = match stream.state {
+        StreamState::Offered => "offered",
+        StreamState::Active => "active",
+        StreamState::Held => "held",
+        StreamState::Rejected => "rejected",
+    };
+    Stream {
+        media: stream.media.clone(),
+        state: state.to_owned(),
+        caller: stream_party(caller),
+        callee: stream_party(callee),
+    }
+}
+
+fn stream_party(party: &PartyView) -> StreamParty {
+    StreamParty {
+        local_rtp: spell(party.local_rtp),
+        local_rtcp: spell(party.local_rtcp),
+        remote_rtp: spell(party.remote_rtp),
+        remote_rtcp: spell(party.remote_rtcp),
+        latched_rtp: spell(party.latched_rtp),
+        direction: party.direction.to_owned(),
+        codecs: party.codecs.clone(),
+        silent: party.silent,
+    }
+}
+
+fn spell(address: Option<SocketAddr>) -> Option<String> {
+    address.map(|address| address.to_string())
+}
+
+/// One flow with what the workers counted for it.
+pub(crate) fn flow(
+    view: &FlowView,
+    tallies: &[FlowTally],
+    devices: &[String],
+    now: Timestamp,
+) -> Flow {
+    let ago = |seen: Option<Timestamp>| seen.map(|seen| now.since(seen).as_secs_f64());
+    let entry = view.entry.as_ref();
+    let egress = entry.and_then(|entry| entry.rtp.or(entry.rtcp));
+    let link = egress.and_then(|egress| egress.link);
+    let device = link.and_then(|link| devices.get(usize::from(link.device.0)));
+    let latched = || tallies.iter().find_map(|tally| tally.latched);
+    let worker = |tally: &FlowTally| FlowWorker {
+        worker: tally.worker.0,
+        packets: tally.packets,
+        bytes: tally.bytes,
+        wrong_source: tally.wrong_source,
+        last_seen_seconds: ago(tally.last_seen),
+        latched: spell(tally.latched),
+    };
+    Flow {
+        local: view.key.to_string(),
+        carries: carries(entry).to_owned(),
+        signalled: spell(entry.and_then(|entry| entry.latch.signalled)),
+        latched: spell(entry.and_then(|entry| entry.latch.latched).or_else(latched)),
+        leaves_from: egress.map(|egress| egress.source.to_string()),
+        destination: spell(egress.and_then(|egress| egress.destination)),
+        next_hop: link.map(|link| link.destination.to_string()),
+        egress_device: device.cloned(),
+        acknowledged: view.acknowledged as u64,
+        packets: tallies.iter().map(|tally| tally.packets).sum(),
+        bytes: tallies.iter().map(|tally| tally.bytes).sum(),
+        wrong_source: tallies.iter().map(|tally| tally.wrong_source).sum(),
+        last_seen_seconds: ago(tallies.iter().filter_map(|tally| tally.last_seen).max()),
+        workers: tallies.iter().map(worker).collect(),
+    }
+}
+
+fn carries(entry: Option<&FlowEntry>) -> &'static str {
+    match entry.map(|entry| (entry.rtp.is_some(), entry.rtcp.is_some())) {
+        None => "removing",
+        Some((true, true)) => "rtp+rtcp",
+        Some((_, true)) => "rtcp",
+        Some((_, false)) => "rtp",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::{DeviceId, FlowKey, QueueId, WorkerId};
+    use dataplane::report::{KernelStatistics, ModeInForce};
+
+    fn socket(device: u16, queue: u32, packets: u64) -> SocketReport {
+        SocketReport {
+            device: DeviceId(device),
+            queue: QueueId(queue),
+            zero_copy: false,
+            rx_packets: packets,
+            rx_bytes: packets * 214,
+            tx_packets: packets / 2,
+            tx_bytes: packets * 107,
+            kernel: KernelStatistics {
+                rx_ring_full: 3,
+                ..KernelStatistics::default()
+            },
+        }
+    }
+
+    fn report() -> Report {
+        let mut drops = [0; DropReason::COUNT];
+        drops[DropReason::WrongSource.index()] = 5;
+        let worker = |number: u16, residence: Vec<(u64, u64)>, page_size| WorkerReport {
+            worker: WorkerId(number),
+            core: usize::from(number) + 1,
+            running: number == 0,
+            sockets: vec![
+                socket(0, u32::from(number), 100),
+                socket(1, u32::from(number), 50),
+            ],
+            drops,
+            batches: 9,
+            sleeps: 8,
+            residence,
+            frames: 64,
+            free_frames: 7,
+            page_size,
+            flows: 6,
+            commands_refused: 2,
+            events_delayed: 1,
+        };
+        let device = |name: &str| DeviceReport {
+            name: name.to_owned(),
+            driver: "veth".to_owned(),
+            mode: ModeInForce::Copy,
+            queues: 2,
+            verdicts: vec![("redirect", 150)],
+        };
+        Report {
+            devices: vec![device("in0"), device("out0")],
+            workers: vec![
+                worker(0, vec![(1_000, 99), (50_000, 1)], 4096),
+                worker(1, vec![(2_000, 100)], 1 << 21),
+            ],
+        }
+    }
+
+    #[test]
+    fn workers_sum_their_sockets_and_totals_sum_the_workers() {
+        let view = workers(&report());
+        assert_eq!(view.workers[1].rx_packets, 150);
+        assert_eq!(view.workers[1].tx_packets, 75);
+        assert_eq!(view.workers[1].sockets[1].device, "out0");
+        assert_eq!(view.workers[1].sockets[1].queue, 1);
+        assert_eq!(view.workers[1].sockets[1].xdp_statistics.rx_ring_full, 3);
+        assert_eq!(view.totals.rx_packets, 300);
+        assert_eq!(view.totals.tx_packets, 150);
+        assert_eq!(view.totals.dropped, 10);
+        let wrong_source = [("wrong_source".to_owned(), 10)];
+        assert_eq!(view.totals.drops, wrong_source.into());
+        assert_eq!((view.totals.count, view.totals.running), (2, 1));
+        assert!(!view.totals.huge_pages, "one worker has small pages");
+    }
+
+    #[test]
+    fn residence_is_merged_before_quantiles_are_taken() {
+        let view = workers(&report());
+        let near = |nanos: u64, expected: u64| nanos.abs_diff(expected) <= expected / 500;
+        assert_eq!(view.workers[0].residence_ns.count, 100);
+        assert!(near(view.workers[0].residence_ns.p50, 1_000));
+        assert!(near(view.workers[0].residence_ns.p99, 1_000));
+        assert!(near(view.workers[0].residence_ns.max, 50_000));
+        assert_eq!(view.totals.residence_ns.count, 200);
+        assert!(near(view.totals.residence_ns.p50, 2_000));
+        assert_eq!(residence(&[]), Residence::default());
+    }
+
+    #[test]
+    fn flows_sum_their_workers_and_tell_the_last_packet() {
+        let key = FlowKey {
+            address: "10.1.0.1".parse().expect("an address"),
+            port: 20_000,
+        };
+        let tally = |worker, packets, seen: Option<u64>| FlowTally {
+            worker: WorkerId(worker),
+            packets,
+            bytes: packets * 172,
+            last_seen: seen.map(Timestamp::from_nanos),
+            wrong_source: 1,
+            latched: None,
+        };
+        let view = FlowView {
+            key,
+            entry: None,
+            acknowledged: 2,
+        };
+        let tallies = [tally(0, 10, Some(1_000_000_000)), tally(1, 5, None)];
+        let now = Timestamp::from_nanos(3_500_000_000);
+        let flow = flow(&view, &tallies, &[], now);
+        assert_eq!(flow.local, "10.1.0.1:20000");
+        assert_eq!(flow.carries, "removing");
+        assert_eq!((flow.packets, flow.wrong_source), (15, 2));
+        assert_eq!(flow.last_seen_seconds, Some(2.5));
+        assert_eq!(flow.workers[1].last_seen_seconds, None);
+    }
+
+    #[test]
+    fn free_ports_are_what_neither_carries_nor_rests() {
+        let gauges = Gauges {
+            ports_in_use: 40,
+            ports_resting: 10,
+            ..Gauges::default()
+        };
+        let view = media_counts(&gauges, &Counters::default(), 100);
+        assert_eq!(view.ports_free, 50);
+    }
+}
