@@ -308,6 +308,11 @@ impl Neighbours {
         }
     }
 
+    /// Whether [`Self::poll`] has something to give.
+    pub fn has_work(&self) -> bool {
+        !self.actions.is_empty() || (self.asked < ASKED_AT_A_TIME && !self.to_ask.is_empty())
+    }
+
     /// The next thing to do outside.
     pub fn poll(&mut self) -> Option<Action> {
         if let Some(action) = self.actions.pop_front() {

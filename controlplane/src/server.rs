@@ -1,40 +1,56 @@
 //! The event loop of the control plane: the one thread, and the only reader of a clock, that drives
 //! the sans-IO machines with what arrives and carries out what they answer.
+//!
+//! ```text
+//!   listeners ── datagrams, ICMP errors ──►┐             ┌─► Send ─────► listeners
+//!   doorbell ─── events of the workers ───►│    agent    ├─► Command ──► workers' mailboxes
+//!   netlink ──── neighbours ── next hops ─►│ handle/poll ├─► Resolve ──► neighbours ── netlink
+//!   signals ──── drain, stop ─────────────►┘             └─► Wait ─────► the poll's timeout
+//!   guest ────── (the binary's admin socket)
+//! ```
+//!
+//! Nothing in it blocks, and each source gets a bounded share of a turn: a flood at one listener
+//! delays the others by one batch. It knows no SIP and no flows.
 
+mod clock;
 mod hooks;
+mod host;
+mod signals;
 mod start_error;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
-use contract::Timestamp;
+use contract::{Event, Timestamp, WorkerId};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
 
-use crate::agent::Agent;
-use crate::installer::NextHopQuery;
-use crate::neighbours::{NeighbourCounts, NextHop};
-use crate::settings::Settings;
-use crate::transport::ListenerCounts;
+use crate::agent::{Agent, Input, Output};
+use crate::settings::{ListenerId, Settings};
+use crate::transport::{Received, Sent, UdpListener};
+use signals::{Signal, Signals};
 
+pub use clock::Clock;
 pub use hooks::{Dataplane, Guest, MailboxFull};
+pub use host::Host;
 pub use start_error::StartError;
 
-/// The clock of a process: CLOCK_MONOTONIC since an origin that both planes share.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    origin: Instant,
-}
+/// Datagrams taken from one listener in a turn. At some 50 us each, a turn of a flooded listener is
+/// under 4 ms; fewer would poll more often than work.
+const DATAGRAMS_AT_A_TIME: usize = 64;
+/// Outputs carried out in a turn: more than any input makes, so only a machine that never comes to
+/// rest meets it, and that must not stop the others.
+const OUTPUTS_AT_A_TIME: usize = 8192;
+/// The largest UDP payload there can be.
+const LARGEST_DATAGRAM: usize = 65_535;
 
-impl Clock {
-    /// A clock that stands at [`Timestamp::ZERO`] at `origin`.
-    pub const fn since(origin: Instant) -> Self {
-        Self { origin }
-    }
-
-    /// The time.
-    pub fn now(&self) -> Timestamp {
-        Timestamp::ZERO + self.origin.elapsed()
-    }
-}
+const DOORBELL: Token = Token(0);
+const MONITOR: Token = Token(1);
+const ROUTES: Token = Token(2);
+const SIGNALS: Token = Token(3);
+const GUEST: Token = Token(4);
+const FIRST_LISTENER: usize = 5;
 
 /// What the loop needs besides [`Settings`].
 #[derive(Clone, Debug)]
@@ -56,54 +72,348 @@ pub enum Ended {
     AtOnce,
 }
 
-/// The sockets and the next hops: what the loop knows of the host.
-#[derive(Debug)]
-pub struct Host {}
-
-impl Host {
-    /// What each listener has received and sent, by [`crate::settings::ListenerId`].
-    pub fn listeners(&self) -> Vec<ListenerCounts> {
-        Vec::new()
-    }
-
-    /// What is known of next hops, in figures.
-    pub fn neighbours(&self) -> NeighbourCounts {
-        NeighbourCounts::default()
-    }
-
-    /// Whether new calls are refused because the process is to end.
-    pub fn draining(&self) -> bool {
-        false
-    }
-
-    /// Every watched next hop; `None` while it is being resolved.
-    pub fn next_hops(&self) -> Vec<(NextHopQuery, Option<NextHop>)> {
-        Vec::new()
-    }
-}
-
 /// The event loop with its sockets.
 #[derive(Debug)]
 pub struct Server {
+    poll: Poll,
+    clock: Clock,
+    drain_timeout: Duration,
     host: Host,
+    signals: Signals,
+    buffer: Vec<u8>,
+}
+
+/// What a turn has to look at.
+#[derive(Debug, Default)]
+struct Ready {
+    /// Listeners that may hold more, by index.
+    listeners: Vec<bool>,
+    workers: bool,
+    netlink: bool,
+    signals: bool,
+    guest: bool,
 }
 
 impl Server {
     /// Opens the listeners, the netlink sockets and the signals. Done before privileges are dropped.
+    /// From here on SIGTERM and SIGINT no longer end the process by themselves.
     pub fn bind(settings: &Settings, setup: Setup) -> Result<Self, StartError> {
-        let _ = (settings, setup);
-        Ok(Self { host: Host {} })
+        let poll = Poll::new().map_err(StartError::kernel("epoll"))?;
+        let registry = poll.registry();
+        let mut listeners = Vec::with_capacity(settings.listeners.len());
+        for (index, listener) in settings.listeners.iter().enumerate() {
+            let token = Token(FIRST_LISTENER + index);
+            let opened = UdpListener::open(listener.address).and_then(|mut socket| {
+                socket.register(registry, token)?;
+                Ok(socket)
+            });
+            listeners.push(opened.map_err(|error| StartError::listener(listener, error))?);
+        }
+        let host = Host::new(listeners, setup.devices)
+            .map_err(StartError::kernel("netlink, for routes and neighbours"))?;
+        for (token, fd) in [(MONITOR, host.monitor()), (ROUTES, host.routes())] {
+            registry
+                .register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)
+                .map_err(StartError::kernel("epoll"))?;
+        }
+        let signals = Signals::catch(registry, SIGNALS).map_err(StartError::kernel("signals"))?;
+        Ok(Self {
+            poll,
+            clock: setup.clock,
+            drain_timeout: setup.drain_timeout,
+            host,
+            signals,
+            buffer: vec![0; LARGEST_DATAGRAM],
+        })
     }
 
-    /// Runs until a signal has ended it. An error is one of the poll itself: everything else is counted
-    /// and survived.
+    /// The listeners' sockets and next hops, in figures.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Runs until a signal, or the agent after a drain, has ended it. An error is one of the poll
+    /// itself: everything else is counted and survived.
     pub fn run<D: Dataplane, G: Guest>(
         self,
         agent: &mut Agent,
         dataplane: &mut D,
         guest: &mut G,
     ) -> io::Result<Ended> {
-        let _ = (agent, dataplane, guest, self.host);
-        Ok(Ended::Drained)
+        let registry = self.poll.registry();
+        register_fd(registry, DOORBELL, dataplane.doorbell().as_raw_fd())?;
+        register_fd(registry, GUEST, guest.doorbell().as_raw_fd())?;
+        let mut turn = Turn {
+            server: self,
+            agent,
+            dataplane,
+            guest,
+            events: Vec::new(),
+            agent_deadline: None,
+            guest_deadline: None,
+            restless: false,
+            ended: None,
+        };
+        turn.run()
     }
 }
+
+fn register_fd(registry: &Registry, token: Token, fd: i32) -> io::Result<()> {
+    registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
+}
+
+/// The loop while it runs, with what it was lent.
+struct Turn<'a, D, G> {
+    server: Server,
+    agent: &'a mut Agent,
+    dataplane: &'a mut D,
+    guest: &'a mut G,
+    events: Vec<(WorkerId, Event)>,
+    agent_deadline: Option<Timestamp>,
+    guest_deadline: Option<Timestamp>,
+    /// The agent had more to say than one turn takes.
+    restless: bool,
+    ended: Option<Ended>,
+}
+
+impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
+    fn run(&mut self) -> io::Result<Ended> {
+        let mut events = Events::with_capacity(256);
+        // What came before the registration has no edge: look everywhere once.
+        let mut ready = Ready {
+            listeners: vec![true; self.server.host.listener_count()],
+            workers: true,
+            netlink: true,
+            signals: false,
+            guest: true,
+        };
+        self.pump();
+        loop {
+            self.work(&mut ready);
+            if let Some(ended) = self.ended {
+                self.server.host.flush();
+                return Ok(ended);
+            }
+            let timeout = self.timeout(&ready);
+            match self.server.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            for event in &events {
+                self.notice(event, &mut ready);
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.server.clock.now()
+    }
+
+    /// How long to sleep: not at all while something is left undone.
+    fn timeout(&self, ready: &Ready) -> Option<Duration> {
+        let undone = self.restless
+            || ready.netlink
+            || ready.listeners.contains(&true)
+            || self.server.host.has_work();
+        if undone {
+            return Some(Duration::ZERO);
+        }
+        let next = [
+            self.agent_deadline,
+            self.guest_deadline,
+            self.server.host.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
+        Some(next.since(self.now()))
+    }
+
+    fn notice(&mut self, event: &mio::event::Event, ready: &mut Ready) {
+        match event.token() {
+            DOORBELL => ready.workers = true,
+            MONITOR | ROUTES => ready.netlink = true,
+            SIGNALS => ready.signals = true,
+            GUEST => ready.guest = true,
+            Token(token) => {
+                let index = token.saturating_sub(FIRST_LISTENER);
+                let Some(listener) = self.server.host.listener_mut(index) else {
+                    return;
+                };
+                if event.is_error() {
+                    listener.read_errors();
+                }
+                if event.is_writable() {
+                    listener.flush();
+                }
+                if let Some(flag) = ready.listeners.get_mut(index) {
+                    *flag = true;
+                }
+            }
+        }
+    }
+
+    /// One turn: every source gets its share, then time passes.
+    fn work(&mut self, ready: &mut Ready) {
+        if std::mem::take(&mut ready.signals) {
+            self.take_signals();
+        }
+        if std::mem::take(&mut ready.workers) {
+            self.take_events();
+        }
+        ready.netlink = self.server.host.read_netlink(self.server.clock.now());
+        for (index, flag) in ready.listeners.iter_mut().enumerate() {
+            if *flag {
+                *flag = self.take_datagrams(index);
+            }
+        }
+        let now = self.now();
+        let guest_is_due = self.guest_deadline.is_some_and(|at| at <= now);
+        if std::mem::take(&mut ready.guest) || guest_is_due {
+            self.guest_deadline = self.guest.serve(self.agent, &self.server.host, now);
+            self.pump();
+        }
+        self.pass_time();
+    }
+
+    fn take_signals(&mut self) {
+        let now = self.now();
+        while let Some(signal) = self.server.signals.next() {
+            match signal {
+                Signal::Drain => {
+                    let deadline = now + self.server.drain_timeout;
+                    tracing::info!(timeout = ?self.server.drain_timeout, "draining");
+                    self.server.host.set_draining();
+                    self.handle(Input::Drain { deadline }, now);
+                }
+                Signal::EndAtOnce => {
+                    tracing::warn!("ended at once, by a second SIGINT");
+                    self.ended = Some(Ended::AtOnce);
+                }
+                Signal::HangUp => tracing::info!("SIGHUP ignored: nothing is read anew"),
+            }
+        }
+    }
+
+    fn take_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        self.dataplane.drain(&mut events);
+        for (worker, event) in events.drain(..) {
+            let now = self.now();
+            self.handle(Input::Worker { worker, event }, now);
+        }
+        self.events = events;
+    }
+
+    /// Takes a batch of datagrams from one listener. Says whether more may wait.
+    fn take_datagrams(&mut self, index: usize) -> bool {
+        let Ok(id) = u16::try_from(index).map(ListenerId) else {
+            return false;
+        };
+        for _ in 0..DATAGRAMS_AT_A_TIME {
+            let server = &mut self.server;
+            let Some(socket) = server.host.listener_mut(index) else {
+                return false;
+            };
+            let received = socket.receive(&mut server.buffer);
+            let Received::Datagram(remote, length) = received else {
+                self.report_unreachable(index);
+                return false;
+            };
+            let bytes = server.buffer.get(..length).unwrap_or_default().to_vec();
+            let now = self.now();
+            let datagram = Input::Datagram {
+                listener: id,
+                remote,
+                bytes,
+            };
+            self.handle(datagram, now);
+        }
+        self.report_unreachable(index);
+        true
+    }
+
+    fn report_unreachable(&mut self, index: usize) {
+        let Ok(listener) = u16::try_from(index).map(ListenerId) else {
+            return;
+        };
+        while let Some(remote) = self
+            .server
+            .host
+            .listener_mut(index)
+            .and_then(UdpListener::next_unreachable)
+        {
+            let now = self.now();
+            self.handle(Input::SendFailed { listener, remote }, now);
+        }
+    }
+
+    /// Timers of the agent and of the neighbours, and the next hops that have been found.
+    fn pass_time(&mut self) {
+        let now = self.now();
+        if self.agent_deadline.is_some_and(|at| at <= now) {
+            self.handle(Input::Time, now);
+        } else if self.restless {
+            self.pump();
+        }
+        for (query, answer) in self.server.host.on_time(now) {
+            let answer = answer.link();
+            self.handle(Input::NextHop { query, answer }, now);
+        }
+    }
+
+    fn handle(&mut self, input: Input, now: Timestamp) {
+        self.agent.handle(input, now);
+        self.pump();
+    }
+
+    /// Carries out what the agent says, until it waits.
+    fn pump(&mut self) {
+        self.restless = false;
+        for _ in 0..OUTPUTS_AT_A_TIME {
+            let now = self.now();
+            match self.agent.poll_output(now) {
+                Output::Send {
+                    listener,
+                    remote,
+                    bytes,
+                } => self.send(listener, remote, bytes, now),
+                Output::Command { worker, command } => {
+                    if self.dataplane.submit(worker, command).is_err() {
+                        let rejected = Input::CommandRejected { worker, command };
+                        self.agent.handle(rejected, now);
+                    }
+                }
+                Output::Resolve(query) => self.server.host.resolve(query),
+                Output::Forget(query) => self.server.host.forget(&query),
+                Output::Drained => {
+                    self.ended.get_or_insert(Ended::Drained);
+                }
+                Output::Wait(until) => {
+                    self.agent_deadline = until;
+                    return;
+                }
+            }
+        }
+        self.restless = true;
+    }
+
+    fn send(
+        &mut self,
+        listener: ListenerId,
+        remote: std::net::SocketAddr,
+        bytes: Vec<u8>,
+        now: Timestamp,
+    ) {
+        let socket = self.server.host.listener_mut(usize::from(listener.0));
+        let sent = socket.map_or(Sent::Failed, |socket| socket.send(remote, bytes));
+        if sent == Sent::Failed {
+            let failed = Input::SendFailed { listener, remote };
+            self.agent.handle(failed, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::settings::Listener;
+
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -48,4 +50,27 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+}
+
+impl StartError {
+    /// What a failure to open `listener` means.
+    pub(super) fn listener(listener: &Listener, error: io::Error) -> Self {
+        let name = listener.name.clone();
+        let address = listener.address;
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::PortInUse { name, address },
+            io::ErrorKind::AddrNotAvailable => Self::NotOurAddress { name, address },
+            io::ErrorKind::PermissionDenied => Self::PrivilegedPort { name, address },
+            _ => Self::Listener {
+                name,
+                address,
+                error,
+            },
+        }
+    }
+
+    /// For `map_err`.
+    pub(super) fn kernel(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Kernel { what, error }
+    }
 }

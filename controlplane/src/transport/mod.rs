@@ -1,9 +1,12 @@
 //! SIP over UDP (RFC 3261 §18): sockets, one for each listener, that move datagrams and know nothing
-//! of what is in them.
+//! of what is in them; and the socket that makes the kernel resolve next hops.
 
+mod error_queue;
 mod solicitor;
+mod udp;
 
 pub use solicitor::solicit;
+pub use udp::{Received, Sent, UdpListener};
 
 /// What one listener has done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
