@@ -10,6 +10,7 @@ pub mod installer;
 pub mod neighbours;
 pub mod netlink;
 pub mod routing;
+pub mod sdp;
 pub mod server;
 pub mod session;
 pub mod settings;
