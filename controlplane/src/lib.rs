@@ -9,6 +9,7 @@ pub mod deadlines;
 pub mod installer;
 pub mod neighbours;
 pub mod netlink;
+pub mod relay_ports;
 pub mod routing;
 pub mod sdp;
 pub mod server;
