@@ -1,5 +1,7 @@
 //! What the engine counts.
 
+use std::collections::BTreeMap;
+
 use crate::settings::MediaGroupId;
 
 /// Counted since the start.
@@ -9,14 +11,18 @@ pub struct Counters {
     pub opened: u64,
     /// Sessions closed.
     pub closed: u64,
-    /// Refusals by reason: the reason's name and how often.
-    pub refused: Vec<(&'static str, u64)>,
+    /// Refusals by [`super::SessionError::name`].
+    pub refused: BTreeMap<&'static str, u64>,
     /// Sessions whose media timed out.
     pub media_timeouts: u64,
-    /// Tickets that failed: the reason's name and how often.
-    pub tickets_failed: Vec<(&'static str, u64)>,
+    /// Tickets that failed, by [`crate::installer::TicketFailure::name`].
+    pub tickets_failed: BTreeMap<&'static str, u64>,
     /// Commands that a full mailbox sent back.
     pub commands_rejected: u64,
+    /// Commands that workers refused.
+    pub commands_refused: u64,
+    /// Commands given up after too many full mailboxes. The ports concerned are never used again.
+    pub commands_abandoned: u64,
     /// Latches that workers reported and that were believed.
     pub latches: u64,
 }

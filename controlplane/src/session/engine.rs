@@ -1,42 +1,95 @@
 //! The engine: every session, its ports and its flows.
+//!
+//! The door to this module: each method takes what happened and when, and [`Engine::poll`] gives what is to be
+//! done about it. What an offer means is `negotiation`'s, which flows a stream needs is `media_stream`'s,
+//! how they get to the workers is the installer's.
 
-use contract::{Command, Event, Link, Timestamp, WorkerId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use contract::{Command, Event, FlowKey, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
+use super::leg::{Leg, Taker};
+use super::media_stream::MediaStream;
+use super::negotiation::{self, Outcome};
+use super::state::{Exchange, Offer, Session};
 use super::{
-    Counters, EngineOutput, FlowView, Gauges, LegSpec, Rewritten, SessionError, SessionId,
-    SessionView, Side,
+    Counters, EngineOutput, FlowView, Gauges, LegSpec, PortGauges, Rewritten, SessionError,
+    SessionId, SessionView, Side, view,
 };
-use crate::installer::NextHopQuery;
-use crate::settings::Settings;
+use crate::installer::{Installer, NextHopQuery, Output, Plan, Sighting, Ticket};
+use crate::relay_ports::{PortPair, RelayPorts};
+use crate::sdp::Description;
+use crate::settings::{MediaGroup, MediaGroupId, Settings};
 
 /// Every session, its ports and its flows. Sans-IO: call a method, then [`Engine::poll`] until `None`.
+///
+/// A call ends for want of media when a party that should be sending, by what both sides last agreed, has been
+/// silent on all of its streams for the media timeout, at every worker. Held streams expect nothing, and
+/// nothing is expected before [`Engine::confirm`]: a phone may ring in silence.
 #[derive(Debug)]
 pub struct Engine {
-    #[allow(dead_code)]
+    groups: Vec<MediaGroup>,
+    max_sessions: usize,
+    max_streams: usize,
+    media_timeout: Option<Duration>,
     rng: StdRng,
+    ports: RelayPorts,
+    installer: Installer,
+    sessions: HashMap<SessionId, Session>,
+    /// Whose the ports with flows are.
+    owners: HashMap<FlowKey, SessionId>,
+    holders: HashMap<Ticket, SessionId>,
+    /// Pairs that nobody needs any more, but that some worker may still serve, by their RTP port.
+    closing: HashMap<FlowKey, PortPair>,
+    outputs: VecDeque<EngineOutput>,
+    next_session: u64,
+    counters: Counters,
 }
 
-#[allow(unused_variables)]
 impl Engine {
     /// An engine for this many workers. Ports and session ids are drawn from `rng`: it must be seeded
     /// from the system's entropy, except in tests.
     pub fn new(settings: &Settings, workers: usize, rng: StdRng) -> Self {
-        Self { rng }
+        Self {
+            groups: settings.media_groups.clone(),
+            max_sessions: settings.limits.calls,
+            max_streams: settings.limits.streams,
+            media_timeout: settings.media_timeout,
+            rng,
+            ports: RelayPorts::new(&settings.media_groups, settings.port_rest),
+            installer: Installer::new(workers),
+            sessions: HashMap::new(),
+            owners: HashMap::new(),
+            holders: HashMap::new(),
+            closing: HashMap::new(),
+            outputs: VecDeque::new(),
+            next_session: 0,
+            counters: Counters::default(),
+        }
     }
 
     /// Opens a session. Takes no ports yet: offers do.
     pub fn open(
         &mut self,
-        now: Timestamp,
+        _now: Timestamp,
         a: LegSpec,
         b: LegSpec,
     ) -> Result<SessionId, SessionError> {
-        Err(SessionError::TooManySessions)
+        let result = self.check_open([a, b]);
+        self.count(result)?;
+        self.next_session += 1;
+        let id = SessionId(self.next_session);
+        let (a, b) = (Leg::new(a, &mut self.rng), Leg::new(b, &mut self.rng));
+        self.sessions.insert(id, Session::new(a, b));
+        self.counters.opened += 1;
+        Ok(id)
     }
 
-    /// Another party takes the place of `side`, before it has been confirmed (serial failover): what the former
-    /// said is forgotten, its ports go to rest, and a pending offer has to be made again.
+    /// Another party takes the place of `side` before the session is established (serial failover): what the
+    /// former said is forgotten, its ports go to rest, and the offer has to be made again.
     pub fn retarget(
         &mut self,
         now: Timestamp,
@@ -44,11 +97,15 @@ impl Engine {
         side: Side,
         leg: LegSpec,
     ) -> Result<(), SessionError> {
-        Err(SessionError::UnknownSession)
+        let result = self.check_retarget(session, leg);
+        self.count(result)?;
+        let leg = Leg::new(leg, &mut self.rng);
+        self.change(now, session, |session| session.retarget(side, leg));
+        Ok(())
     }
 
     /// An offer from one side, to be sent to the other. A second offer from the same side before an answer
-    /// replaces the first.
+    /// replaces the first. Streams that cannot be relayed go on with port 0.
     pub fn offer(
         &mut self,
         now: Timestamp,
@@ -56,7 +113,8 @@ impl Engine {
         from: Side,
         sdp: &[u8],
     ) -> Result<Rewritten, SessionError> {
-        Err(SessionError::UnknownSession)
+        let result = self.try_offer(now, session, from, sdp);
+        self.count(result)
     }
 
     /// An answer from one side to the other's last offer. May be given again: the answer of another fork,
@@ -68,64 +126,437 @@ impl Engine {
         from: Side,
         sdp: &[u8],
     ) -> Result<Rewritten, SessionError> {
-        Err(SessionError::UnknownSession)
+        let result = self.try_answer(now, session, from, sdp);
+        self.count(result)
     }
 
     /// The exchange is final (SIP: a 2xx to the request, or the ACK to a late offer's 2xx): rejected streams
-    /// give up their ports, and from now on silence counts towards the media timeout.
+    /// give up their ports, and from now on silence counts towards the media timeout. Without an exchange
+    /// under way it only says that the session is established.
     pub fn confirm(&mut self, now: Timestamp, session: SessionId) -> Result<(), SessionError> {
-        Err(SessionError::UnknownSession)
+        let result = match self.sessions.get(&session) {
+            None => Err(SessionError::UnknownSession),
+            Some(known) if matches!(known.exchange, Exchange::Offered(_)) => {
+                Err(SessionError::NoAnswer)
+            }
+            Some(_) => Ok(()),
+        };
+        self.count(result)?;
+        self.change(now, session, Session::confirm);
+        Ok(())
     }
 
     /// The offer was turned down (SIP: a failure response to a re-INVITE or UPDATE): back to what was
-    /// confirmed before.
+    /// agreed before.
     pub fn reject_offer(&mut self, now: Timestamp, session: SessionId) -> Result<(), SessionError> {
-        Err(SessionError::UnknownSession)
+        let known = self
+            .sessions
+            .get_mut(&session)
+            .ok_or(SessionError::UnknownSession);
+        let result = known.and_then(|known| {
+            let pairs = known.pairs();
+            known.roll_back().map(|()| pairs)
+        });
+        let pairs = self.count(result)?;
+        self.apply(now, session, &pairs);
+        Ok(())
     }
 
     /// Ends a session. Its ports rest once every worker has removed its flows. Unknown sessions are
     /// ignored.
-    pub fn close(&mut self, now: Timestamp, session: SessionId) {}
+    pub fn close(&mut self, now: Timestamp, session: SessionId) {
+        let Some(closed) = self.sessions.remove(&session) else {
+            return;
+        };
+        for ticket in &closed.tickets {
+            self.installer.tear_up(*ticket);
+            self.holders.remove(ticket);
+        }
+        for key in &closed.keys {
+            self.owners.remove(key);
+            self.installer.unwant(now, *key);
+        }
+        for pair in closed.pairs() {
+            self.drop_pair(now, pair);
+        }
+        self.counters.closed += 1;
+        self.absorb(now);
+    }
 
     /// A worker has something to say.
-    pub fn on_event(&mut self, now: Timestamp, worker: WorkerId, event: Event) {}
+    pub fn on_event(&mut self, now: Timestamp, worker: WorkerId, event: Event) {
+        match self.installer.on_event(now, worker, event) {
+            None => {}
+            Some(Sighting::Latched { key, armed, remote }) => self.latched(now, key, armed, remote),
+            Some(Sighting::Quiet(key)) => {
+                if let Some(session) = self.owners.get(&key).copied() {
+                    self.check_silence(session);
+                }
+            }
+        }
+        self.absorb(now);
+    }
 
     /// A worker's mailbox was full.
-    pub fn command_rejected(&mut self, now: Timestamp, worker: WorkerId, command: Command) {}
+    pub fn command_rejected(&mut self, now: Timestamp, worker: WorkerId, command: Command) {
+        self.installer.rejected(now, worker, command);
+        self.absorb(now);
+    }
 
     /// The answer to a [`EngineOutput::Resolve`], or its change; `None`: there is no way there at present.
-    pub fn next_hop_resolved(&mut self, now: Timestamp, query: NextHopQuery, link: Option<Link>) {}
+    pub fn next_hop_resolved(&mut self, now: Timestamp, query: NextHopQuery, link: Option<Link>) {
+        self.installer.next_hop(now, query, link);
+        self.absorb(now);
+    }
 
     /// When [`Engine::on_time`] is to be called.
     pub fn deadline(&self) -> Option<Timestamp> {
-        None
+        let (installer, ports) = (self.installer.deadline(), self.ports.deadline());
+        installer.into_iter().chain(ports).min()
     }
 
     /// Does what is due.
-    pub fn on_time(&mut self, now: Timestamp) {}
+    pub fn on_time(&mut self, now: Timestamp) {
+        self.installer.on_time(now);
+        self.ports.on_time(now);
+        self.absorb(now);
+    }
 
     /// The next thing that the engine wants done.
     pub fn poll(&mut self) -> Option<EngineOutput> {
-        None
+        self.outputs.pop_front()
     }
 
     /// A session as the operator sees it.
     pub fn describe(&self, session: SessionId) -> Option<SessionView> {
-        None
+        let known = self.sessions.get(&session)?;
+        let silent = |key| self.installer.is_quiet(key);
+        Some(view::session(session, known, &silent))
     }
 
     /// The flows of a session.
     pub fn flows(&self, session: SessionId) -> Vec<FlowView> {
-        Vec::new()
+        let keys = self.sessions.get(&session).map(|known| known.keys.iter());
+        let view = |key: &FlowKey| {
+            let (entry, acknowledged) = self.installer.progress(*key)?;
+            Some(FlowView {
+                key: *key,
+                entry,
+                acknowledged,
+            })
+        };
+        keys.into_iter().flatten().filter_map(view).collect()
     }
 
     /// What was counted.
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        let tally = &self.installer.tally;
+        Counters {
+            tickets_failed: tally.tickets_failed.clone(),
+            commands_rejected: tally.rejected,
+            commands_refused: tally.refused,
+            commands_abandoned: tally.abandoned,
+            ..self.counters.clone()
+        }
     }
 
     /// What there is now.
     pub fn gauges(&self) -> Gauges {
-        Gauges::default()
+        let ports = (0..).zip(&self.groups).map(|(index, _)| {
+            let group = MediaGroupId(index);
+            let count = self.ports.count(group);
+            PortGauges {
+                group,
+                free: count.free,
+                in_use: count.in_use,
+                resting: count.resting,
+            }
+        });
+        Gauges {
+            sessions: self.sessions.len(),
+            flows: self.installer.flow_count(),
+            tickets: self.installer.ticket_count(),
+            next_hops: self.installer.next_hop_count(),
+            ports: ports.collect(),
+        }
+    }
+
+    fn count<T>(&mut self, result: Result<T, SessionError>) -> Result<T, SessionError> {
+        if let Err(error) = &result {
+            *self.counters.refused.entry(error.name()).or_default() += 1;
+        }
+        result
+    }
+
+    fn check_open(&self, specs: [LegSpec; 2]) -> Result<(), SessionError> {
+        if self.sessions.len() >= self.max_sessions {
+            return Err(SessionError::TooManySessions);
+        }
+        specs.iter().try_for_each(|spec| self.check_group(spec))
+    }
+
+    fn check_retarget(&self, session: SessionId, leg: LegSpec) -> Result<(), SessionError> {
+        let known = self
+            .sessions
+            .get(&session)
+            .ok_or(SessionError::UnknownSession)?;
+        if known.established {
+            return Err(SessionError::Established);
+        }
+        self.check_group(&leg)
+    }
+
+    fn check_group(&self, leg: &LegSpec) -> Result<(), SessionError> {
+        match self.groups.get(usize::from(leg.group.0)) {
+            Some(_) => Ok(()),
+            None => Err(SessionError::UnknownGroup),
+        }
+    }
+
+    fn try_offer(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        from: Side,
+        sdp: &[u8],
+    ) -> Result<Rewritten, SessionError> {
+        let session = self.sessions.get(&id).ok_or(SessionError::UnknownSession)?;
+        session.may_offer(from)?;
+        let description = Description::parse(sdp)?;
+        let streams = description.streams()?;
+        negotiation::check_offer(session, &streams, self.max_streams)?;
+        // A new offer says that the former exchange is over, whether or not anybody confirmed it.
+        if matches!(session.exchange, Exchange::Answered(_)) {
+            self.change(now, id, Session::settle);
+        }
+        let offer = Offer { from, streams };
+        let outcome = self.negotiate(now, id, |session, taker| {
+            negotiation::offer(session, &offer, taker)
+        })?;
+        let begin = |session: &mut Session, streams| session.begin(offer, streams);
+        self.take(now, id, from.other(), &description, outcome, begin)
+    }
+
+    fn try_answer(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        from: Side,
+        sdp: &[u8],
+    ) -> Result<Rewritten, SessionError> {
+        let session = self.sessions.get(&id).ok_or(SessionError::UnknownSession)?;
+        session.offer_for(from)?;
+        let description = Description::parse(sdp)?;
+        let streams = description.streams()?;
+        let outcome = self.negotiate(now, id, |session, taker| {
+            negotiation::answer(session, from, &streams, taker)
+        })?;
+        self.take(
+            now,
+            id,
+            from.other(),
+            &description,
+            outcome,
+            Session::answer_with,
+        )
+    }
+
+    /// Works out an offer or answer; if it fails, the ports that it took are free again.
+    fn negotiate(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        with: impl FnOnce(&Session, &mut Taker<'_>) -> Result<Outcome, SessionError>,
+    ) -> Result<Outcome, SessionError> {
+        let session = self.sessions.get(&id).ok_or(SessionError::UnknownSession)?;
+        let mut taker = Taker {
+            now,
+            ports: &mut self.ports,
+            rng: &mut self.rng,
+            groups: &self.groups,
+            taken: Vec::new(),
+        };
+        let result = with(session, &mut taker);
+        let taken = taker.taken;
+        if result.is_err() {
+            taken
+                .into_iter()
+                .for_each(|pair| self.ports.give_back(pair));
+        }
+        result
+    }
+
+    /// The session takes what was worked out; what is sent on waits for the flows that it announces.
+    fn take(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        to: Side,
+        description: &Description,
+        outcome: Outcome,
+        accept: impl FnOnce(&mut Session, Vec<MediaStream>),
+    ) -> Result<Rewritten, SessionError> {
+        let session = self
+            .sessions
+            .get_mut(&id)
+            .ok_or(SessionError::UnknownSession)?;
+        let pairs = session.pairs();
+        session.legs = outcome.legs;
+        accept(session, outcome.streams);
+        let leg = &mut session.legs[to.index()];
+        let address = leg
+            .address(&self.groups)
+            .ok_or(SessionError::UnknownGroup)?;
+        let sdp = leg.write(description, &outcome.replacements, address);
+        self.apply(now, id, &pairs);
+        let session = self
+            .sessions
+            .get_mut(&id)
+            .ok_or(SessionError::UnknownSession)?;
+        let keys: Vec<FlowKey> = session.keys.iter().copied().collect();
+        let ticket = self.installer.ticket(now, &keys);
+        if let Some(ticket) = ticket {
+            session.tickets.insert(ticket);
+            self.holders.insert(ticket, id);
+        }
+        Ok(Rewritten { sdp, ticket })
+    }
+
+    /// Changes a session, and makes its flows and ports follow.
+    fn change(&mut self, now: Timestamp, id: SessionId, with: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let pairs = session.pairs();
+            with(session);
+            self.apply(now, id, &pairs);
+        }
+    }
+
+    /// Makes the flows of a session what its streams need, and lets go of the ports that it had before and
+    /// needs no more.
+    fn apply(&mut self, now: Timestamp, id: SessionId, before: &BTreeSet<PortPair>) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let groups = [0, 1].map(|side: usize| {
+            self.groups
+                .get(usize::from(session.legs[side].spec.group.0))
+        });
+        let [Some(a), Some(b)] = groups else {
+            return;
+        };
+        let idle_after = self.media_timeout.filter(|_| session.established);
+        let plans: BTreeMap<FlowKey, Plan> = session
+            .streams
+            .iter()
+            .flat_map(|stream| stream.plans([a, b], idle_after))
+            .map(|plan| (plan.key, plan))
+            .collect();
+        let after = session.pairs();
+        let former = std::mem::replace(&mut session.keys, plans.keys().copied().collect());
+        for key in former.iter().filter(|key| !plans.contains_key(key)) {
+            self.owners.remove(key);
+            self.installer.unwant(now, *key);
+        }
+        for (key, plan) in &plans {
+            self.owners.insert(*key, id);
+            self.installer.want(plan);
+        }
+        for pair in before.difference(&after) {
+            self.drop_pair(now, *pair);
+        }
+        self.check_silence(id);
+        self.absorb(now);
+    }
+
+    /// Nobody needs the pair: it rests as soon as no worker serves it.
+    fn drop_pair(&mut self, now: Timestamp, pair: PortPair) {
+        if self.installer.holds(pair.rtp()) || self.installer.holds(pair.rtcp()) {
+            self.closing.insert(pair.rtp(), pair);
+        } else {
+            self.closing.remove(&pair.rtp());
+            self.ports.release(now, pair);
+        }
+    }
+
+    fn latched(&mut self, now: Timestamp, key: FlowKey, armed: u32, remote: SocketAddr) {
+        let Some(id) = self.owners.get(&key).copied() else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let parties = session
+            .streams
+            .iter_mut()
+            .flat_map(|stream| stream.parties_mut());
+        let mut news = false;
+        for party in parties {
+            news |= party.latched(key, armed, remote);
+        }
+        if news {
+            self.counters.latches += 1;
+            self.change(now, id, |_| {});
+        }
+    }
+
+    /// Says once when a party that should be sending is silent on all its streams.
+    fn check_silence(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let is_silent = |side: Side| {
+            let expected = session.streams.iter().filter(|stream| stream.expects(side));
+            let mut keys = expected
+                .filter_map(|stream| stream.announced_rtp(side))
+                .peekable();
+            keys.peek().is_some() && keys.all(|key| self.installer.is_quiet(key))
+        };
+        let silent = is_silent(Side::A) || is_silent(Side::B);
+        if silent && !session.timed_out {
+            session.timed_out = true;
+            self.counters.media_timeouts += 1;
+            self.outputs.push_back(EngineOutput::MediaTimeout(id));
+        }
+    }
+
+    /// Passes on what the installer wants.
+    fn absorb(&mut self, now: Timestamp) {
+        while let Some(output) = self.installer.poll() {
+            let output = match output {
+                Output::Command { worker, command } => EngineOutput::Command { worker, command },
+                Output::Resolve(query) => EngineOutput::Resolve(query),
+                Output::Forget(query) => EngineOutput::Forget(query),
+                Output::Ready(ticket) => {
+                    self.hand_in(ticket);
+                    EngineOutput::Ready(ticket)
+                }
+                Output::Failed(ticket, why) => {
+                    self.hand_in(ticket);
+                    EngineOutput::Failed(ticket, why)
+                }
+                Output::Gone(key) => {
+                    self.gone(now, key);
+                    continue;
+                }
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn hand_in(&mut self, ticket: Ticket) {
+        let holder = self.holders.remove(&ticket);
+        if let Some(session) = holder.and_then(|id| self.sessions.get_mut(&id)) {
+            session.tickets.remove(&ticket);
+        }
+    }
+
+    fn gone(&mut self, now: Timestamp, key: FlowKey) {
+        let rtp = FlowKey {
+            port: key.port & !1,
+            ..key
+        };
+        if let Some(pair) = self.closing.get(&rtp).copied() {
+            self.drop_pair(now, pair);
+        }
     }
 }

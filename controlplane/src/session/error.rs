@@ -1,22 +1,76 @@
 //! Why the engine refuses.
 
+use crate::sdp::SdpError;
 use crate::settings::MediaGroupId;
 
-/// Why the engine refused; nothing has changed then.
+use super::Family;
+
+/// Why the engine refused. The session is then as it was before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// As many sessions as configured are open.
     #[error("as many sessions as configured are open")]
     TooManySessions,
+    /// The body is not a session description that can be relayed.
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
     /// The description has more media streams than configured.
     #[error("{0} media streams: more than configured")]
     TooManyStreams(usize),
+    /// A new offer must keep every `m=` line of the agreed one (RFC 3264 §8).
+    #[error("{offered} media streams offered where {agreed} are agreed")]
+    FewerStreams {
+        /// In the new offer.
+        offered: usize,
+        /// In the session.
+        agreed: usize,
+    },
+    /// An answer must have as many `m=` lines as the offer (RFC 3264 §6).
+    #[error("{answered} media streams answered where {offered} were offered")]
+    AnswerCount {
+        /// In the offer.
+        offered: usize,
+        /// In the answer.
+        answered: usize,
+    },
+    /// An answer's `m=` line has another media type than the offer's.
+    #[error("stream {stream} is answered with another media type")]
+    MediaMismatch {
+        /// The stream, counted from 1.
+        stream: usize,
+    },
+    /// The offer has streams in use, and the relay can carry none of them.
+    #[error("none of the offered streams is RTP")]
+    NothingToRelay,
+    /// The party uses an address family that its media group has no address of.
+    #[error("the media group has no address of the party's family")]
+    NoSuchFamily {
+        /// The group.
+        group: MediaGroupId,
+        /// The family.
+        family: Family,
+    },
     /// Every port of the group is in use or resting.
     #[error("every media port of the group is in use or resting")]
     PortsExhausted(MediaGroupId),
+    /// The other side's offer has not been answered yet.
+    #[error("an offer of the other side is pending")]
+    OfferPending,
+    /// There is no offer of the other side to answer, or none to reject.
+    #[error("there is no such offer")]
+    NoOffer,
+    /// The offer has not been answered yet.
+    #[error("the offer has not been answered")]
+    NoAnswer,
+    /// The session is established: its parties stay.
+    #[error("the session is established")]
+    Established,
     /// No such session.
     #[error("no such session")]
     UnknownSession,
+    /// No such media group.
+    #[error("no such media group")]
+    UnknownGroup,
 }
 
 /// What a front end does about an error.
@@ -39,8 +93,41 @@ impl SessionError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::TooManySessions | Self::PortsExhausted(_) => ErrorClass::Exhausted,
-            Self::TooManyStreams(_) => ErrorClass::NotAcceptable,
-            Self::UnknownSession => ErrorClass::Misuse,
+            Self::Sdp(SdpError::BadAddress { .. }) => ErrorClass::NotAcceptable,
+            Self::Sdp(_) => ErrorClass::Malformed,
+            Self::TooManyStreams(_)
+            | Self::FewerStreams { .. }
+            | Self::AnswerCount { .. }
+            | Self::MediaMismatch { .. }
+            | Self::NothingToRelay
+            | Self::NoSuchFamily { .. } => ErrorClass::NotAcceptable,
+            Self::OfferPending => ErrorClass::Glare,
+            Self::NoOffer
+            | Self::NoAnswer
+            | Self::Established
+            | Self::UnknownSession
+            | Self::UnknownGroup => ErrorClass::Misuse,
+        }
+    }
+
+    /// Its name in counters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TooManySessions => "too_many_sessions",
+            Self::Sdp(_) => "bad_sdp",
+            Self::TooManyStreams(_) => "too_many_streams",
+            Self::FewerStreams { .. } => "fewer_streams",
+            Self::AnswerCount { .. } => "answer_count",
+            Self::MediaMismatch { .. } => "media_mismatch",
+            Self::NothingToRelay => "nothing_to_relay",
+            Self::NoSuchFamily { .. } => "no_such_family",
+            Self::PortsExhausted(_) => "ports_exhausted",
+            Self::OfferPending => "offer_pending",
+            Self::NoOffer => "no_offer",
+            Self::NoAnswer => "no_answer",
+            Self::Established => "established",
+            Self::UnknownSession => "unknown_session",
+            Self::UnknownGroup => "unknown_group",
         }
     }
 }

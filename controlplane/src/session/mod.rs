@@ -6,6 +6,11 @@
 mod counters;
 mod engine;
 mod error;
+mod leg;
+mod media_stream;
+mod negotiation;
+mod party;
+mod state;
 mod view;
 
 pub use counters::{Counters, Gauges, PortGauges};
@@ -33,6 +38,13 @@ impl Side {
         match self {
             Self::A => Self::B,
             Self::B => Self::A,
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::A => 0,
+            Self::B => 1,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use contract::{FlowEntry, FlowKey};
 
-use super::SessionId;
+use super::media_stream::{MediaStream, Phase};
+use super::party::{Component, Mux};
+use super::state::Session;
+use super::{SessionId, Side};
 
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,4 +72,57 @@ pub struct FlowView {
     pub entry: Option<FlowEntry>,
     /// How many workers have acknowledged it.
     pub acknowledged: usize,
+}
+
+/// The view of a session; `silent` tells whether every worker finds the flow at a port idle.
+pub(super) fn session(
+    id: SessionId,
+    session: &Session,
+    silent: &dyn Fn(FlowKey) -> bool,
+) -> SessionView {
+    let streams = session.streams.iter().map(|stream| StreamView {
+        media: String::from_utf8_lossy(&stream.media)
+            .escape_default()
+            .to_string(),
+        state: state(stream),
+        parties: [Side::A, Side::B].map(|side| party(stream, side, silent)),
+    });
+    SessionView {
+        id,
+        streams: streams.collect(),
+    }
+}
+
+fn state(stream: &MediaStream) -> StreamState {
+    match stream.phase {
+        Phase::Offered => StreamState::Offered,
+        Phase::Active if stream.is_held() => StreamState::Held,
+        Phase::Active => StreamState::Active,
+        Phase::Unused | Phase::Refused => StreamState::Rejected,
+    }
+}
+
+fn party(stream: &MediaStream, side: Side, silent: &dyn Fn(FlowKey) -> bool) -> PartyView {
+    let party = stream.party(side);
+    let local = party.announced_local();
+    let rtcp = match party.mux {
+        Mux::On => Component::Rtp,
+        Mux::Off | Mux::Possible => Component::Rtcp,
+    };
+    let at = |component| local.map(|local| local.key(component).socket_addr());
+    let remote = party.remote.as_ref();
+    PartyView {
+        local_rtp: at(Component::Rtp),
+        local_rtcp: at(rtcp),
+        remote_rtp: remote.and_then(|remote| remote.rtp),
+        remote_rtcp: remote.and_then(|remote| remote.address(rtcp)),
+        latched_rtp: party
+            .locals()
+            .find_map(|local| local.latched(Component::Rtp)),
+        direction: remote.map_or("", |remote| remote.direction.name()),
+        codecs: remote
+            .map(|remote| remote.codecs.clone())
+            .unwrap_or_default(),
+        silent: stream.announced_rtp(side).is_some_and(silent),
+    }
 }

@@ -1,0 +1,252 @@
+//! One port: what is wanted there, and what each worker has of it.
+
+use std::time::Duration;
+
+use contract::{Command, Event, FlowEntry, FlowId, FlowKey, Refusal, WorkerId};
+
+use super::{MAX_ATTEMPTS, Ticket, TicketFailure};
+
+/// A port with a flow, wanted or not yet gone.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) wanted: Option<FlowEntry>,
+    /// Counts the changes of `wanted`.
+    generation: u64,
+    slots: Vec<Slot>,
+    /// Those that wait for this port, among others.
+    pub(super) tickets: Vec<Ticket>,
+}
+
+/// What one worker has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// The flow that the worker acknowledged last, and of which generation.
+    held: Option<(FlowId, u64)>,
+    under_way: Option<UnderWay>,
+    /// Full mailboxes met in a row.
+    attempts: u32,
+    /// A retry is due later: nothing is sent until then.
+    waits: bool,
+    /// The generation that the worker refused, or that was given up: not tried again.
+    hopeless: Option<u64>,
+    idle: bool,
+}
+
+/// The command that the worker has yet to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnderWay {
+    id: FlowId,
+    generation: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Install,
+    Update,
+    Remove,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Not the command that is under way.
+    Stale,
+    /// Done.
+    Done,
+    /// Done: the worker has this flow no more.
+    Removed(FlowId),
+    /// Not done, and it will not be.
+    Failed(TicketFailure),
+    /// To be tried again after this long.
+    Retry(Duration),
+    /// Tried too often.
+    Abandoned,
+}
+
+/// 10 ms, doubled at each attempt up to one second: a mailbox drains in microseconds unless its worker
+/// is stuck, and a thousand calls that end at once must not spin the control core.
+pub(super) fn retry_delay(attempts: u32) -> Duration {
+    Duration::from_millis(10 << attempts.min(7)).min(Duration::from_secs(1))
+}
+
+impl Flow {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            wanted: None,
+            generation: 0,
+            slots: vec![Slot::default(); workers],
+            tickets: Vec::new(),
+        }
+    }
+
+    pub(super) fn want(&mut self, entry: FlowEntry) {
+        if self.wanted == Some(entry) {
+            return;
+        }
+        let idle_after = self.wanted.and_then(|former| former.idle_after);
+        if idle_after != entry.idle_after {
+            self.slots.iter_mut().for_each(|slot| slot.idle = false);
+        }
+        self.wanted = Some(entry);
+        self.generation += 1;
+    }
+
+    /// Nothing is wanted any more; the flow that was.
+    pub(super) fn unwant(&mut self) -> Option<FlowId> {
+        let former = self.wanted.take()?;
+        self.generation += 1;
+        self.slots.iter_mut().for_each(|slot| slot.idle = false);
+        Some(former.id)
+    }
+
+    /// Whether the wanted flow has this name.
+    pub(super) fn is(&self, id: FlowId) -> bool {
+        self.wanted.is_some_and(|entry| entry.id == id)
+    }
+
+    /// Whether anything here still goes by this name.
+    pub(super) fn names(&self, id: FlowId) -> bool {
+        self.is(id) || self.every_name().any(|name| name == id)
+    }
+
+    pub(super) fn every_name(&self) -> impl Iterator<Item = FlowId> + '_ {
+        let slots = self.slots.iter().flat_map(|slot| {
+            let held = slot.held.map(|(id, _)| id);
+            held.into_iter()
+                .chain(slot.under_way.map(|command| command.id))
+        });
+        slots.chain(self.wanted.map(|entry| entry.id))
+    }
+
+    pub(super) fn settled_workers(&self) -> usize {
+        self.slots
+            .iter()
+            .filter(|slot| self.is_settled_at(slot))
+            .count()
+    }
+
+    /// Whether every worker has acknowledged what is wanted.
+    pub(super) fn is_settled(&self) -> bool {
+        self.slots.iter().all(|slot| self.is_settled_at(slot))
+    }
+
+    fn is_settled_at(&self, slot: &Slot) -> bool {
+        let wanted = self.wanted.map(|entry| (entry.id, self.generation));
+        slot.under_way.is_none() && slot.held == wanted
+    }
+
+    /// Whether nothing is left: not wanted, and at no worker.
+    pub(super) fn is_gone(&self) -> bool {
+        let empty = |slot: &Slot| slot.held.is_none() && slot.under_way.is_none();
+        self.wanted.is_none() && self.slots.iter().all(empty)
+    }
+
+    pub(super) fn idle(&mut self, worker: WorkerId, idle: bool) {
+        let expected = self.wanted.is_some_and(|entry| entry.idle_after.is_some());
+        if let Some(slot) = self.slots.get_mut(usize::from(worker.0)) {
+            slot.idle = idle && expected;
+        }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.slots.is_empty() && self.slots.iter().all(|slot| slot.idle)
+    }
+
+    /// The command that brings the worker closer to what is wanted.
+    pub(super) fn next_command(&mut self, worker: WorkerId, key: FlowKey) -> Option<Command> {
+        let (wanted, generation) = (self.wanted, self.generation);
+        let slot = self.slots.get_mut(usize::from(worker.0))?;
+        if slot.under_way.is_some() || slot.waits || slot.hopeless == Some(generation) {
+            return None;
+        }
+        let (kind, command) = match (wanted, slot.held) {
+            (None, None) => return None,
+            (Some(entry), None) => (Kind::Install, Command::Install(entry)),
+            (Some(entry), Some((id, held))) if entry.id == id => {
+                if held == generation {
+                    return None;
+                }
+                (Kind::Update, Command::Update(entry))
+            }
+            (_, Some((id, _))) => (Kind::Remove, Command::Remove { id, key }),
+        };
+        slot.under_way = Some(UnderWay {
+            id: command.flow(),
+            generation,
+            kind,
+        });
+        Some(command)
+    }
+
+    /// The worker carried a command out.
+    pub(super) fn acknowledged(&mut self, worker: WorkerId, event: Event) -> Outcome {
+        let (id, kind) = match event {
+            Event::Installed(id) => (id, Kind::Install),
+            Event::Updated(id) => (id, Kind::Update),
+            Event::Removed(id) => (id, Kind::Remove),
+            _ => return Outcome::Stale,
+        };
+        let Some((slot, command)) = self.answered(worker, id) else {
+            return Outcome::Stale;
+        };
+        debug_assert_eq!(command.kind, kind, "a worker answers in order");
+        slot.attempts = 0;
+        if command.kind == Kind::Remove {
+            slot.held = None;
+            return Outcome::Removed(id);
+        }
+        slot.held = Some((id, command.generation));
+        Outcome::Done
+    }
+
+    /// The worker did not.
+    pub(super) fn refused(&mut self, worker: WorkerId, id: FlowId, refusal: Refusal) -> Outcome {
+        let Some((slot, command)) = self.answered(worker, id) else {
+            return Outcome::Stale;
+        };
+        slot.attempts = 0;
+        if command.kind == Kind::Remove || refusal == Refusal::UnknownFlow {
+            slot.held = None;
+        }
+        if command.kind == Kind::Remove {
+            return Outcome::Removed(id);
+        }
+        slot.hopeless = Some(command.generation);
+        Outcome::Failed(TicketFailure::Refused(worker, refusal))
+    }
+
+    /// The command never reached the worker. When it must not be tried again (`final_try`), it fails.
+    pub(super) fn rejected(&mut self, worker: WorkerId, id: FlowId, final_try: bool) -> Outcome {
+        let Some((slot, command)) = self.answered(worker, id) else {
+            return Outcome::Stale;
+        };
+        if final_try {
+            slot.hopeless = Some(command.generation);
+            return Outcome::Failed(TicketFailure::MailboxFull(worker));
+        }
+        slot.attempts += 1;
+        if slot.attempts > MAX_ATTEMPTS {
+            slot.attempts = 0;
+            slot.hopeless = Some(command.generation);
+            return Outcome::Abandoned;
+        }
+        slot.waits = true;
+        Outcome::Retry(retry_delay(slot.attempts))
+    }
+
+    /// The retry that the worker's slot waits for is due.
+    pub(super) fn retry_due(&mut self, worker: WorkerId) {
+        if let Some(slot) = self.slots.get_mut(usize::from(worker.0)) {
+            slot.waits = false;
+        }
+    }
+
+    /// Takes the command under way out of the worker's slot, if it is about this flow.
+    fn answered(&mut self, worker: WorkerId, id: FlowId) -> Option<(&mut Slot, UnderWay)> {
+        let slot = self.slots.get_mut(usize::from(worker.0))?;
+        let command = slot.under_way.filter(|command| command.id == id)?;
+        slot.under_way = None;
+        Some((slot, command))
+    }
+}

@@ -1,0 +1,165 @@
+//! What a session has towards one party, whatever its streams are: addresses, and the name that our
+//! session descriptions go by.
+
+use std::net::IpAddr;
+
+use contract::Timestamp;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::party::Party;
+use super::{Family, LegSpec, SessionError};
+use crate::relay_ports::{PortPair, RelayPorts};
+use crate::sdp::{Description, Origin, Replacement, StreamReplacement};
+use crate::settings::MediaGroup;
+
+/// One party's leg.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    pub(super) spec: LegSpec,
+    /// The family that the party was told, once it was told anything.
+    pub(super) family: Option<Family>,
+    /// Our address in each family: one for all streams, so that a session's `c=` line can hold for all.
+    addresses: [Option<IpAddr>; 2],
+    origin: Origin,
+    /// The body that the party was sent last.
+    sent: Vec<u8>,
+}
+
+/// Takes ports for a leg, and remembers which, so that a failure can give them back.
+pub(super) struct Taker<'a> {
+    pub(super) now: Timestamp,
+    pub(super) ports: &'a mut RelayPorts,
+    pub(super) rng: &'a mut StdRng,
+    pub(super) groups: &'a [MediaGroup],
+    pub(super) taken: Vec<PortPair>,
+}
+
+impl Leg {
+    pub(super) fn new(spec: LegSpec, rng: &mut StdRng) -> Self {
+        // RFC 8866 §5.2 wants digits; peers read them into 64 bits, some of them signed.
+        let session = rng.random_range(1..=i64::MAX.unsigned_abs());
+        Self {
+            spec,
+            family: None,
+            addresses: [None; 2],
+            origin: Origin {
+                session,
+                version: 1,
+            },
+            sent: Vec::new(),
+        }
+    }
+
+    /// Our address towards the party, in the family that it was told. Without any stream in use, one of
+    /// the group's: the `o=` and `c=` lines need one.
+    pub(super) fn address(&self, groups: &[MediaGroup]) -> Option<IpAddr> {
+        let group = groups.get(usize::from(self.spec.group.0))?;
+        let family = self.family.unwrap_or(Family::V4);
+        let of_family = |address: &&IpAddr| Family::of(**address) == family;
+        self.addresses[family.index()]
+            .or_else(|| group.addresses.iter().find(of_family).copied())
+            .or_else(|| group.addresses.first().copied())
+    }
+
+    /// The body for the party: one version higher than the last when it differs from it.
+    pub(super) fn write(
+        &mut self,
+        description: &Description,
+        streams: &[StreamReplacement],
+        address: IpAddr,
+    ) -> Vec<u8> {
+        let with = |origin| {
+            description.rewrite(&Replacement {
+                origin,
+                address,
+                streams,
+            })
+        };
+        let body = with(self.origin);
+        if self.sent.is_empty() || self.sent == body {
+            self.sent.clone_from(&body);
+            return body;
+        }
+        self.origin.version += 1;
+        self.sent = with(self.origin);
+        self.sent.clone()
+    }
+}
+
+impl Taker<'_> {
+    /// The family to tell a party: what it used itself, or what the leg prefers, or what the other side uses; in
+    /// the end what the group has.
+    pub(super) fn family_for(
+        &self,
+        leg: &Leg,
+        other_side: Option<Family>,
+    ) -> Result<Family, SessionError> {
+        let group = self.group(leg)?;
+        let has = |family: &Family| {
+            group
+                .addresses
+                .iter()
+                .any(|address| Family::of(*address) == *family)
+        };
+        leg.family
+            .or(leg.spec.family.filter(has))
+            .or(other_side.filter(has))
+            .or_else(|| group.addresses.first().map(|address| Family::of(*address)))
+            .ok_or(SessionError::UnknownGroup)
+    }
+
+    /// Sees that the party has ports of ours in this family.
+    pub(super) fn ensure(
+        &mut self,
+        leg: &mut Leg,
+        party: &mut Party,
+        family: Family,
+    ) -> Result<(), SessionError> {
+        if party.local(family).is_some() {
+            return Ok(());
+        }
+        let pair = match leg.addresses[family.index()] {
+            Some(address) => self.take(leg, address)?,
+            None => self.take_anywhere(leg, family)?,
+        };
+        leg.addresses[family.index()] = Some(pair.address);
+        self.taken.push(pair);
+        party.add_local(pair);
+        Ok(())
+    }
+
+    /// From a random address of the family: the first that has ports, from there on.
+    fn take_anywhere(&mut self, leg: &Leg, family: Family) -> Result<PortPair, SessionError> {
+        let group = self.group(leg)?;
+        let of_family = group
+            .addresses
+            .iter()
+            .copied()
+            .filter(|address| Family::of(*address) == family);
+        let mut addresses: Vec<_> = of_family.collect();
+        if addresses.is_empty() {
+            let group = leg.spec.group;
+            return Err(SessionError::NoSuchFamily { group, family });
+        }
+        let first = self.rng.random_range(0..addresses.len());
+        addresses.rotate_left(first);
+        addresses
+            .into_iter()
+            .find_map(|address| self.take(leg, address).ok())
+            .ok_or(SessionError::PortsExhausted(leg.spec.group))
+    }
+
+    fn take(&mut self, leg: &Leg, address: IpAddr) -> Result<PortPair, SessionError> {
+        let group = leg.spec.group;
+        self.ports
+            .allocate(self.now, self.rng, group, address)
+            .ok_or(SessionError::PortsExhausted(group))
+    }
+
+    fn group(&self, leg: &Leg) -> Result<&MediaGroup, SessionError> {
+        self.groups
+            .get(usize::from(leg.spec.group.0))
+            .ok_or(SessionError::UnknownGroup)
+    }
+}

@@ -1,0 +1,160 @@
+//! One media stream between two parties, and the flows that it needs.
+
+use std::time::Duration;
+
+use contract::FlowKey;
+
+use super::party::{Component, Mux, Party};
+use super::{Family, Side};
+use crate::installer::Plan;
+use crate::relay_ports::PortPair;
+use crate::settings::MediaGroup;
+
+/// One `m=` line of a session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MediaStream {
+    /// The media type of the last offer.
+    pub(super) media: Vec<u8>,
+    pub(super) phase: Phase,
+    parties: [Party; 2],
+}
+
+/// How far a stream is.
+///
+/// ```text
+///   Unused ── offer ──► Offered ── answer ──► Active ── answer with port 0 ──► Refused ── settled ──► Unused
+///                          └────── answer with port 0 ──────────────────────────►┘
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Port 0 on both sides: no ports of ours, no flows.
+    #[default]
+    Unused,
+    /// Offered: flows are there for early media, and towards the offerer they lead somewhere.
+    Offered,
+    /// Answered.
+    Active,
+    /// The last answer refused it. Its ports stay until the exchange is settled: another fork's answer may
+    /// accept.
+    Refused,
+}
+
+impl MediaStream {
+    /// A stream of port 0.
+    pub(super) fn unused(media: Vec<u8>) -> Self {
+        Self {
+            media,
+            ..Self::default()
+        }
+    }
+
+    /// The answer is port 0.
+    pub(super) fn refuse(&mut self) {
+        if self.phase != Phase::Unused {
+            self.phase = Phase::Refused;
+        }
+    }
+
+    /// Back from a later state that is void: what was latched in it still is.
+    pub(super) fn keep_latches_of(&mut self, newer: &Self) {
+        for side in [Side::A, Side::B] {
+            self.party_mut(side).keep_latches_of(newer.party(side));
+        }
+    }
+
+    /// The party on this side is gone, its successor not known yet.
+    pub(super) fn forget(&mut self, side: Side) {
+        *self.party_mut(side) = Party::default();
+        if self.phase != Phase::Unused {
+            self.phase = Phase::Offered;
+        }
+    }
+
+    pub(super) const fn party(&self, side: Side) -> &Party {
+        &self.parties[side.index()]
+    }
+
+    pub(super) const fn party_mut(&mut self, side: Side) -> &mut Party {
+        &mut self.parties[side.index()]
+    }
+
+    pub(super) const fn parties_mut(&mut self) -> &mut [Party; 2] {
+        &mut self.parties
+    }
+
+    pub(super) fn pairs(&self) -> impl Iterator<Item = PortPair> {
+        self.parties
+            .iter()
+            .flat_map(|party| party.locals().map(|local| local.pair))
+    }
+
+    /// Whether the party on this side should be sending, by what both have said.
+    pub(super) fn expects(&self, side: Side) -> bool {
+        self.phase == Phase::Active
+            && self.party(side).sends()
+            && self.party(side.other()).receives()
+    }
+
+    /// Where the party on this side was told to send RTP.
+    pub(super) fn announced_rtp(&self, side: Side) -> Option<FlowKey> {
+        Some(self.party(side).announced_local()?.key(Component::Rtp))
+    }
+
+    /// Whether a party has put it on hold, or both.
+    pub(super) fn is_held(&self) -> bool {
+        self.phase == Phase::Active && !(self.expects(Side::A) && self.expects(Side::B))
+    }
+
+    /// The flows that the stream needs. `groups` are those of party A and of party B.
+    pub(super) fn plans(
+        &self,
+        groups: [&MediaGroup; 2],
+        idle_after: Option<Duration>,
+    ) -> Vec<Plan> {
+        if !matches!(self.phase, Phase::Offered | Phase::Active) {
+            return Vec::new();
+        }
+        [Side::A, Side::B]
+            .into_iter()
+            .flat_map(|side| self.plans_facing(side, groups, idle_after))
+            .collect()
+    }
+
+    /// The flows for what the party on this side sends.
+    fn plans_facing(
+        &self,
+        side: Side,
+        groups: [&MediaGroup; 2],
+        idle_after: Option<Duration>,
+    ) -> Vec<Plan> {
+        let (near, far) = (self.party(side), self.party(side.other()));
+        let dscp = groups[side.other().index()].dscp;
+        let policy = groups[side.index()].latch;
+        let rtp = far.egress(Component::Rtp, dscp);
+        let rtcp = far.egress(Component::Rtcp, dscp);
+        let (Some(rtp), Some(rtcp)) = (rtp, rtcp) else {
+            return Vec::new();
+        };
+        let mut plans = Vec::new();
+        for local in near.locals() {
+            let announced = near.announced == Some(Family::of(local.pair.address));
+            plans.push(Plan {
+                key: local.key(Component::Rtp),
+                latch: near.believes(local, Component::Rtp, policy),
+                rtp: Some(rtp),
+                rtcp: (near.mux != Mux::Off).then_some(rtcp),
+                idle_after: idle_after.filter(|_| announced && self.expects(side)),
+            });
+            if near.mux != Mux::On {
+                plans.push(Plan {
+                    key: local.key(Component::Rtcp),
+                    latch: near.believes(local, Component::Rtcp, policy),
+                    rtp: None,
+                    rtcp: Some(rtcp),
+                    idle_after: None,
+                });
+            }
+        }
+        plans
+    }
+}

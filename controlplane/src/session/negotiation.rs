@@ -1,0 +1,249 @@
+//! Offer and answer (RFC 3264): what each does to the streams, and what is sent on.
+//!
+//! An offer for a stream that is in force changes nothing before its answer: until then both parties
+//! keep to what was agreed (RFC 3264 §8), and a rejection has nothing to undo. An offer for a new stream
+//! counts at once, for early media.
+
+use super::leg::{Leg, Taker};
+use super::media_stream::{MediaStream, Phase};
+use super::party::{Component, Mux};
+use super::state::{Offer, Session};
+use super::{Family, SessionError, Side};
+use crate::sdp::{MuxLine, Stream, StreamReplacement, Use};
+
+/// Legs and streams as an offer or answer leaves them; nothing counts until the session takes them.
+pub(super) struct Outcome {
+    pub(super) legs: [Leg; 2],
+    pub(super) streams: Vec<MediaStream>,
+    /// For the body that is sent on.
+    pub(super) replacements: Vec<StreamReplacement>,
+}
+
+/// The family that a party uses, if it uses any.
+fn family_of(streams: &[Stream]) -> Option<Family> {
+    streams
+        .iter()
+        .find(|stream| stream.usage == Use::Relay)
+        .map(stream_family)
+}
+
+const fn stream_family(stream: &Stream) -> Family {
+    if stream.is_ipv6 {
+        Family::V6
+    } else {
+        Family::V4
+    }
+}
+
+/// Whether an offer can be relayed at all, by itself.
+pub(super) fn check_offer(
+    session: &Session,
+    offered: &[Stream],
+    max_streams: usize,
+) -> Result<(), SessionError> {
+    let (count, agreed) = (offered.len(), session.agreed_streams());
+    if count > max_streams {
+        return Err(SessionError::TooManyStreams(count));
+    }
+    if count < agreed {
+        return Err(SessionError::FewerStreams {
+            offered: count,
+            agreed,
+        });
+    }
+    let none_relayed = offered.iter().all(|stream| stream.usage != Use::Relay);
+    let some_used = offered
+        .iter()
+        .any(|stream| stream.usage == Use::Unsupported);
+    if none_relayed && some_used {
+        return Err(SessionError::NothingToRelay);
+    }
+    Ok(())
+}
+
+/// What an offer makes of the session.
+pub(super) fn offer(
+    session: &Session,
+    offer: &Offer,
+    taker: &mut Taker<'_>,
+) -> Result<Outcome, SessionError> {
+    let (near, far) = (offer.from, offer.from.other());
+    let mut legs = session.legs.clone();
+    tell_family(&mut legs, near, far, family_of(&offer.streams), taker)?;
+    let mut streams = Vec::new();
+    let mut replacements = Vec::new();
+    for (index, offered) in offer.streams.iter().enumerate() {
+        let mut stream = session.streams.get(index).cloned().unwrap_or_default();
+        match (offered.usage, stream.phase) {
+            (Use::Relay, Phase::Active) => {
+                take_ports(&mut stream, near, offered, &mut legs, taker)?
+            }
+            (Use::Relay, _) => {
+                take_ports(&mut stream, near, offered, &mut legs, taker)?;
+                stream.begin(near, offered);
+            }
+            (_, Phase::Active) => {}
+            _ => stream = MediaStream::unused(offered.media.clone()),
+        }
+        replacements.push(relayed(&stream, offered, far, MuxLine::Keep, false));
+        streams.push(stream);
+    }
+    Ok(Outcome {
+        legs,
+        streams,
+        replacements,
+    })
+}
+
+/// What an answer makes of the session.
+pub(super) fn answer(
+    session: &Session,
+    from: Side,
+    answered: &[Stream],
+    taker: &mut Taker<'_>,
+) -> Result<Outcome, SessionError> {
+    let offer = session.offer_for(from)?;
+    check_answer(&offer.streams, answered)?;
+    let mut legs = session.legs.clone();
+    tell_family(&mut legs, from, offer.from, family_of(answered), taker)?;
+    let mut streams = session.streams.clone();
+    let mut replacements = Vec::new();
+    for ((stream, offered), answered) in streams.iter_mut().zip(&offer.streams).zip(answered) {
+        if offered.usage == Use::Relay && answered.usage == Use::Relay {
+            take_ports(stream, offer.from, offered, &mut legs, taker)?;
+            take_ports(stream, from, answered, &mut legs, taker)?;
+            stream.agree(offer.from, offered, answered);
+            let mux = mux_line(offered, answered);
+            replacements.push(relayed(stream, answered, offer.from, mux, offered.mux));
+        } else {
+            stream.refuse();
+            replacements.push(StreamReplacement::Reject);
+        }
+    }
+    Ok(Outcome {
+        legs,
+        streams,
+        replacements,
+    })
+}
+
+/// RFC 3264 §6: as many `m=` lines as in the offer, of the same media types.
+fn check_answer(offered: &[Stream], answered: &[Stream]) -> Result<(), SessionError> {
+    if offered.len() != answered.len() {
+        return Err(SessionError::AnswerCount {
+            offered: offered.len(),
+            answered: answered.len(),
+        });
+    }
+    let differs = |(offered, answered): (&Stream, &Stream)| {
+        !offered.media.eq_ignore_ascii_case(&answered.media)
+    };
+    match offered.iter().zip(answered).position(differs) {
+        Some(index) => Err(SessionError::MediaMismatch { stream: index + 1 }),
+        None => Ok(()),
+    }
+}
+
+/// The relay muxes with an offerer that offered to, whatever the answerer does, and lets nobody be told
+/// of a mux that it did not offer (RFC 5761 §5.1.1).
+const fn mux_line(offered: &Stream, answered: &Stream) -> MuxLine {
+    match (offered.mux, answered.mux) {
+        (true, false) => MuxLine::Insert,
+        (false, true) => MuxLine::Remove,
+        _ => MuxLine::Keep,
+    }
+}
+
+/// Decides the family of the speaker's leg by what it said, and that of the other leg if nothing has yet.
+fn tell_family(
+    legs: &mut [Leg; 2],
+    speaker: Side,
+    listener: Side,
+    spoken: Option<Family>,
+    taker: &Taker<'_>,
+) -> Result<(), SessionError> {
+    if spoken.is_some() {
+        legs[speaker.index()].family = spoken;
+    }
+    for side in [speaker, listener] {
+        let family = taker.family_for(&legs[side.index()], spoken)?;
+        legs[side.index()].family = Some(family);
+    }
+    Ok(())
+}
+
+/// Sees that the stream has ports towards both parties: of the families that they are told, and of that
+/// which the speaker receives in.
+fn take_ports(
+    stream: &mut MediaStream,
+    speaker: Side,
+    said: &Stream,
+    legs: &mut [Leg; 2],
+    taker: &mut Taker<'_>,
+) -> Result<(), SessionError> {
+    for side in [speaker, speaker.other()] {
+        let leg = &mut legs[side.index()];
+        let party = stream.party_mut(side);
+        if let Some(family) = leg.family {
+            taker.ensure(leg, party, family)?;
+            party.announced = Some(family);
+        }
+    }
+    let leg = &mut legs[speaker.index()];
+    taker.ensure(leg, stream.party_mut(speaker), stream_family(said))
+}
+
+/// The `m=` line for the party on this side: our ports, if what was said is to be relayed.
+fn relayed(
+    stream: &MediaStream,
+    said: &Stream,
+    to: Side,
+    mux: MuxLine,
+    muxed: bool,
+) -> StreamReplacement {
+    let local = stream.party(to).announced_local();
+    match local.filter(|_| said.usage == Use::Relay) {
+        None => StreamReplacement::Reject,
+        Some(local) => {
+            let component = if muxed {
+                Component::Rtp
+            } else {
+                Component::Rtcp
+            };
+            StreamReplacement::Relay {
+                rtp: local.key(Component::Rtp).port,
+                rtcp: local.key(component).port,
+                mux,
+            }
+        }
+    }
+}
+
+impl MediaStream {
+    /// A new stream is offered.
+    fn begin(&mut self, offerer: Side, offered: &Stream) {
+        self.media.clone_from(&offered.media);
+        self.phase = Phase::Offered;
+        self.party_mut(offerer).hear(offered);
+        let mux = if offered.mux { Mux::Possible } else { Mux::Off };
+        self.parties_mut()
+            .iter_mut()
+            .for_each(|party| party.mux = mux);
+    }
+
+    /// Both sides have spoken. Latches that nobody has passed yet start anew: only now does the offerer learn
+    /// where to send.
+    fn agree(&mut self, offerer: Side, offered: &Stream, answered: &Stream) {
+        let news = self.phase != Phase::Active;
+        self.media.clone_from(&offered.media);
+        self.phase = Phase::Active;
+        for (side, said) in [(offerer, offered), (offerer.other(), answered)] {
+            let party = self.party_mut(side);
+            party.hear(said);
+            party.mux = if said.mux { Mux::On } else { Mux::Off };
+            if news {
+                party.arm_open_latches();
+            }
+        }
+    }
+}

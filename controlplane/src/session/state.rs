@@ -1,0 +1,165 @@
+//! One session: its legs, its streams, and where it stands between offer and answer.
+
+use std::collections::BTreeSet;
+
+use contract::FlowKey;
+
+use super::leg::Leg;
+use super::media_stream::{MediaStream, Phase};
+use super::{SessionError, Side};
+use crate::installer::Ticket;
+use crate::relay_ports::PortPair;
+use crate::sdp::Stream;
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) legs: [Leg; 2],
+    pub(super) streams: Vec<MediaStream>,
+    pub(super) exchange: Exchange,
+    /// The streams as they were before the exchange: what a rejected offer leads back to.
+    before: Option<Vec<MediaStream>>,
+    /// Confirmed at least once: silence counts from now on.
+    pub(super) established: bool,
+    pub(super) timed_out: bool,
+    /// The ports that flows were wanted at last.
+    pub(super) keys: BTreeSet<FlowKey>,
+    /// The tickets that somebody still holds.
+    pub(super) tickets: BTreeSet<Ticket>,
+}
+
+/// Offer and answer (RFC 3264).
+///
+/// ```text
+///   Settled ── offer ──► Offered ── answer ──► Answered ─┐ answer (another fork)
+///      ▲                    │                     │  ▲───┘
+///      └──── reject_offer ──┴─────────────────────┤
+///      └──── confirm, or the next offer ──────────┘
+/// ```
+#[derive(Debug)]
+pub(super) enum Exchange {
+    Settled,
+    Offered(Offer),
+    Answered(Offer),
+}
+
+/// The last offer.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) from: Side,
+    pub(super) streams: Vec<Stream>,
+}
+
+impl Session {
+    pub(super) fn new(a: Leg, b: Leg) -> Self {
+        Self {
+            legs: [a, b],
+            streams: Vec::new(),
+            exchange: Exchange::Settled,
+            before: None,
+            established: false,
+            timed_out: false,
+            keys: BTreeSet::new(),
+            tickets: BTreeSet::new(),
+        }
+    }
+
+    /// Every pair of ports that the session may still need.
+    pub(super) fn pairs(&self) -> BTreeSet<PortPair> {
+        let before = self.before.iter().flatten();
+        self.streams
+            .iter()
+            .chain(before)
+            .flat_map(MediaStream::pairs)
+            .collect()
+    }
+
+    /// Whether this side may offer now.
+    pub(super) fn may_offer(&self, from: Side) -> Result<(), SessionError> {
+        match &self.exchange {
+            Exchange::Offered(offer) if offer.from != from => Err(SessionError::OfferPending),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many `m=` lines a new offer must have: those that an answer has agreed to.
+    pub(super) fn agreed_streams(&self) -> usize {
+        match (&self.exchange, &self.before) {
+            (Exchange::Offered(_), Some(before)) => before.len(),
+            _ => self.streams.len(),
+        }
+    }
+
+    /// The other side's offer that this side is to answer.
+    pub(super) fn offer_for(&self, answerer: Side) -> Result<&Offer, SessionError> {
+        match &self.exchange {
+            Exchange::Offered(offer) | Exchange::Answered(offer) if offer.from != answerer => {
+                Ok(offer)
+            }
+            _ => Err(SessionError::NoOffer),
+        }
+    }
+
+    pub(super) fn begin(&mut self, offer: Offer, streams: Vec<MediaStream>) {
+        let former = std::mem::replace(&mut self.streams, streams);
+        self.before.get_or_insert(former);
+        self.exchange = Exchange::Offered(offer);
+    }
+
+    pub(super) fn answer_with(&mut self, streams: Vec<MediaStream>) {
+        self.streams = streams;
+        self.exchange = match std::mem::replace(&mut self.exchange, Exchange::Settled) {
+            Exchange::Offered(offer) | Exchange::Answered(offer) => Exchange::Answered(offer),
+            Exchange::Settled => Exchange::Settled,
+        };
+    }
+
+    /// An answered exchange is over: what it refused is gone for good.
+    pub(super) fn settle(&mut self) {
+        if !matches!(self.exchange, Exchange::Answered(_)) {
+            return;
+        }
+        self.exchange = Exchange::Settled;
+        self.before = None;
+        for stream in &mut self.streams {
+            if stream.phase == Phase::Refused {
+                *stream = MediaStream::unused(stream.media.clone());
+            }
+        }
+    }
+
+    /// The exchange is final. Latches that nobody has passed yet start anew: a party that was only
+    /// ringing begins to send now.
+    pub(super) fn confirm(&mut self) {
+        self.settle();
+        self.established = true;
+        let active = self
+            .streams
+            .iter_mut()
+            .filter(|stream| stream.phase == Phase::Active);
+        for party in active.flat_map(MediaStream::parties_mut) {
+            party.arm_open_latches();
+        }
+    }
+
+    /// The exchange never was.
+    pub(super) fn roll_back(&mut self) -> Result<(), SessionError> {
+        let before = self.before.take().ok_or(SessionError::NoOffer)?;
+        let newer = std::mem::replace(&mut self.streams, before);
+        self.exchange = Exchange::Settled;
+        for (stream, newer) in self.streams.iter_mut().zip(&newer) {
+            stream.keep_latches_of(newer);
+        }
+        Ok(())
+    }
+
+    /// Another party on this side: what was agreed with the former is void.
+    pub(super) fn retarget(&mut self, side: Side, leg: Leg) {
+        self.legs[side.index()] = leg;
+        self.exchange = Exchange::Settled;
+        self.before = None;
+        for stream in &mut self.streams {
+            stream.forget(side);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Sessions through the engine's door, on virtual time, with workers that keep the contract.
+
+mod calls;
+mod rig;
