@@ -142,7 +142,7 @@ impl Server {
     ) -> io::Result<Ended> {
         let registry = self.poll.registry();
         register_fd(registry, DOORBELL, dataplane.doorbell().as_raw_fd())?;
-        register_fd(registry, GUEST, guest.doorbell().as_raw_fd())?;
+        register_fd(registry, GUEST, guest.doorbell())?;
         let mut turn = Turn {
             server: self,
             agent,

@@ -1,6 +1,6 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -60,8 +60,8 @@ struct Visitor<F> {
 }
 
 impl<F: FnMut(&mut Agent, &Host, Timestamp)> Guest for Visitor<F> {
-    fn doorbell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    fn doorbell(&self) -> RawFd {
+        self.bell.as_raw_fd()
     }
 
     fn serve(&mut self, agent: &mut Agent, host: &Host, now: Timestamp) -> Option<Timestamp> {
