@@ -20,6 +20,8 @@ mod dataplane;
 pub mod flow_table;
 pub mod histogram;
 pub mod latch;
+pub mod mailbox;
+pub mod memory_port;
 pub mod news;
 pub mod pipeline;
 pub mod port;
@@ -30,6 +32,7 @@ mod start_error;
 pub mod storage;
 pub mod tally;
 pub mod wire;
+pub mod worker;
 
 pub use dataplane::{Dataplane, MailboxFull};
 pub use start_error::StartError;

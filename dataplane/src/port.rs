@@ -30,6 +30,9 @@ pub trait Frames {
     /// The frame whole, headroom included, the packet's start in it, and its length.
     fn frame_mut<'a>(&'a mut self, packet: &'a mut Self::Packet) -> (&'a mut [u8], usize, usize);
 
+    /// The packet's length.
+    fn len_of(&self, packet: &Self::Packet) -> usize;
+
     /// Says where the packet lies after a rewrite; within the frame.
     fn set_extent(&mut self, packet: &mut Self::Packet, start: usize, len: usize);
 }
