@@ -1,13 +1,27 @@
 //! The dataplane as the binary sees it: started from settings, commanded through mailboxes, reported on.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use contract::{Command, Event, FlowKey, WorkerId};
+use af_xdp::Doorbell;
+use contract::{Command, DeviceId, Event, FlowKey, Timestamp, WorkerId};
 
-use crate::report::{FlowTally, Report};
+use crate::bring_up::{OpenDevice, OpenWorker, Opened};
+use crate::mailbox::{Mailbox, Reader};
+use crate::pin;
+use crate::pipeline::{Origin, Pipeline};
+use crate::port::Place;
+use crate::report::{DeviceReport, FlowTally, ModeInForce, Report, SocketReport, WorkerReport};
 use crate::settings::Settings;
 use crate::start_error::StartError;
+use crate::storage;
+use crate::tally::{FlowTallies, WorkerTally};
+use crate::worker::{Shared, Worker};
+use crate::xsk_port::XskPort;
 
 /// The worker's mailbox has no room: nothing of the command was or will be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,53 +30,264 @@ pub struct MailboxFull;
 /// The running workers. Dropping it stops them.
 #[derive(Debug)]
 pub struct Dataplane {
-    doorbell: OwnedFd,
+    workers: Vec<Running>,
+    devices: Vec<(OpenDevice, ModeInForce)>,
+    bell: Arc<ControlBell>,
+    stop: Arc<AtomicBool>,
+}
+
+/// One worker as seen from outside.
+#[derive(Debug)]
+struct Running {
+    thread: Option<JoinHandle<()>>,
+    bell: Doorbell,
+    shared: Shared,
+    core: usize,
+    places: Vec<Place>,
+    page_size: usize,
+    frames: u32,
+}
+
+/// Tells the control plane that events wait: one system call, however many workers say so, until it looks.
+#[derive(Debug)]
+struct ControlBell {
+    bell: Doorbell,
+    rung: AtomicBool,
+}
+
+impl ControlBell {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.bell.ring();
+        }
+    }
+
+    /// Before looking: what is pushed after this rings again.
+    fn silence(&self) {
+        self.bell.clear();
+        self.rung.swap(false, Ordering::AcqRel);
+    }
 }
 
 impl Dataplane {
     /// Opens the devices, loads and attaches the XDP programs, makes the sockets and starts a pinned
     /// thread for each worker. Times in events and tallies count from `origin`.
     pub fn start(settings: &Settings, origin: Instant) -> Result<Self, StartError> {
-        let _ = (settings, origin);
-        Err(StartError::Settings("the dataplane has no workers".into()))
+        let opened = Opened::open(settings)?;
+        let modes: Vec<ModeInForce> = (0..opened.devices.len())
+            .map(|device| opened.mode(device))
+            .collect();
+        let mut dataplane = Self {
+            workers: Vec::new(),
+            devices: opened.devices.into_iter().zip(modes).collect(),
+            bell: Arc::new(ControlBell {
+                bell: Doorbell::new()?,
+                rung: AtomicBool::new(false),
+            }),
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        for (index, open) in opened.workers.into_iter().enumerate() {
+            // A failure drops `dataplane`, which stops the workers that already run.
+            let running = dataplane.start_worker(settings, index, open, origin)?;
+            dataplane.workers.push(running);
+        }
+        Ok(dataplane)
     }
 
     /// How many workers there are.
     pub fn workers(&self) -> usize {
-        0
+        self.workers.len()
     }
 
-    /// Hands a command to a worker and wakes it if it sleeps.
+    /// Hands a command to a worker and wakes it if it sleeps. A worker that does not exist takes none.
     pub fn submit(&self, worker: WorkerId, command: Command) -> Result<(), MailboxFull> {
-        let _ = (worker, command);
-        Err(MailboxFull)
+        let worker = self.workers.get(usize::from(worker.0)).ok_or(MailboxFull)?;
+        match worker.shared.commands.push(command) {
+            Ok(Reader::Asleep) => worker.bell.ring(),
+            Ok(Reader::Awake) => {}
+            Err(_) => return Err(MailboxFull),
+        }
+        Ok(())
     }
 
     /// Readable while events wait: for the control plane's event loop.
     pub fn doorbell(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
-        self.doorbell.as_fd()
+        self.bell.bell.as_fd()
     }
 
     /// Moves every waiting event to `events`, oldest first for each worker, and silences the doorbell.
     pub fn drain(&self, events: &mut Vec<(WorkerId, Event)>) {
-        let _ = events;
+        self.bell.silence();
+        for (index, worker) in self.workers.iter().enumerate() {
+            let id = WorkerId(index as u16);
+            let mailbox = &worker.shared.events;
+            events.extend(std::iter::from_fn(|| mailbox.pop()).map(|event| (id, event)));
+        }
     }
 
     /// The state of every device and worker.
     pub fn report(&self) -> Report {
+        let devices = self.devices.iter();
+        let workers = self.workers.iter().enumerate();
         Report {
-            devices: Vec::new(),
-            workers: Vec::new(),
+            devices: devices
+                .map(|(open, mode)| report_device(open, *mode))
+                .collect(),
+            workers: workers
+                .map(|(index, worker)| self.report_worker(WorkerId(index as u16), worker))
+                .collect(),
         }
     }
 
     /// What each worker that holds a flow at this key counted for it.
     pub fn flow_tally(&self, key: FlowKey) -> Vec<FlowTally> {
-        let _ = key;
-        Vec::new()
+        let workers = self.workers.iter().enumerate();
+        workers
+            .filter_map(|(index, worker)| worker.shared.flows.read(WorkerId(index as u16), &key))
+            .collect()
     }
 
     /// Stops the workers, joins their threads and detaches the programs.
     pub fn stop(self) {}
+
+    fn start_worker(
+        &self,
+        settings: &Settings,
+        index: usize,
+        open: OpenWorker,
+        origin: Instant,
+    ) -> Result<Running, StartError> {
+        let shared = Shared {
+            commands: Arc::new(Mailbox::new(settings.mailbox_capacity)),
+            events: Arc::new(Mailbox::new(settings.mailbox_capacity)),
+            flows: Arc::new(FlowTallies::new(&settings.media, settings.flow_capacity)?),
+            tally: Arc::new(WorkerTally::new(open.places.len())),
+        };
+        let worker = assemble(settings, &open.places, open.port, shared.clone())?;
+        let core = settings.workers[index].core;
+        let (pinned, is_pinned) = mpsc::channel();
+        let idle = settings.idle;
+        let (stop, bell) = (Arc::clone(&self.stop), Arc::clone(&self.bell));
+        let tally = Arc::clone(&shared.tally);
+        let thread = thread::Builder::new()
+            .name(format!("tandem-w{index}"))
+            .spawn(move || {
+                let _ended = Ended(tally);
+                if !announce(&pinned, pin::to_core(core)) {
+                    return;
+                }
+                let clock = || Timestamp::ZERO + origin.elapsed();
+                worker.run(idle, &clock, &stop, &|| bell.ring());
+            });
+        let worker = index as u16;
+        let thread = thread.map_err(|source| StartError::Thread { worker, source })?;
+        if is_pinned.recv() != Ok(true) {
+            return Err(StartError::Pin { worker, core });
+        }
+        Ok(Running {
+            thread: Some(thread),
+            bell: open.bell,
+            shared,
+            core,
+            places: open.places,
+            page_size: open.page_size,
+            frames: settings.frames,
+        })
+    }
+
+    fn report_worker(&self, id: WorkerId, worker: &Running) -> WorkerReport {
+        let tally = &worker.shared.tally;
+        let sockets = worker.places.iter().zip(&tally.sockets);
+        let zero_copy = |device: DeviceId| {
+            let device = self.devices.get(usize::from(device.0));
+            device.is_some_and(|(_, mode)| *mode == ModeInForce::ZeroCopy)
+        };
+        WorkerReport {
+            worker: id,
+            core: worker.core,
+            running: !tally.ended.load(Ordering::Acquire),
+            sockets: sockets
+                .map(|(place, socket)| SocketReport {
+                    device: place.device,
+                    queue: place.queue,
+                    zero_copy: zero_copy(place.device),
+                    rx_packets: socket.rx_packets.read(),
+                    rx_bytes: socket.rx_bytes.read(),
+                    tx_packets: socket.tx_packets.read(),
+                    tx_bytes: socket.tx_bytes.read(),
+                    kernel: socket.kernel(),
+                })
+                .collect(),
+            drops: tally.drops(),
+            batches: tally.batches.read(),
+            sleeps: tally.sleeps.read(),
+            residence: tally.residence.counts(),
+            frames: worker.frames,
+            free_frames: tally.free_frames.read() as u32,
+            page_size: worker.page_size,
+            flows: tally.flows.read(),
+            commands_refused: worker.shared.commands.refused(),
+            events_delayed: tally.events_delayed.read(),
+        }
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        for worker in &self.workers {
+            worker.bell.ring();
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                // A worker that panicked has said so on stderr.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Marks the worker as ended, however its thread ends.
+struct Ended(Arc<WorkerTally>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Release);
+    }
+}
+
+/// Tells the starter, and gives what was told.
+fn announce(starter: &Sender<bool>, pinned: bool) -> bool {
+    starter.send(pinned).is_ok() && pinned
+}
+
+fn assemble(
+    settings: &Settings,
+    places: &[Place],
+    port: XskPort,
+    shared: Shared,
+) -> Result<Worker<XskPort>, StartError> {
+    let table = storage::flow_table(&settings.media, settings.flow_capacity)?;
+    let news = storage::news(settings.flow_capacity);
+    let devices = (0..settings.devices.len()).map(|id| DeviceId(id as u16));
+    let pipeline = Pipeline::new(table, news, devices.collect());
+    let origins = places.iter().map(|place| Origin {
+        device: place.device,
+        checksums: settings.devices[usize::from(place.device.0)].checksums,
+    });
+    Ok(Worker::new(port, pipeline, shared, origins.collect()))
+}
+
+fn report_device(open: &OpenDevice, mode: ModeInForce) -> DeviceReport {
+    let verdicts = open.program.verdicts().ok();
+    let verdicts = verdicts.iter().flat_map(|counts| counts.iter());
+    DeviceReport {
+        name: open.device.name().to_owned(),
+        driver: open.device.driver().to_owned(),
+        mode,
+        queues: open.device.rx_queues(),
+        verdicts: verdicts
+            .map(|(verdict, count)| (verdict.name(), count))
+            .collect(),
+    }
 }

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address_index;
+mod bring_up;
 pub mod classify;
 pub mod commands;
 mod dataplane;
@@ -23,6 +24,7 @@ pub mod latch;
 pub mod mailbox;
 pub mod memory_port;
 pub mod news;
+mod pin;
 pub mod pipeline;
 pub mod port;
 pub mod report;
@@ -33,6 +35,7 @@ pub mod storage;
 pub mod tally;
 pub mod wire;
 pub mod worker;
+pub mod xsk_port;
 
 pub use dataplane::{Dataplane, MailboxFull};
 pub use start_error::StartError;

@@ -2,15 +2,21 @@
 
 use thiserror::Error;
 
+use crate::storage::StorageError;
+
 /// Why [`crate::Dataplane::start`] failed. Nothing is left behind: programs are detached, sockets closed.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The settings contradict themselves.
     #[error("{0}")]
     Settings(String),
-    /// A device, socket, UMEM or XDP program failed; the text names the call, the device and the queue.
-    #[error("{0}")]
-    Kernel(String),
+    /// A device, socket, UMEM or XDP program failed; the text names the call, the device, the queue and
+    /// what to do.
+    #[error(transparent)]
+    Kernel(#[from] af_xdp::Error),
+    /// The flow tables cannot be made.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A thread could not be made.
     #[error("cannot start the thread of worker {worker}: {source}")]
     Thread {

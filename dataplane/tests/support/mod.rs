@@ -336,8 +336,9 @@ impl Bench {
         self.worker.poll(&|| now)
     }
 
-    /// Carries out one command and gives its acknowledgement.
+    /// Carries out one command and gives its acknowledgement; events that waited are forgotten.
     pub fn command(&mut self, command: Command) -> Event {
+        self.events();
         let _ = self.shared.commands.push(command).unwrap();
         self.poll();
         let event = self.shared.events.pop().unwrap();

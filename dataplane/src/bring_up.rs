@@ -1,0 +1,268 @@
+//! Opens what the settings name: devices, XDP programs, and for each worker a UMEM and its sockets.
+//!
+//! ```text
+//!   Best:  native XDP ──refused──► generic XDP           for each device
+//!          zero-copy bind ──refused──► copy              for all: sockets that share a UMEM share the mode
+//! ```
+//!
+//! Only what is configured as `Best` may fall, and where it ended up is reported. On an error everything
+//! that was opened is closed again by being dropped. Starts nothing.
+
+use std::collections::HashSet;
+use std::thread;
+use std::time::Duration;
+
+use af_xdp::{
+    AttachMode, BindMode, Doorbell, Error, HugePages, Link, PageSize, Program, RingSizes,
+};
+use af_xdp::{Socket, SocketConfig, Umem, UmemConfig};
+use contract::DeviceId;
+use tracing::warn;
+
+use crate::port::Place;
+use crate::report::ModeInForce;
+use crate::settings::{Settings, XdpMode};
+use crate::start_error::StartError;
+use crate::xsk_port::XskPort;
+
+/// Bytes of a frame: room for the largest packet of an Ethernet without jumbo frames, and its headroom.
+const FRAME_SIZE: u32 = 2048;
+/// Packets that one kick sends in copy mode, where the kernel lets it be chosen (6.17): four batches. Fewer
+/// cost a system call more a batch, and more would keep one worker in the kernel for long.
+const TX_BUDGET: u32 = 256;
+/// How often a queue that is still busy is tried again after a failed attempt at zero-copy: the kernel takes
+/// sockets apart in the background.
+const BUSY_RETRIES: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// A device with its program attached. Dropping it detaches.
+#[derive(Debug)]
+pub(crate) struct OpenDevice {
+    /// What the kernel knows of it.
+    pub(crate) device: af_xdp::Device,
+    /// Its program.
+    pub(crate) program: Program,
+    attached: AttachMode,
+    _link: Link,
+}
+
+/// A worker's port, ready to run, and what is said of it.
+#[derive(Debug)]
+pub(crate) struct OpenWorker {
+    /// Its sockets and frames.
+    pub(crate) port: XskPort,
+    /// Rings to end its sleep.
+    pub(crate) bell: Doorbell,
+    /// Where its sockets are bound.
+    pub(crate) places: Vec<Place>,
+    /// Bytes in a page of its UMEM.
+    pub(crate) page_size: usize,
+}
+
+/// Everything that is open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// By [`DeviceId`].
+    pub(crate) devices: Vec<OpenDevice>,
+    /// By [`contract::WorkerId`].
+    pub(crate) workers: Vec<OpenWorker>,
+    bound: BindMode,
+}
+
+impl Opened {
+    /// Opens it all.
+    pub(crate) fn open(settings: &Settings) -> Result<Self, StartError> {
+        check(settings)?;
+        let mut devices = Vec::new();
+        for index in 0..settings.devices.len() {
+            devices.push(open_device(settings, index)?);
+        }
+        let (bound, workers) = bind(settings, &mut devices)?;
+        Ok(Self {
+            devices,
+            workers,
+            bound,
+        })
+    }
+
+    /// The rung of the ladder that a device ended up on.
+    pub(crate) fn mode(&self, device: usize) -> ModeInForce {
+        match (self.devices[device].attached, self.bound) {
+            (AttachMode::Generic, _) => ModeInForce::Generic,
+            (AttachMode::Native, BindMode::Copy) => ModeInForce::Copy,
+            (AttachMode::Native, BindMode::ZeroCopy) => ModeInForce::ZeroCopy,
+        }
+    }
+}
+
+/// What the types of the settings cannot say.
+fn check(settings: &Settings) -> Result<(), StartError> {
+    let refuse = |what: String| Err(StartError::Settings(what));
+    if settings.devices.is_empty() || settings.workers.is_empty() {
+        return refuse("the dataplane needs at least one device and one worker".into());
+    }
+    let known = |device: &DeviceId| usize::from(device.0) < settings.devices.len();
+    if !settings.media.iter().all(|media| known(&media.device)) {
+        return refuse("a media address names a device that is not configured".into());
+    }
+    if let Some(media) = settings
+        .media
+        .iter()
+        .find(|media| media.ports.0 > media.ports.1)
+    {
+        return refuse(format!("the port range of {} is empty", media.address));
+    }
+    let mut owned = HashSet::new();
+    for (index, worker) in settings.workers.iter().enumerate() {
+        if worker.queues.len() >= af_xdp::MAX_WATCHED {
+            return refuse(format!("worker {index} owns more queues than it can watch"));
+        }
+        for (device, queue) in &worker.queues {
+            if !known(device) || !owned.insert((*device, *queue)) {
+                let name = settings.devices.get(usize::from(device.0));
+                let name = name.map_or("an unknown device", |device| &device.name);
+                return refuse(format!(
+                    "{queue} of {name} is not there, or has two workers"
+                ));
+            }
+        }
+        for (id, device) in settings.devices.iter().enumerate() {
+            if !worker.queues.iter().any(|(of, _)| usize::from(of.0) == id) {
+                return refuse(format!(
+                    "worker {index} owns no queue of {}: it could not send there (give the device as many queues as there are workers)",
+                    device.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_device(settings: &Settings, index: usize) -> Result<OpenDevice, StartError> {
+    let configured = &settings.devices[index];
+    let device = af_xdp::Device::by_name(&configured.name)?;
+    let mut program = Program::load()?;
+    for media in &settings.media {
+        if usize::from(media.device.0) == index {
+            program.set_media_range(media.address, media.ports.0, media.ports.1)?;
+        }
+    }
+    let first = match configured.mode {
+        XdpMode::Generic => AttachMode::Generic,
+        XdpMode::Best | XdpMode::ZeroCopy | XdpMode::Copy => AttachMode::Native,
+    };
+    let (attached, link) = match program.attach(&device, first) {
+        Err(error @ (Error::NoNativeXdp { .. } | Error::NativeRefused { .. }))
+            if configured.mode == XdpMode::Best =>
+        {
+            warn!("{error}; using generic mode");
+            let link = program.attach(&device, AttachMode::Generic)?;
+            (AttachMode::Generic, link)
+        }
+        attached => (first, attached?),
+    };
+    warn_of_orphans(settings, index, device.rx_queues());
+    Ok(OpenDevice {
+        device,
+        program,
+        attached,
+        _link: link,
+    })
+}
+
+/// Media on a queue without a worker goes to the kernel, which has no socket for it.
+fn warn_of_orphans(settings: &Settings, index: usize, queues: u32) {
+    let owners = settings.workers.iter().flat_map(|worker| &worker.queues);
+    let owned: HashSet<u32> = owners
+        .filter(|(device, _)| usize::from(device.0) == index)
+        .map(|(_, queue)| queue.0)
+        .collect();
+    let orphans = (0..queues).filter(|queue| !owned.contains(queue)).count();
+    if orphans > 0 {
+        warn!(
+            "{orphans} of {queues} RX queues of {} have no worker: media that arrives there is lost",
+            settings.devices[index].name
+        );
+    }
+}
+
+/// Binds all sockets in the best mode that all devices take.
+fn bind(
+    settings: &Settings,
+    devices: &mut [OpenDevice],
+) -> Result<(BindMode, Vec<OpenWorker>), StartError> {
+    let has = |mode| settings.devices.iter().any(|device| device.mode == mode);
+    let copied = devices
+        .iter()
+        .any(|device| device.attached == AttachMode::Generic)
+        || has(XdpMode::Copy);
+    let demanded = has(XdpMode::ZeroCopy);
+    if demanded && copied {
+        return Err(StartError::Settings(
+            "one device demands zero-copy and another copy or generic mode: a worker's sockets share their frames, and so the mode".into(),
+        ));
+    }
+    if !copied {
+        match open_workers(settings, devices, BindMode::ZeroCopy) {
+            Ok(workers) => return Ok((BindMode::ZeroCopy, workers)),
+            Err(error) if demanded => return Err(error.into()),
+            Err(error) => warn!("{error}; using copy mode"),
+        }
+    }
+    let mut tries = 0;
+    loop {
+        match open_workers(settings, devices, BindMode::Copy) {
+            Ok(workers) => return Ok((BindMode::Copy, workers)),
+            Err(Error::QueueBusy { .. }) if !copied && tries < BUSY_RETRIES => {
+                tries += 1;
+                thread::sleep(BUSY_PAUSE);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn open_workers(
+    settings: &Settings,
+    devices: &mut [OpenDevice],
+    mode: BindMode,
+) -> Result<Vec<OpenWorker>, Error> {
+    let config = SocketConfig {
+        rings: RingSizes::balanced(settings.ring_size),
+        mode,
+        need_wakeup: true,
+        busy_poll: None,
+        tx_budget: Some(TX_BUDGET),
+    };
+    let mut workers = Vec::new();
+    for worker in &settings.workers {
+        let mut umem = Umem::create(&UmemConfig {
+            frame_count: settings.frames,
+            frame_size: FRAME_SIZE,
+            headroom: 0,
+            huge_pages: HugePages::IfAvailable,
+        })?;
+        let mut sockets = Vec::new();
+        for &(device, queue) in &worker.queues {
+            let on = &mut devices[usize::from(device.0)];
+            let socket = Socket::open(&on.device, queue.0, &mut umem, &config)?;
+            on.program.register(&socket)?;
+            sockets.push((Place { device, queue }, socket));
+        }
+        let bell = Doorbell::new()?;
+        workers.push(OpenWorker {
+            places: sockets.iter().map(|(place, _)| *place).collect(),
+            page_size: page_bytes(umem.page_size()),
+            port: XskPort::new(umem, sockets, bell.try_clone()?),
+            bell,
+        });
+    }
+    Ok(workers)
+}
+
+const fn page_bytes(size: PageSize) -> usize {
+    match size {
+        PageSize::Base => 4096,
+        PageSize::Huge => 2 << 20,
+    }
+}
