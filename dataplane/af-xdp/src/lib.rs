@@ -41,7 +41,9 @@
 //! loop {
 //!     socket.receive(&umem, &mut batch);
 //!     for frame in &mut batch {
-//!         umem.chunk_mut(frame)[..].fill(0); // or something better
+//!         let start = frame.offset();
+//!         let (destination, source) = umem.chunk_mut(frame)[start..start + 12].split_at_mut(6);
+//!         destination.swap_with_slice(source); // back to where it came from
 //!     }
 //!     socket.transmit(&mut batch);
 //!     for frame in batch.drain(..) {
@@ -74,6 +76,7 @@ mod error;
 mod frame;
 mod layout;
 mod mapping;
+mod memory;
 mod poll;
 mod program;
 mod ring;

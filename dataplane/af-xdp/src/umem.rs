@@ -14,11 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Error;
 use crate::frame::Frame;
-use crate::layout::{
-    Geometry, HEADER_SIZE, HUGE_PAGE, Header, MAGIC, MAX_SOCKETS, PAGE, SocketRecord, VERSION,
-    XDP_HEADROOM,
-};
-use crate::mapping::{Mapping, create_memfd, file_length, is_sealed};
+use crate::layout::{Geometry, MAX_SOCKETS, SocketRecord, XDP_HEADROOM};
+use crate::memory::Memory;
 use crate::socket::{BindMode, RingSizes};
 
 /// What a UMEM is made of.
@@ -112,16 +109,9 @@ impl Umem {
     /// Makes a UMEM with all its frames free.
     pub fn create(config: &UmemConfig) -> Result<Self, Error> {
         let geometry = Geometry::new(config)?;
-        let (fd, mapping, page_size) = allocate(&geometry, config.huge_pages)?;
-        let memory = Memory {
-            geometry,
-            page_size,
-            fd,
-            mapping,
-        };
         let id = UmemId::next();
         let token = owner_token(id);
-        memory.write_header(token);
+        let memory = Memory::create(geometry, config.huge_pages, token)?;
         Ok(Self::owning(id, memory, token))
     }
 
@@ -411,179 +401,155 @@ impl fmt::Debug for Standby {
     }
 }
 
-/// The mapped file, whoever owns it.
-struct Memory {
-    geometry: Geometry,
-    page_size: PageSize,
-    fd: OwnedFd,
-    mapping: Mapping,
-}
-
-impl Memory {
-    fn adopt(fd: OwnedFd) -> Result<Self, Error> {
-        let refuse = |what: &str| Error::NotAdoptable(format!("the file is no UMEM: {what}"));
-        if !is_sealed(fd.as_fd()) {
-            return Err(refuse("it is not sealed against truncation"));
-        }
-        let length = file_length(fd.as_fd())?;
-        if length < HEADER_SIZE {
-            return Err(refuse("too short"));
-        }
-        let mapping = Mapping::file(fd.as_fd(), length)?;
-        // SAFETY: the mapping is at least a header long and page-aligned; every bit pattern is a `Header`.
-        let header = unsafe { mapping.start().cast::<Header>().as_ref() };
-        if (header.magic, header.version) != (MAGIC, VERSION) {
-            return Err(refuse("wrong magic number or version"));
-        }
-        let config = UmemConfig {
-            frame_count: header.frame_count,
-            frame_size: header.frame_size,
-            headroom: header.headroom.min(PAGE as u32),
-            huge_pages: HugePages::Never,
-        };
-        let geometry = Geometry::new(&config)?;
-        let page_size = match header.page_size as usize {
-            HUGE_PAGE => PageSize::Huge,
-            _ => PageSize::Base,
-        };
-        if geometry.frames_offset as u64 != header.frames_offset || geometry.length > length {
-            return Err(refuse("its sizes contradict each other"));
-        }
-        let memory = Self {
-            geometry,
-            page_size,
-            fd,
-            mapping,
-        };
-        memory.check_free_list()?;
-        Ok(memory)
-    }
-
-    /// A list that names a frame twice, or one that does not exist, would break the rule that a frame
-    /// is in one place.
-    fn check_free_list(&self) -> Result<(), Error> {
-        let refuse = |what: &str| Err(Error::NotAdoptable(format!("the free list {what}")));
-        let count = self.header().free_count.load(Ordering::Acquire) as usize;
-        let Some(free) = self.free_list().get(..count) else {
-            return refuse("is longer than the UMEM has frames");
-        };
-        // A live owner may pop and push meanwhile: that can only be judged once it has let go, so the
-        // check here is for bounds; `Umem::pop` and the rings check each index again.
-        if free
-            .iter()
-            .any(|entry| entry.load(Ordering::Relaxed) >= self.geometry.frame_count)
-        {
-            return refuse("names a frame that does not exist");
-        }
-        Ok(())
-    }
-
-    /// Keeps each frame of the free list once: a predecessor that was stopped between publishing a ring
-    /// and lowering the count may have left one twice. Only the owner may do this.
-    fn drop_duplicates(&self) {
-        let count = self.header().free_count.load(Ordering::Acquire) as usize;
-        let mut seen = vec![false; self.geometry.frame_count as usize];
-        let mut kept = 0;
-        let list = self.free_list();
-        for entry in list.iter().take(count) {
-            let index = entry.load(Ordering::Relaxed);
-            if let Some(seen @ false) = seen.get_mut(index as usize) {
-                *seen = true;
-                list[kept].store(index, Ordering::Relaxed);
-                kept += 1;
-            }
-        }
-        // As many as `frame_count` at the most, a u32.
-        self.header()
-            .free_count
-            .store(kept as u32, Ordering::Release);
-    }
-
-    fn write_header(&self, token: u64) {
-        let geometry = &self.geometry;
-        let start = self.mapping.start().cast::<Header>().as_ptr();
-        // SAFETY: the mapping is fresh, zeroed, at least a header long, page-aligned, and only ours.
-        unsafe {
-            (*start).magic = MAGIC;
-            (*start).version = VERSION;
-            (*start).frame_size = geometry.frame_size;
-            (*start).frame_count = geometry.frame_count;
-            (*start).headroom = geometry.headroom;
-            (*start).frames_offset = geometry.frames_offset as u64;
-            (*start).length = geometry.length as u64;
-            (*start).page_size = match self.page_size {
-                PageSize::Base => PAGE as u64,
-                PageSize::Huge => HUGE_PAGE as u64,
-            };
-        }
-        // The stack's top is frame 0: a new UMEM is handed out from its start.
-        for (entry, index) in self.free_list().iter().rev().zip(0u32..) {
-            entry.store(index, Ordering::Relaxed);
-        }
-        let header = self.header();
-        header
-            .free_count
-            .store(geometry.frame_count, Ordering::Relaxed);
-        header.owner.store(token, Ordering::Release);
-    }
-
-    #[inline]
-    fn header(&self) -> &Header {
-        // SAFETY: the mapping is at least a header long and page-aligned; what changes in it is atomic, the
-        // rest was written before anybody else could map the file.
-        unsafe { self.mapping.start().cast::<Header>().as_ref() }
-    }
-
-    #[inline]
-    fn free_list(&self) -> &[AtomicU32] {
-        // SAFETY: the geometry puts `frame_count` u32 there, inside the mapping.
-        unsafe {
-            let start = self.mapping.start().add(HEADER_SIZE).cast::<AtomicU32>();
-            slice::from_raw_parts(start.as_ptr(), self.geometry.frame_count as usize)
-        }
-    }
-
-    #[inline]
-    fn frame_start(&self, index: u32) -> NonNull<u8> {
-        assert!(index < self.geometry.frame_count, "no frame {index}");
-        let offset = index as usize * self.geometry.frame_size as usize;
-        // SAFETY: `frames_offset` and all frames are inside the mapping, by the geometry.
-        unsafe {
-            self.mapping
-                .start()
-                .add(self.geometry.frames_offset + offset)
-        }
-    }
-
-    fn record(&self, wanted: impl Fn(&SocketRecord) -> bool) -> Option<&SocketRecord> {
-        self.header().sockets.iter().find(|record| wanted(record))
-    }
-}
-
 /// Who owns a UMEM: a process, and which of its UMEMs.
 fn owner_token(id: UmemId) -> u64 {
     u64::from(process::id()) << 32 | u64::from(id.0)
 }
 
-/// A sealed, mapped, zeroed memfd in the pages wanted.
-fn allocate(geometry: &Geometry, wanted: HugePages) -> Result<(OwnedFd, Mapping, PageSize), Error> {
-    if wanted != HugePages::Never {
-        let length = geometry.length.next_multiple_of(HUGE_PAGE);
-        // Without enough free pages the mapping fails: huge pages are reserved when mapped.
-        let made = create_memfd(length, PageSize::Huge)
-            .and_then(|fd| Ok((Mapping::file(fd.as_fd(), length)?, fd)));
-        match made {
-            Ok((mapping, fd)) => return Ok((fd, mapping, PageSize::Huge)),
-            Err(_) if wanted == HugePages::IfAvailable => {}
-            Err(_) => {
-                return Err(Error::NoHugePages {
-                    pages: length / HUGE_PAGE,
-                });
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::fs::File;
+
+    const CONFIG: UmemConfig = UmemConfig {
+        frame_count: 16,
+        frame_size: 2048,
+        headroom: 64,
+        huge_pages: HugePages::Never,
+    };
+
+    fn umem() -> Umem {
+        Umem::create(&CONFIG).expect("a small UMEM")
     }
-    let length = geometry.length.next_multiple_of(PAGE);
-    let fd = create_memfd(length, PageSize::Base)?;
-    let mapping = Mapping::file(fd.as_fd(), length)?;
-    Ok((fd, mapping, PageSize::Base))
+
+    fn memfd(umem: &Umem) -> OwnedFd {
+        umem.as_fd()
+            .try_clone_to_owned()
+            .expect("a second descriptor")
+    }
+
+    #[test]
+    fn every_frame_is_handed_out_once_and_keeps_its_bytes_to_itself() {
+        let mut umem = umem();
+        let mut frames = Vec::new();
+        while let Some(mut frame) = umem.take_frame() {
+            assert_eq!((frame.offset(), frame.len()), (256 + 64, 0));
+            umem.chunk_mut(&mut frame).fill(frame.index() as u8 + 1);
+            umem.set_packet(&mut frame, 100, 7);
+            frames.push(frame);
+        }
+        let indices: HashSet<_> = frames.iter().map(Frame::index).collect();
+        assert_eq!((indices.len(), umem.free_count()), (16, 0));
+        for frame in frames.drain(..) {
+            assert_eq!(umem.packet(&frame), [frame.index() as u8 + 1; 7]);
+            assert!(
+                umem.chunk(&frame)
+                    .iter()
+                    .all(|&byte| byte == frame.index() as u8 + 1)
+            );
+            umem.free_frame(frame);
+        }
+        assert_eq!(umem.free_count(), 16);
+    }
+
+    #[test]
+    #[should_panic(expected = "a frame of another UMEM")]
+    fn a_frame_of_another_umem_is_refused() {
+        let (mut one, two) = (umem(), umem());
+        let frame = one.take_frame().expect("a free frame");
+        two.chunk(&frame);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not fit")]
+    fn a_packet_cannot_leave_its_frame() {
+        let mut umem = umem();
+        let mut frame = umem.take_frame().expect("a free frame");
+        umem.set_packet(&mut frame, 2000, 49);
+    }
+
+    #[test]
+    fn huge_pages_are_taken_or_missed_loudly() {
+        let with = |huge_pages| {
+            Umem::create(&UmemConfig {
+                huge_pages,
+                ..CONFIG
+            })
+        };
+        match with(HugePages::Required) {
+            Ok(umem) => assert_eq!(umem.page_size(), PageSize::Huge),
+            Err(error) => assert!(matches!(error, Error::NoHugePages { pages: 1 }), "{error}"),
+        }
+        assert!(with(HugePages::IfAvailable).is_ok());
+        assert_eq!(umem().page_size(), PageSize::Base);
+    }
+
+    #[test]
+    fn the_file_cannot_be_truncated_under_the_kernel() {
+        let umem = umem();
+        let file = File::from(memfd(&umem));
+        assert!(file.set_len(0).is_err() && file.set_len(1 << 30).is_err());
+    }
+
+    #[test]
+    fn a_successor_claims_what_was_released_and_finds_frames_as_they_were() {
+        let mut old = umem();
+        let mut held = old.take_frame().expect("a free frame");
+        old.chunk_mut(&mut held).fill(0xa5);
+        let standby = Umem::adopt(memfd(&old)).expect("a UMEM");
+        assert_eq!(standby.owner(), Some(process::id()));
+        let standby = standby.claim().expect_err("still owned");
+        old.free_frame(held);
+        old.release();
+        assert_eq!(standby.owner(), None);
+        let mut new = standby.claim().expect("released");
+        assert_eq!(
+            (new.free_count(), new.frame_size(), new.headroom()),
+            (16, 2048, 320)
+        );
+        let frame = new.take_frame().expect("a free frame");
+        assert!(new.chunk(&frame).iter().all(|&byte| byte == 0xa5));
+        assert!(Umem::adopt(memfd(&new)).expect("a UMEM").claim().is_err());
+    }
+
+    #[test]
+    fn a_frame_that_was_left_twice_on_the_free_list_is_claimed_once() {
+        let mut old = umem();
+        let frame = old.take_frame().expect("a free frame");
+        old.push(frame.index());
+        old.pop();
+        old.pop();
+        old.push(frame.index());
+        old.push(frame.index());
+        let fd = memfd(&old);
+        old.release();
+        let mut new = Umem::adopt(fd).expect("a UMEM").claim().expect("released");
+        let mut seen = HashSet::new();
+        while let Some(index) = new.pop() {
+            assert!(seen.insert(index), "frame {index} twice");
+        }
+        assert_eq!(seen.len(), 15);
+    }
+
+    #[test]
+    fn what_is_no_umem_is_not_adopted() {
+        let refused = |fd: OwnedFd, why: &str| {
+            let error = Umem::adopt(fd).expect_err("no UMEM").to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused(
+            File::open("/dev/null").expect("/dev/null").into(),
+            "not sealed",
+        );
+        let sealed =
+            |length| crate::mapping::create_memfd(length, PageSize::Base).expect("a memfd");
+        refused(sealed(100), "too short");
+        refused(sealed(8192), "magic");
+        let old = umem();
+        let list_end = u32::MAX.to_ne_bytes();
+        let file = File::from(memfd(&old));
+        std::os::unix::fs::FileExt::write_all_at(&file, &list_end, 128).expect("a write");
+        refused(file.into(), "free list");
+    }
 }
