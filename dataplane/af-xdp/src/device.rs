@@ -85,7 +85,7 @@ impl Device {
         self.mtu
     }
 
-    /// Whether it is administratively up; a socket cannot be bound otherwise.
+    /// Whether it is administratively up: otherwise nothing can be sent, and zero-copy not be bound.
     pub fn is_up(&self) -> bool {
         self.is_up
     }

@@ -131,7 +131,7 @@ impl Program {
         };
         match removed {
             Ok(()) => Ok(true),
-            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(map_failed("bpf(BPF_MAP_DELETE_ELEM)", error)),
         }
     }
@@ -156,7 +156,8 @@ impl Program {
     /// Leaves media that arrives on a queue to the kernel.
     pub fn unregister(&mut self, queue: u32) -> Result<(), Error> {
         match self.xsks()?.unset(queue) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(map_failed("bpf(BPF_MAP_DELETE_ELEM)", error)),
         }
     }
@@ -362,6 +363,11 @@ fn refused(error: EbpfError) -> Error {
 
 fn map_failed(call: &'static str, error: MapError) -> Error {
     failed(call, error)
+}
+
+/// Whether an element was not there to be removed.
+fn is_absent(error: &MapError) -> bool {
+    matches!(error, MapError::KeyNotFound) || os_error(error) == Some(libc::ENOENT)
 }
 
 fn attach_failed(device: &Device, mode: AttachMode, error: ProgramError) -> Error {

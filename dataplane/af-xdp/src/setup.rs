@@ -4,14 +4,16 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crate::Error;
 use crate::device::Device;
 use crate::mapping::Mapping;
 use crate::ring::{Consumer, Producer, RingMemory};
 use crate::socket::{BindMode, BusyPoll, Descriptor, Parts, RingSizes, SocketConfig, Statistics};
-use crate::umem::{RingRecord, Umem};
+use crate::umem::{Bound, RingRecord, Umem};
 
 /// include/uapi/linux/if_xdp.h, since Linux 6.17.
 const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
@@ -20,6 +22,11 @@ const MIN_TX_BUDGET: u32 = 32;
 /// What a socket buffer costs beside its data in `sk_wmem_alloc`: the `sk_buff` and its `skb_shared_info`.
 /// Too little, and a full TX ring ends in EAGAIN long before its end; too much costs nothing.
 const SKB_OVERHEAD: usize = 1024;
+
+/// Closing a socket takes 4 to 16 ms until the queue is free (measured on 6.18, veth, copy mode), longer with
+/// several: 200 ms in all. Less, and a quick restart fails; more, and a queue that is really taken is reported late.
+const BIND_TRIES: u32 = 21;
+const BIND_PAUSE: Duration = Duration::from_millis(10);
 
 /// A socket's ring ends and the memory that they lie in.
 pub(crate) struct Rings {
@@ -55,10 +62,10 @@ pub(crate) fn open(
 ) -> Result<Parts, Error> {
     config.rings.check()?;
     let place = Place { device, queue };
-    check_queue(&place)?;
+    check_queue(&place, umem)?;
     let need_wakeup = check_mode(&place, umem, config)?;
     let fd = Arc::new(socket()?);
-    let shared_with = umem.bound.iter().find_map(Weak::upgrade);
+    let shared_with = umem.bound.iter().find_map(|socket| socket.fd.upgrade());
     if shared_with.is_none() {
         register(&place, fd.as_fd(), umem)?;
     }
@@ -124,7 +131,7 @@ pub(crate) fn adopt(
     })
 }
 
-fn check_queue(place: &Place<'_>) -> Result<(), Error> {
+fn check_queue(place: &Place<'_>, umem: &Umem) -> Result<(), Error> {
     let queues = place.device.rx_queues();
     if place.queue >= queues {
         return Err(Error::QueueOutOfRange {
@@ -133,13 +140,26 @@ fn check_queue(place: &Place<'_>) -> Result<(), Error> {
             last: queues.saturating_sub(1),
         });
     }
+    // The kernel would say EINVAL: a second socket there has no fill ring of its own.
+    let (ifindex, queue) = (place.device.ifindex(), place.queue);
+    let mut ours = umem.bound.iter().filter(|socket| is_open(socket));
+    if ours.any(|socket| (socket.ifindex, socket.queue) == (ifindex, queue)) {
+        return Err(Error::QueueBusy {
+            device: place.device.name().into(),
+            queue,
+        });
+    }
     Ok(())
+}
+
+fn is_open(socket: &Bound) -> bool {
+    socket.fd.strong_count() > 0
 }
 
 /// Sockets that share a UMEM inherit its first socket's mode and wakeup rule (`xp_assign_dev_shared`).
 fn check_mode(place: &Place<'_>, umem: &Umem, config: &SocketConfig) -> Result<bool, Error> {
     match umem.mode {
-        Some((in_force, need_wakeup)) if umem.bound.iter().any(|fd| fd.strong_count() > 0) => {
+        Some((in_force, need_wakeup)) if umem.bound.iter().any(is_open) => {
             if in_force != config.mode {
                 return Err(Error::ModeInForce {
                     device: place.device.name().into(),
@@ -390,18 +410,9 @@ fn bind(
             }
         }
     }
-    // SAFETY: the address is a whole `sockaddr_xdp` and its size is given.
-    let result = unsafe {
-        libc::bind(
-            fd.as_raw_fd(),
-            ptr::from_ref(&address).cast(),
-            size_of::<libc::sockaddr_xdp>() as libc::socklen_t,
-        )
-    };
-    if result == 0 {
+    let Err(source) = bind_patiently(fd, &address) else {
         return Ok(());
-    }
-    let source = io::Error::last_os_error();
+    };
     let (device, queue) = (place.device.name().to_owned(), place.queue);
     Err(match source.raw_os_error() {
         Some(libc::EBUSY) => Error::QueueBusy { device, queue },
@@ -412,6 +423,31 @@ fn bind(
         }
         _ => place.failed("bind(AF_XDP)", source),
     })
+}
+
+/// Binds, and waits out a predecessor: the kernel lets go of a queue some milliseconds after its socket was
+/// closed.
+fn bind_patiently(fd: BorrowedFd<'_>, address: &libc::sockaddr_xdp) -> io::Result<()> {
+    let mut tries = BIND_TRIES;
+    loop {
+        // SAFETY: the address is a whole `sockaddr_xdp` and its size is given.
+        let result = unsafe {
+            libc::bind(
+                fd.as_raw_fd(),
+                ptr::from_ref(address).cast(),
+                size_of::<libc::sockaddr_xdp>() as libc::socklen_t,
+            )
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        let source = io::Error::last_os_error();
+        tries -= 1;
+        if source.raw_os_error() != Some(libc::EBUSY) || tries == 0 {
+            return Err(source);
+        }
+        thread::sleep(BIND_PAUSE);
+    }
 }
 
 fn mode_in_force(place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<BindMode, Error> {

@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::frame::Frame;
 use crate::ring::{Consumer, Producer};
 use crate::setup;
-use crate::umem::{Umem, UmemId};
+use crate::umem::{Bound, Umem, UmemId};
 
 /// How frames pass between the driver and the UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -227,8 +227,12 @@ impl Socket {
     }
 
     fn assemble(device: &Device, queue: u32, umem: &mut Umem, parts: Parts) -> Self {
-        umem.bound.retain(|socket| socket.strong_count() > 0);
-        umem.bound.push(Arc::downgrade(&parts.fd));
+        umem.bound.retain(|socket| socket.fd.strong_count() > 0);
+        umem.bound.push(Bound {
+            ifindex: device.ifindex(),
+            queue,
+            fd: Arc::downgrade(&parts.fd),
+        });
         umem.mode = Some((parts.mode, parts.need_wakeup));
         let setup::Rings {
             rx,

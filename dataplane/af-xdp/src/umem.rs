@@ -72,6 +72,13 @@ impl fmt::Display for PageSize {
     }
 }
 
+/// A socket bound to a UMEM, for as long as it lives.
+pub(crate) struct Bound {
+    pub(crate) ifindex: u32,
+    pub(crate) queue: u32,
+    pub(crate) fd: Weak<OwnedFd>,
+}
+
 /// What the file remembers of a socket for a successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RingRecord {
@@ -100,7 +107,7 @@ pub struct Umem {
     /// What `owner` in the file says while it is ours.
     token: u64,
     /// Sockets bound to this UMEM, for `XDP_SHARED_UMEM`.
-    pub(crate) bound: Vec<Weak<OwnedFd>>,
+    pub(crate) bound: Vec<Bound>,
     /// The mode and wakeup rule of the first socket, which all others share.
     pub(crate) mode: Option<(BindMode, bool)>,
 }
