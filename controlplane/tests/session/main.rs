@@ -1,4 +1,7 @@
 //! Sessions through the engine's door, on virtual time, with workers that keep the contract.
 
 mod calls;
+mod failures;
+mod properties;
 mod rig;
+mod soup;
