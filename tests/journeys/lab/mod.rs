@@ -1,0 +1,14 @@
+//! A small carrier in network namespaces: hosts, scripted phones, audio that accounts for every packet,
+//! and tandem in the middle.
+
+pub(crate) mod call;
+pub(crate) mod frames;
+pub(crate) mod network;
+pub(crate) mod pair;
+pub(crate) mod phone;
+pub(crate) mod relay;
+pub(crate) mod rtp;
+pub(crate) mod sip;
+pub(crate) mod sipp;
+pub(crate) mod turn;
+pub(crate) mod views;

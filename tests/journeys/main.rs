@@ -1,0 +1,21 @@
+//! Journeys: real SIP and real audio through the binary, on the real kernel, in network namespaces.
+//!
+//! One test binary, so that the lab is built once. Needs root, iproute2, nftables and sip-tester, and fails
+//! loudly without. `docs/testing.md` says which journey proves what.
+
+mod audio;
+mod churn;
+mod dialogs;
+mod ends;
+mod garbage;
+mod lab;
+mod limits;
+mod nat;
+mod neighbours;
+mod refusals;
+mod silence;
+mod sipp;
+mod starts;
+mod unanswered;
+mod variants;
+mod wires;
