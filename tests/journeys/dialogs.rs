@@ -1,0 +1,298 @@
+//! Proof 3: dialogs on the wire, from ringing to the end, with scripted peers.
+
+use crate::lab::network::at;
+use crate::lab::pair::{Pair, inside, outside};
+use crate::lab::phone::{Dialog, Phone};
+use crate::lab::relay::Setup;
+use crate::lab::rtp::{Party, introduce, talk};
+use crate::lab::sip::{INACTIVE, RECVONLY, SENDONLY, SENDRECV, audio, stream, streams};
+use crate::lab::turn::Turn;
+
+#[test]
+fn a_call_rings_is_answered_talks_and_ends() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (call, mut parties) = pair.call(30_000);
+    Pair::assert_audio(&mut parties);
+
+    assert_eq!(call.caller_sends_to.ip(), inside(0).ip());
+    assert_eq!(call.callee_sends_to.ip(), outside(0).ip());
+    assert_eq!(call.callee_sends_to.port() % 2, 0, "RTP ports are even");
+    let invite = call.invite.to_text();
+    for hidden in ["10.1.0", &call.caller.call_id] {
+        assert!(!invite.contains(hidden), "{hidden} shows in:\n{invite}");
+    }
+    let answer = call.answer.to_text();
+    assert!(!answer.contains("10.2.0"), "the callee shows in:\n{answer}");
+    pair.finish(call);
+}
+
+#[test]
+fn the_callee_may_hang_up() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (call, _parties) = pair.call(30_000);
+    call.callee_hangs_up(&mut pair.caller, &mut pair.callee);
+    pair.assert_quiet();
+}
+
+#[test]
+fn early_media_is_heard_before_the_answer() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let mut parties = pair.parties(30_000);
+    let mut dialog = pair.caller.dialog("4711");
+    let request = pair.caller.request(&mut dialog, "INVITE").with_sdp(&audio(
+        parties[0].address(),
+        1,
+        SENDRECV,
+    ));
+    pair.caller.send(&request);
+    let invite = pair.callee.expect_request("INVITE");
+    let sdp = audio(parties[1].address(), 1, SENDRECV);
+    let progress = pair
+        .callee
+        .response(&invite, 183, "Session Progress", "early");
+    pair.callee.send(&progress.with_sdp(&sdp));
+    let progress = pair.caller.expect_response(183, "INVITE");
+    parties[0].towards = Some(stream(&progress));
+    parties[1].towards = Some(stream(&invite));
+    Pair::assert_audio(&mut parties);
+
+    let ok = pair.callee.response(&invite, 200, "OK", "early");
+    pair.callee.send(&ok.with_sdp(&sdp));
+    let answer = pair.caller.expect_response(200, "INVITE");
+    assert_eq!(
+        answer.tag("To"),
+        progress.tag("To"),
+        "one dialog throughout"
+    );
+    assert_eq!(stream(&answer), stream(&progress));
+    dialog.learn(&answer);
+    let ack = pair.caller.request(&mut dialog, "ACK");
+    pair.caller.send(&ack);
+    pair.callee.expect_request("ACK");
+    Pair::assert_audio(&mut parties);
+
+    let bye = pair.caller.request(&mut dialog, "BYE");
+    pair.caller.send(&bye);
+    let bye = pair.callee.expect_request("BYE");
+    pair.callee.respond(&bye, 200, "OK", "");
+    pair.caller.expect_response(200, "BYE");
+    pair.assert_quiet();
+}
+
+/// One offer and answer within the dialog; what the other side was offered and what the sender was answered.
+fn renegotiate(
+    (from, to): (&mut Phone, &mut Phone),
+    dialog: &mut Dialog,
+    offer: &str,
+    answer: &str,
+) -> (String, String) {
+    let request = from.request(dialog, "INVITE").with_sdp(offer);
+    from.send(&request);
+    let invite = to.expect_request("INVITE");
+    to.send(&to.response(&invite, 200, "OK", "").with_sdp(answer));
+    let ok = from.expect_response(200, "INVITE");
+    let ack = from.request(dialog, "ACK");
+    from.send(&ack);
+    to.expect_request("ACK");
+    (invite.body, ok.body)
+}
+
+#[test]
+fn hold_and_resume_from_either_side() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, mut parties) = pair.call(30_000);
+    Pair::assert_audio(&mut parties);
+    let (one, other) = (parties[0].address(), parties[1].address());
+
+    // By the caller, with sendonly.
+    let ends = (&mut pair.caller, &mut pair.callee);
+    let (hold, _) = renegotiate(
+        ends,
+        &mut call.caller,
+        &audio(one, 2, SENDONLY),
+        &audio(other, 2, RECVONLY),
+    );
+    assert!(hold.contains("a=sendonly\r\n"), "{hold}");
+    let ends = (&mut pair.caller, &mut pair.callee);
+    let (resume, _) = renegotiate(
+        ends,
+        &mut call.caller,
+        &audio(one, 3, SENDRECV),
+        &audio(other, 3, SENDRECV),
+    );
+    assert_eq!(streams(&resume), [call.callee_sends_to]);
+    Pair::assert_audio(&mut parties);
+
+    // By the callee, with inactive.
+    let ends = (&mut pair.callee, &mut pair.caller);
+    let (hold, answered) = renegotiate(
+        ends,
+        &mut call.callee,
+        &audio(other, 4, INACTIVE),
+        &audio(one, 4, INACTIVE),
+    );
+    assert!(hold.contains("a=inactive\r\n"), "{hold}");
+    assert!(answered.contains("a=inactive\r\n"), "{answered}");
+    let ends = (&mut pair.callee, &mut pair.caller);
+    let (resume, _) = renegotiate(
+        ends,
+        &mut call.callee,
+        &audio(other, 5, SENDRECV),
+        &audio(one, 5, SENDRECV),
+    );
+    assert_eq!(streams(&resume), [call.caller_sends_to]);
+    Pair::assert_audio(&mut parties);
+    pair.finish(call);
+}
+
+#[test]
+fn hold_in_the_old_way_names_no_address() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, mut parties) = pair.call(30_000);
+    let (one, other) = (parties[0].address(), parties[1].address());
+    let old_hold = audio(one, 2, SENDRECV).replace("c=IN IP4 10.1.0.2", "c=IN IP4 0.0.0.0");
+    let ends = (&mut pair.caller, &mut pair.callee);
+    renegotiate(
+        ends,
+        &mut call.caller,
+        &old_hold,
+        &audio(other, 2, SENDRECV),
+    );
+    parties[1].start_over();
+    talk(&mut parties[1..], 10);
+    parties[0].listen();
+    assert_eq!(parties[0].heard(), 0, "0.0.0.0 wants nothing");
+    let ends = (&mut pair.caller, &mut pair.callee);
+    renegotiate(
+        ends,
+        &mut call.caller,
+        &audio(one, 3, SENDRECV),
+        &audio(other, 3, SENDRECV),
+    );
+    Pair::assert_audio(&mut parties);
+    pair.finish(call);
+}
+
+#[test]
+fn audio_follows_a_new_address() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, mut parties) = pair.call(30_000);
+    Pair::assert_audio(&mut parties);
+
+    pair.network.caller.ip("address add 10.1.0.7/24 dev up0");
+    let mut moved = Party::g711(&pair.network.caller, at("10.1.0.7", 31_000));
+    let [_, mut other] = parties;
+    introduce(&mut moved, &mut other);
+    let ends = (&mut pair.caller, &mut pair.callee);
+    let (offered, answered) = renegotiate(
+        ends,
+        &mut call.caller,
+        &audio(moved.address(), 2, SENDRECV),
+        &audio(other.address(), 2, SENDRECV),
+    );
+    moved.towards = Some(streams(&answered)[0]);
+    other.towards = Some(streams(&offered)[0]);
+    let mut parties = [moved, other];
+    Pair::assert_audio(&mut parties);
+    pair.finish(call);
+}
+
+#[test]
+fn a_refused_renegotiation_leaves_the_call_as_it_was() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, mut parties) = pair.call(30_000);
+    let elsewhere = "10.1.0.9:31000".parse().expect("an address");
+    let request = pair
+        .caller
+        .request(&mut call.caller, "INVITE")
+        .with_sdp(&audio(elsewhere, 2, SENDRECV));
+    pair.caller.send(&request);
+    let invite = pair.callee.expect_request("INVITE");
+    pair.callee.respond(&invite, 488, "Not Acceptable Here", "");
+    pair.callee.expect_request("ACK");
+    let refusal = pair.caller.expect_response(488, "INVITE");
+    pair.caller
+        .send(&pair.caller.ack_refusal(&request, &refusal));
+    Pair::assert_audio(&mut parties);
+    pair.finish(call);
+}
+
+#[test]
+fn the_offer_may_come_late() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let mut parties = pair.parties(30_000);
+    let mut dialog = pair.caller.dialog("4711");
+    let request = pair.caller.request(&mut dialog, "INVITE");
+    pair.caller.send(&request);
+    let invite = pair.callee.expect_request("INVITE");
+    assert_eq!(invite.body, "", "no offer yet");
+    let offer = audio(parties[1].address(), 1, SENDRECV);
+    let ok = pair.callee.response(&invite, 200, "OK", "late");
+    pair.callee.send(&ok.with_sdp(&offer));
+    let ok = pair.caller.expect_response(200, "INVITE");
+    dialog.learn(&ok);
+    let answer = audio(parties[0].address(), 1, SENDRECV);
+    let ack = pair.caller.request(&mut dialog, "ACK").with_sdp(&answer);
+    pair.caller.send(&ack);
+    let ack = pair.callee.expect_request("ACK");
+    parties[0].towards = Some(stream(&ok));
+    parties[1].towards = Some(stream(&ack));
+    Pair::assert_audio(&mut parties);
+
+    let bye = pair.caller.request(&mut dialog, "BYE");
+    pair.caller.send(&bye);
+    let bye = pair.callee.expect_request("BYE");
+    pair.callee.respond(&bye, 200, "OK", "");
+    pair.caller.expect_response(200, "BYE");
+    pair.assert_quiet();
+}
+
+#[test]
+fn info_and_update_are_relayed_with_their_bodies() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, mut parties) = pair.call(30_000);
+    let digit = "Signal=5\r\nDuration=160\r\n";
+    let mut info = pair
+        .caller
+        .request(&mut call.caller, "INFO")
+        .with("Content-Type", "application/dtmf-relay");
+    info.body = digit.to_owned();
+    pair.caller.send(&info);
+    let info = pair.callee.expect_request("INFO");
+    assert_eq!(info.body, digit);
+    assert_eq!(info.header("Content-Type"), Some("application/dtmf-relay"));
+    pair.callee.respond(&info, 200, "OK", "");
+    pair.caller.expect_response(200, "INFO");
+
+    let update = pair.callee.request(&mut call.callee, "UPDATE");
+    pair.callee.send(&update);
+    let update = pair.caller.expect_request("UPDATE");
+    pair.caller.respond(&update, 200, "OK", "");
+    pair.callee.expect_response(200, "UPDATE");
+
+    // UPDATE with an offer moves the audio as a re-INVITE does (RFC 3311).
+    let offer = audio(parties[0].address(), 2, SENDRECV);
+    let update = pair
+        .caller
+        .request(&mut call.caller, "UPDATE")
+        .with_sdp(&offer);
+    pair.caller.send(&update);
+    let update = pair.callee.expect_request("UPDATE");
+    assert_eq!(stream(&update).ip(), outside(0).ip());
+    let answer = audio(parties[1].address(), 2, SENDRECV);
+    let ok = pair.callee.response(&update, 200, "OK", "");
+    pair.callee.send(&ok.with_sdp(&answer));
+    let ok = pair.caller.expect_response(200, "UPDATE");
+    assert_eq!(stream(&ok).ip(), inside(0).ip());
+    Pair::assert_audio(&mut parties);
+    pair.finish(call);
+}
