@@ -12,14 +12,18 @@
 //!   }
 //! ```
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use contract::{Command, Event, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
-use crate::b2bua::{CallDetail, CallId, CallSummary, Counters, Gauges};
+use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
 use crate::installer::NextHopQuery;
 use crate::settings::{ListenerId, Settings};
+use crate::sip::{Message, Method, StatusCode};
+use crate::transaction::Path;
 
 /// What happened outside.
 #[expect(
@@ -112,55 +116,196 @@ pub enum Output {
     Wait(Option<Timestamp>),
 }
 
+/// How long after [`Output::Drained`] would be due the last BYEs may still wait for their answers: the
+/// retransmissions at 0.5, 1.5 and 3.5 s have left by then, and a peer that has answered none of them
+/// will not answer the rest in the time that an operator waits for a service to stop.
+const LAST_BYES: Duration = Duration::from_secs(4);
+
+/// How many requests from unknown addresses are answered in a second. An operator who has forgotten to
+/// configure a peer sees the 403; a scanner, or whoever makes us answer to forged addresses, gets
+/// next to nothing.
+const STRANGERS_PER_SECOND: u32 = 10;
+
+/// Our tag in what strangers are answered: no state means the same for every retransmission (RFC 3261
+/// §8.2.7).
+const STRANGERS_TAG: &str = "stateless";
+
+/// Whether new calls are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Open,
+    /// No new calls; what is up may stay until then.
+    Draining(Timestamp),
+    /// Every call is being ended; whatever has not by then is given up.
+    Ending(Timestamp),
+    Drained,
+}
+
 /// The control plane, sans-IO.
 #[derive(Debug)]
 pub struct Agent {
-    settings: Settings,
+    calls: B2bua,
+    service: Service,
+    /// Strangers answered since the second began.
+    strangers: (Timestamp, u32),
+    /// What was decided here and has not left yet.
+    outputs: VecDeque<Output>,
 }
 
 impl Agent {
     /// An agent for `workers` workers. All that must be unpredictable (tags, branches, ports) comes
-    /// from `rng`: it must be seeded from the
-    /// system's entropy, except in tests.
+    /// from `rng`: it must be seeded from the system's entropy, except in tests.
     pub fn new(settings: Settings, workers: usize, rng: StdRng) -> Self {
-        let _ = (workers, rng);
-        Self { settings }
+        Self {
+            calls: B2bua::new(settings, workers, rng),
+            service: Service::Open,
+            strangers: (Timestamp::ZERO, 0),
+            outputs: VecDeque::new(),
+        }
     }
 
     /// Takes one input. Outputs that it causes wait in [`Self::poll_output`].
     pub fn handle(&mut self, input: Input, now: Timestamp) {
-        let _ = (input, now);
+        self.calls.set_time(now);
+        match input {
+            Input::Datagram {
+                listener,
+                remote,
+                bytes,
+            } => self.on_datagram(Path { listener, remote }, &bytes, now),
+            Input::SendFailed { listener, remote } => {
+                self.calls.on_send_failed(Path { listener, remote });
+            }
+            Input::Worker { worker, event } => self.calls.on_worker(worker, event),
+            Input::CommandRejected { worker, command } => {
+                self.calls.on_command_rejected(worker, command);
+            }
+            Input::NextHop { query, answer } => self.calls.on_next_hop(query, answer),
+            Input::Time => {}
+            Input::HangUp(call) => self.calls.hang_up(call),
+            Input::Drain { deadline } => {
+                self.calls.close();
+                if self.service == Service::Open {
+                    self.service = Service::Draining(deadline);
+                }
+            }
+            Input::Stop => {
+                self.calls.close();
+                if matches!(self.service, Service::Open | Service::Draining(_)) {
+                    self.service = Service::Draining(now);
+                }
+            }
+        }
+        self.calls.on_time();
+        self.check_service(now);
     }
 
     /// The next output; [`Output::Wait`] when there is none.
     pub fn poll_output(&mut self, now: Timestamp) -> Output {
-        let _ = now;
-        Output::Wait(None)
+        self.calls.set_time(now);
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        if let Some(output) = self.calls.poll() {
+            return output;
+        }
+        self.check_service(now);
+        if let Some(output) = self.outputs.pop_front().or_else(|| self.calls.poll()) {
+            return output;
+        }
+        Output::Wait(self.deadline())
     }
 
     /// What the agent was configured with.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        self.calls.settings()
     }
 
     /// The calls that are up, oldest first.
     pub fn calls(&self) -> Vec<CallSummary> {
-        Vec::new()
+        self.calls.calls()
     }
 
     /// One call in full; `None` if there is none of that id.
     pub fn call(&self, id: CallId) -> Option<CallDetail> {
-        let _ = id;
-        None
+        self.calls.call(id)
     }
 
     /// What has happened since the start.
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.calls.counters()
     }
 
     /// What is held now.
     pub fn gauges(&self) -> Gauges {
-        Gauges::default()
+        self.calls.gauges()
+    }
+
+    /// Whether new calls are refused.
+    pub fn is_draining(&self) -> bool {
+        self.service != Service::Open
+    }
+
+    /// Only trunks and the dialogs that there are may speak; what a stranger asks makes no state.
+    fn on_datagram(&mut self, path: Path, bytes: &[u8], now: Timestamp) {
+        if self.calls.knows(path, None) {
+            return self.calls.on_datagram(path, bytes);
+        }
+        match Message::parse(bytes) {
+            Ok(message) if message.method().is_none() || self.calls.knows(path, Some(&message)) => {
+                self.calls.on_datagram(path, bytes);
+            }
+            Ok(message) => self.turn_away(path, &message, now),
+            Err(_) => self.calls.count_dropped("stranger_not_sip"),
+        }
+    }
+
+    fn turn_away(&mut self, path: Path, request: &Message, now: Timestamp) {
+        let (since, count) = self.strangers;
+        if now.since(since) >= Duration::from_secs(1) {
+            self.strangers = (now, 0);
+        }
+        if request.method() == Some(&Method::Ack) {
+            return self.calls.count_dropped("stranger_ack");
+        }
+        if self.strangers.1 >= STRANGERS_PER_SECOND || request.via().is_err() {
+            return self.calls.count_dropped("stranger");
+        }
+        self.strangers.1 = count + 1;
+        self.calls.count_refused(StatusCode::FORBIDDEN);
+        self.outputs.push_back(Output::Send {
+            listener: path.listener,
+            remote: path.remote,
+            bytes: request
+                .response(StatusCode::FORBIDDEN, Some(STRANGERS_TAG))
+                .to_bytes(),
+        });
+    }
+
+    fn check_service(&mut self, now: Timestamp) {
+        if let Service::Draining(deadline) = self.service
+            && now >= deadline
+            && !self.calls.is_idle()
+        {
+            self.service = Service::Ending(now + LAST_BYES);
+            self.calls.hang_up_all();
+        }
+        let done = match self.service {
+            Service::Open | Service::Drained => false,
+            Service::Draining(_) => self.calls.is_idle(),
+            Service::Ending(until) => self.calls.is_idle() || now >= until,
+        };
+        if done {
+            self.service = Service::Drained;
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let service = match self.service {
+            Service::Draining(at) | Service::Ending(at) => Some(at),
+            Service::Open | Service::Drained => None,
+        };
+        service.into_iter().chain(self.calls.deadline()).min()
     }
 }

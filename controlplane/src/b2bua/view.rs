@@ -8,7 +8,8 @@ use std::str::FromStr;
 use contract::Timestamp;
 
 use super::CallState;
-use crate::session::{FlowView, SessionView};
+use crate::session::{self, FlowView, SessionView};
+use crate::transaction;
 
 /// A call for as long as the process lives; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,7 +72,7 @@ pub struct LegView {
 pub struct CallDetail {
     /// Its line in the list.
     pub summary: CallSummary,
-    /// The caller's dialog.
+    /// The caller's dialog: the first early one while the callee forks.
     pub caller: LegView,
     /// The callee's dialogs: several while it forks, one once it has answered.
     pub callees: Vec<LegView>,
@@ -96,10 +97,18 @@ pub struct Counters {
     pub requests_refused: BTreeMap<u16, u64>,
     /// Messages that were dropped without an answer, by why.
     pub messages_dropped: BTreeMap<&'static str, u64>,
+    /// Refusals of the session engine, by class.
+    pub sessions_refused: BTreeMap<&'static str, u64>,
     /// Datagrams that are no SIP message, by the parser's error.
     pub parse_errors: BTreeMap<&'static str, u64>,
-    /// Refusals of the session engine, by why.
-    pub sessions_refused: BTreeMap<&'static str, u64>,
+    /// How often a call went on to another target.
+    pub failovers: u64,
+    /// Dialogs that lost against another fork's 2xx and were ended.
+    pub forks_ended: u64,
+    /// Those of the transaction layer, parse errors among them.
+    pub transactions: transaction::Counters,
+    /// Those of the session engine.
+    pub sessions: session::Counters,
 }
 
 /// What is held now.
@@ -107,16 +116,20 @@ pub struct Counters {
 pub struct Gauges {
     /// Calls.
     pub calls: usize,
-    /// Dialogs, early ones included.
+    /// Tags of ours that dialogs are found by, early ones included.
     pub dialogs: usize,
     /// SIP transactions, those that only absorb retransmissions included.
     pub transactions: usize,
+    /// Names (tags, transactions, tickets, sessions) that lead to a call.
+    pub owned: usize,
     /// Media sessions.
     pub sessions: usize,
-    /// Flows wanted or still installed at some worker.
+    /// Flows wanted, or still installed at some worker.
     pub flows: usize,
-    /// Relay ports in use.
+    /// Next hops that are watched.
+    pub next_hops: usize,
+    /// Pairs of relay ports (RTP and RTCP) in use.
     pub ports_in_use: usize,
-    /// Relay ports that rest after use.
+    /// Pairs of relay ports that rest after use.
     pub ports_resting: usize,
 }

@@ -51,6 +51,8 @@ impl StatusCode {
     pub const SERVER_INTERNAL_ERROR: Self = Self(500);
     /// 501 Not Implemented.
     pub const NOT_IMPLEMENTED: Self = Self(501);
+    /// 502 Bad Gateway.
+    pub const BAD_GATEWAY: Self = Self(502);
     /// 503 Service Unavailable.
     pub const SERVICE_UNAVAILABLE: Self = Self(503);
     /// 504 Server Time-out.

@@ -1,0 +1,145 @@
+//! Requests outside dialogs: what is refused before it becomes a call, and why (RFC 3261 §8.2).
+
+use crate::settings::TrunkId;
+use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::transaction::{Path, ServerKey};
+
+use super::context::Context;
+use super::passing;
+
+/// What a request is refused with.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    code: StatusCode,
+    /// What the response says besides.
+    says: Vec<(HeaderName, Vec<u8>)>,
+}
+
+impl Refusal {
+    fn with(code: StatusCode, name: HeaderName, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            code,
+            says: vec![(name, value.into())],
+        }
+    }
+
+    /// Answers the request.
+    pub(super) fn send(self, cx: &mut Context, key: ServerKey, request: &Message) {
+        let tag = cx.tokens.tag();
+        let mut response = cx.own_response(request, self.code, Some(&tag));
+        for (name, value) in self.says {
+            response.headers.push(name, value);
+        }
+        cx.refuse_with(key, response);
+    }
+}
+
+impl From<StatusCode> for Refusal {
+    fn from(code: StatusCode) -> Self {
+        Self {
+            code,
+            says: Vec::new(),
+        }
+    }
+}
+
+/// What holds for every request, within dialogs and without: a method that we know, no extension that
+/// we lack, hops left.
+pub(super) fn check(message: &Message) -> Result<(), Refusal> {
+    match message.method() {
+        Some(
+            Method::Invite
+            | Method::Ack
+            | Method::Cancel
+            | Method::Bye
+            | Method::Options
+            | Method::Info
+            | Method::Update,
+        ) => {}
+        Some(Method::Other(_)) => {
+            let code = StatusCode::NOT_IMPLEMENTED;
+            return Err(Refusal::with(code, HeaderName::Allow, passing::ALLOW));
+        }
+        _ => {
+            let code = StatusCode::METHOD_NOT_ALLOWED;
+            return Err(Refusal::with(code, HeaderName::Allow, passing::ALLOW));
+        }
+    }
+    for name in [HeaderName::Require, HeaderName::ProxyRequire] {
+        let foreign = passing::foreign_options(&message.headers, &name);
+        if !foreign.is_empty() {
+            let list = foreign.join(&b", "[..]);
+            return Err(Refusal::with(
+                StatusCode::BAD_EXTENSION,
+                HeaderName::Unsupported,
+                list,
+            ));
+        }
+    }
+    check_body(message)
+}
+
+/// A request that is to be passed on needs a hop more (RFC 3261 §16.3).
+pub(super) fn check_hops(message: &Message) -> Result<(), Refusal> {
+    match message.max_forwards() {
+        Ok(Some(0)) => Err(StatusCode::TOO_MANY_HOPS.into()),
+        Ok(_) => Ok(()),
+        Err(_) => Err(StatusCode::BAD_REQUEST.into()),
+    }
+}
+
+/// INVITE and UPDATE carry a session description, uncoded, or nothing.
+fn check_body(message: &Message) -> Result<(), Refusal> {
+    let describes = matches!(message.method(), Some(Method::Invite | Method::Update));
+    if !describes || message.body.is_empty() {
+        return Ok(());
+    }
+    let code = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let encodings = message.headers.values(&HeaderName::ContentEncoding);
+    if encodings
+        .iter()
+        .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Refusal::with(code, HeaderName::AcceptEncoding, "identity"));
+    }
+    if passing::sdp_of(message).is_none() {
+        return Err(Refusal::with(code, HeaderName::Accept, passing::SDP));
+    }
+    Ok(())
+}
+
+/// What holds for an INVITE that begins a call: a trunk that it comes from, an address that we can
+/// call, no loop. Gives the trunk and the user that is called.
+pub(super) fn check_call(
+    cx: &Context,
+    message: &Message,
+    path: Path,
+) -> Result<(TrunkId, String), Refusal> {
+    let trunk = cx
+        .routing
+        .trunk_of(path.listener, path.remote)
+        .ok_or(StatusCode::FORBIDDEN)?;
+    let uri = message.uri().ok_or(StatusCode::BAD_REQUEST)?;
+    if !matches!(uri.scheme().as_str(), "sip" | "tel") {
+        return Err(StatusCode::UNSUPPORTED_URI_SCHEME.into());
+    }
+    if message.contact().is_err() {
+        return Err(StatusCode::BAD_REQUEST.into());
+    }
+    Ok((trunk, uri.decoded_user().unwrap_or_default()))
+}
+
+/// The answer to OPTIONS: what we take (RFC 3261 §11.2).
+pub(super) fn capabilities(cx: &mut Context, request: &Message, path: Path) -> Message {
+    let tag = cx.tokens.tag();
+    let mut response = request.response(StatusCode::OK, Some(&tag));
+    cx.introduce(&mut response, path.listener);
+    let headers = &mut response.headers;
+    headers.push(HeaderName::Accept, passing::SDP);
+    headers.push(HeaderName::AcceptEncoding, "identity");
+    headers.push(
+        HeaderName::Supported,
+        passing::END_TO_END_OPTIONS.join(", "),
+    );
+    response
+}

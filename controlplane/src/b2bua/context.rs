@@ -1,0 +1,174 @@
+//! What every call works with: transactions, media, routes, names, counters, and the time.
+
+use contract::Timestamp;
+use rand::rngs::StdRng;
+
+use crate::deadlines::Deadlines;
+use crate::dialog::Dialog;
+use crate::routing::Routing;
+use crate::session::{Engine, Family, LegSpec};
+use crate::settings::{ListenerId, MediaGroupId, Settings, TrunkId};
+use crate::sip::typed::{NameAddr, Uri};
+use crate::sip::{HeaderName, Message, StatusCode, Tokens};
+use crate::transaction::{ClientKey, Config, Path, ServerKey, TransactionError, Transactions};
+
+use super::index::{Index, Owner};
+use super::passing;
+use super::{CallId, Counters};
+
+/// When a refused caller may try again, in seconds: long enough for a burst to pass, short enough that
+/// a carrier that marks us as down for that long does not lose much. RFC 3261 §20.33.
+const RETRY_AFTER: u32 = 5;
+
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) now: Timestamp,
+    pub(super) settings: Settings,
+    pub(super) routing: Routing,
+    pub(super) transactions: Transactions,
+    pub(super) engine: Engine,
+    pub(super) tokens: Tokens,
+    pub(super) index: Index,
+    /// Timer C of each call that rings.
+    pub(super) timers: Deadlines<CallId>,
+    pub(super) counters: Counters,
+}
+
+impl Context {
+    pub(super) fn new(settings: Settings, workers: usize, mut rng: StdRng) -> Self {
+        use rand::SeedableRng;
+        let transactions = Transactions::new(Config::from(&settings), StdRng::from_rng(&mut rng));
+        let engine = Engine::new(&settings, workers, StdRng::from_rng(&mut rng));
+        Self {
+            now: Timestamp::ZERO,
+            routing: Routing::new(&settings),
+            transactions,
+            engine,
+            tokens: Tokens::new(rng),
+            index: Index::default(),
+            timers: Deadlines::new(),
+            counters: Counters::default(),
+            settings,
+        }
+    }
+
+    /// The media that a party behind this trunk and address gets.
+    pub(super) fn leg_spec(&self, trunk: TrunkId, path: Path) -> LegSpec {
+        let group = self
+            .settings
+            .trunks
+            .get(usize::from(trunk.0))
+            .map_or(MediaGroupId(0), |trunk| trunk.media);
+        let family = match path.remote.is_ipv4() {
+            true => Family::V4,
+            false => Family::V6,
+        };
+        LegSpec {
+            group,
+            family: Some(family),
+        }
+    }
+
+    /// The trunk's name.
+    pub(super) fn trunk_name(&self, trunk: TrunkId) -> &str {
+        self.settings
+            .trunks
+            .get(usize::from(trunk.0))
+            .map_or("", |trunk| &trunk.name)
+    }
+
+    /// Our address as peers of this listener know it.
+    pub(super) fn own_uri(&self, listener: ListenerId) -> Option<Uri> {
+        let listener = self.settings.listeners.get(usize::from(listener.0))?;
+        Some(Uri::sip(None, listener.address))
+    }
+
+    /// Adds what every message of ours that can make or refresh a dialog says of us.
+    pub(super) fn introduce(&self, message: &mut Message, listener: ListenerId) {
+        if let Some(uri) = self.own_uri(listener) {
+            let contact = NameAddr::new(uri).to_bytes();
+            message.headers.push(HeaderName::Contact, contact);
+        }
+        message.headers.push(HeaderName::Allow, passing::ALLOW);
+        self.sign(message);
+    }
+
+    /// Adds our product token.
+    pub(super) fn sign(&self, message: &mut Message) {
+        let name = match message.method() {
+            Some(_) => HeaderName::UserAgent,
+            None => HeaderName::Server,
+        };
+        if !self.settings.server_name.is_empty() {
+            message.headers.push(name, &self.settings.server_name);
+        }
+    }
+
+    /// The way of a request in the dialog: from the listener that the dialog knows us by, or, when its
+    /// target is of the other address family, from the trunk's listener of that family.
+    pub(super) fn path_of(&self, trunk: TrunkId, dialog: &Dialog) -> Path {
+        let known = dialog.path();
+        let remote = dialog.next_hop();
+        if remote.is_ipv4() == known.remote.is_ipv4() {
+            return Path {
+                listener: known.listener,
+                remote,
+            };
+        }
+        match self.routing.listener_for(trunk, remote) {
+            Some(listener) => Path { listener, remote },
+            None => known,
+        }
+    }
+
+    /// Sends a request of a call and remembers whose it is.
+    pub(super) fn request(
+        &mut self,
+        call: CallId,
+        message: Message,
+        path: Path,
+    ) -> Result<ClientKey, TransactionError> {
+        let key = self.transactions.request(self.now, message, path)?;
+        self.index.add_client(key, Owner::Call(call));
+        Ok(key)
+    }
+
+    /// Answers a request; false when the transaction takes no answer any more.
+    pub(super) fn respond(&mut self, key: ServerKey, response: Message) -> bool {
+        self.transactions.respond(self.now, key, response).is_ok()
+    }
+
+    /// A response of our own making. 503 and 500 say when to try again.
+    pub(super) fn own_response(
+        &self,
+        request: &Message,
+        code: StatusCode,
+        tag: Option<&str>,
+    ) -> Message {
+        let mut response = request.response(code, tag);
+        if code == StatusCode::SERVICE_UNAVAILABLE || code == StatusCode::SERVER_INTERNAL_ERROR {
+            let seconds = RETRY_AFTER.to_string();
+            response.headers.push(HeaderName::RetryAfter, seconds);
+        }
+        self.sign(&mut response);
+        response
+    }
+
+    /// Turns a request down that belongs to no call, or that the call it belongs to does not take.
+    pub(super) fn refuse(&mut self, key: ServerKey, request: &Message, code: StatusCode) {
+        let tag = self.tokens.tag();
+        let response = self.own_response(request, code, Some(&tag));
+        self.refuse_with(key, response);
+    }
+
+    /// The same with a response that has more to say.
+    pub(super) fn refuse_with(&mut self, key: ServerKey, response: Message) {
+        let code = response.code().map_or(0, StatusCode::as_u16);
+        *self.counters.requests_refused.entry(code).or_default() += 1;
+        self.respond(key, response);
+    }
+
+    pub(super) fn count_dropped(&mut self, why: &'static str) {
+        *self.counters.messages_dropped.entry(why).or_default() += 1;
+    }
+}

@@ -1,0 +1,210 @@
+//! What passes from one leg to the other, and what is ours.
+//!
+//! A header passes only if it is listed here: one that nobody knows may name the other side's
+//! addresses. What passes goes byte for byte. `docs/b2bua.md` has the list for people, and a test
+//! compares them.
+
+use crate::sip::{Header, HeaderName, Headers, Message, StartLine, StatusCode};
+
+/// The methods that we take, for Allow.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+
+/// The media type of session descriptions.
+pub(super) const SDP: &str = "application/sdp";
+
+/// The extensions that work between the two ends through us, because all they need is that their
+/// headers pass: session timers (RFC 4028), History-Info (RFC 7044), User-to-User (RFC 7433).
+pub(super) const END_TO_END_OPTIONS: &[&str] = &["timer", "histinfo", "uui"];
+
+/// The headers that pass in both directions, in lower case; those that begin with `X-` do too.
+pub(super) const PASSED: &[&str] = &[
+    "accept-language",
+    "alert-info",
+    "answer-mode",
+    "authorization",
+    "call-info",
+    "content-disposition",
+    "content-language",
+    "date",
+    "diversion",
+    "error-info",
+    "expires",
+    "geolocation",
+    "geolocation-error",
+    "geolocation-routing",
+    "history-info",
+    "identity",
+    "info-package",
+    "mime-version",
+    "min-se",
+    "organization",
+    "p-asserted-identity",
+    "p-charging-vector",
+    "p-early-media",
+    "p-preferred-identity",
+    "priority",
+    "privacy",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "reason",
+    "recv-info",
+    "remote-party-id",
+    "retry-after",
+    "session-expires",
+    "session-id",
+    "subject",
+    "user-to-user",
+    "warning",
+    "www-authenticate",
+];
+
+/// Copies what passes from a message of one leg into one of the other.
+pub(super) fn pass(from: &Message, into: &mut Message) {
+    for field in from.headers.iter().filter(|field| passes(field.name())) {
+        into.headers.append(field.clone());
+    }
+    for name in [HeaderName::Supported, HeaderName::Require] {
+        let options = end_to_end(&from.headers, &name);
+        if !options.is_empty() {
+            into.headers.push(name, options.join(", "));
+        }
+    }
+}
+
+/// The response of one leg as an answer to the request of the other: code, reason, what passes, and
+/// where a redirection leads to.
+pub(super) fn response(request: &Message, tag: Option<&str>, response: &Message) -> Message {
+    let code = response.code().unwrap_or(StatusCode::SERVER_INTERNAL_ERROR);
+    let mut passed = request.response(code, tag);
+    if let StartLine::Response { reason, .. } = &response.start {
+        passed.start = StartLine::Response {
+            code,
+            reason: reason.clone(),
+        };
+    }
+    pass(response, &mut passed);
+    if matches!(code.as_u16(), 300..=399) {
+        copy_all(&response.headers, &mut passed, &HeaderName::Contact);
+    }
+    passed
+}
+
+/// Puts the Record-Route of the request into a response that makes a dialog (RFC 3261 §12.1.1).
+pub(super) fn record_routes(request: &Message, response: &mut Message) {
+    copy_all(&request.headers, response, &HeaderName::RecordRoute);
+}
+
+/// Gives a message a body that has been rewritten.
+pub(super) fn set_sdp(message: &mut Message, sdp: Vec<u8>) {
+    message.headers.set(HeaderName::ContentType, SDP);
+    message.body = sdp;
+}
+
+/// Copies a body that nobody here understands, with its type.
+pub(super) fn pass_body(from: &Message, into: &mut Message) {
+    if from.body.is_empty() {
+        return;
+    }
+    copy_all(&from.headers, into, &HeaderName::ContentType);
+    copy_all(&from.headers, into, &HeaderName::ContentEncoding);
+    into.body.clone_from(&from.body);
+}
+
+/// The session description that a message carries.
+pub(super) fn sdp_of(message: &Message) -> Option<&[u8]> {
+    let is_sdp = message.content_type().is_some_and(|media| media == SDP);
+    (is_sdp && !message.body.is_empty()).then_some(&message.body[..])
+}
+
+/// The values of a header of option tags that we neither pass nor provide.
+pub(super) fn foreign_options(headers: &Headers, name: &HeaderName) -> Vec<Vec<u8>> {
+    let mut options = headers.values(name);
+    options.retain(|option| !is_end_to_end(option));
+    options
+}
+
+fn end_to_end(headers: &Headers, name: &HeaderName) -> Vec<String> {
+    let options = headers.values(name);
+    let ours = options.iter().filter(|option| is_end_to_end(option));
+    ours.map(|option| String::from_utf8_lossy(option).into_owned())
+        .collect()
+}
+
+fn is_end_to_end(option: &[u8]) -> bool {
+    END_TO_END_OPTIONS
+        .iter()
+        .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+fn passes(name: &HeaderName) -> bool {
+    let name = name.as_str().to_ascii_lowercase();
+    name.starts_with("x-") || PASSED.binary_search(&name.as_str()).is_ok()
+}
+
+fn copy_all(from: &Headers, into: &mut Message, name: &HeaderName) {
+    let fields: Vec<Header> = from.all(name).cloned().collect();
+    for field in fields {
+        into.headers.append(field);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_sorted_and_names_nothing_of_a_single_leg() {
+        assert!(PASSED.is_sorted());
+        for own in [
+            HeaderName::Via,
+            HeaderName::From,
+            HeaderName::To,
+            HeaderName::CallId,
+            HeaderName::CSeq,
+            HeaderName::Contact,
+            HeaderName::Route,
+            HeaderName::RecordRoute,
+            HeaderName::MaxForwards,
+            HeaderName::ContentLength,
+            HeaderName::ContentType,
+            HeaderName::Allow,
+            HeaderName::Supported,
+            HeaderName::Require,
+            HeaderName::Replaces,
+            HeaderName::UserAgent,
+            HeaderName::Server,
+        ] {
+            assert!(!passes(&own), "{own}");
+        }
+        assert!(passes(&HeaderName::from("X-Carrier")));
+    }
+
+    #[test]
+    fn what_passes_is_untouched_and_options_are_filtered() {
+        let text = "INVITE sip:a@10.0.0.1 SIP/2.0\r\n\
+            P-Asserted-Identity :  \"A\"\r\n <sip:a@x>\r\n\
+            s: hello\r\n\
+            User-Agent: secret\r\n\
+            Supported: 100rel, timer, replaces\r\n\
+            X-Id: 7\r\n\
+            Content-Length: 0\r\n\r\n";
+        let from = Message::parse(text.as_bytes()).expect("a message");
+        let uri = from.uri().expect("a request").clone();
+        let mut into = Message::request(crate::sip::Method::Invite, uri);
+        pass(&from, &mut into);
+        let text = String::from_utf8(into.to_bytes()).expect("text");
+        for line in [
+            "P-Asserted-Identity :  \"A\"\r\n <sip:a@x>\r\n",
+            "s: hello\r\n",
+            "X-Id: 7\r\n",
+            "Supported: timer\r\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(!text.contains("secret") && !text.contains("replaces"));
+        assert_eq!(
+            foreign_options(&from.headers, &HeaderName::Supported),
+            [b"100rel".to_vec(), b"replaces".to_vec()]
+        );
+    }
+}

@@ -1,0 +1,556 @@
+//! Requests within the dialog that pass from one side to the other: re-INVITE, UPDATE, INFO.
+//!
+//! Each is a transaction on either leg, joined by a [`Relay`]. One that carries an offer waits for its
+//! flows, and so does the answer. A failure puts the session back to what it was.
+
+use crate::session::{Rewritten, SessionError, Side};
+use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::transaction::{ClientKey, ServerKey};
+
+use super::call::{Call, code_of};
+use super::context::Context;
+use super::ending::Cause;
+use super::held::Then;
+use super::index::Owner;
+use super::late_answers::{self, LateAnswers};
+use super::{CallState, passing};
+
+/// How many requests of one call may be on their way. A dialog has one INVITE at a time and INFOs follow
+/// key presses: more than a few unanswered ones mean that the other side does not keep up.
+const MAX_RELAYS: usize = 8;
+
+/// A relay within its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RelayId(u32);
+
+/// One request on its way from one side to the other.
+#[derive(Debug)]
+pub(super) struct Relay {
+    id: RelayId,
+    /// Who asked.
+    from: Side,
+    method: Method,
+    /// The caller's tag of its pair.
+    tag: String,
+    server: ServerKey,
+    request: Message,
+    /// The request on the other leg, once it is out: its transaction and its CSeq number.
+    client: Option<(ClientKey, u32)>,
+    offer: Offer,
+    phase: Phase,
+}
+
+/// Where a relayed request has its session descriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    /// There are none.
+    None,
+    /// The request offers, its 2xx answers.
+    InRequest,
+    /// The 2xx to an INVITE offers, the ACK answers.
+    InResponse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The other side has not answered.
+    Pending,
+    /// The same, and the one who asked has sent CANCEL.
+    Cancelled,
+    /// The 2xx is here; the flows that it announces are not.
+    Answered,
+    /// The one who asked has its 2xx and is to acknowledge it.
+    AwaitsAck,
+}
+
+impl Call {
+    /// Takes a re-INVITE, UPDATE or INFO from one side; the dialog and the number have been checked.
+    pub(super) fn begin_relay(
+        &mut self,
+        cx: &mut Context,
+        from: Side,
+        place: usize,
+        key: ServerKey,
+        request: Message,
+    ) {
+        let Some(method) = request.method().cloned() else {
+            return;
+        };
+        if let Some(code) = self.in_the_way(&method, from) {
+            return cx.refuse(key, &request, code);
+        }
+        let sdp = match method {
+            Method::Invite | Method::Update => passing::sdp_of(&request),
+            _ => None,
+        };
+        let offered = match (sdp, self.session) {
+            (Some(sdp), Some(session)) => {
+                if let Some(code) = self.offer_in_the_way(from) {
+                    return cx.refuse(key, &request, code);
+                }
+                match cx.engine.offer(cx.now, session, from, sdp) {
+                    Ok(rewritten) => Some(rewritten),
+                    Err(error) => {
+                        let code = code_of(cx, &error);
+                        return cx.refuse(key, &request, in_dialog(code));
+                    }
+                }
+            }
+            _ => None,
+        };
+        let offer = match (&offered, &method) {
+            (Some(_), _) => Offer::InRequest,
+            (None, Method::Invite) => Offer::InResponse,
+            _ => Offer::None,
+        };
+        if offer == Offer::InRequest {
+            self.open_offer = Some(from);
+        }
+        let id = RelayId(self.next_relay);
+        self.next_relay = self.next_relay.wrapping_add(1);
+        cx.index.add_server(key, self.id);
+        self.relays.push(Relay {
+            id,
+            from,
+            method,
+            tag: self
+                .pairs
+                .get(place)
+                .map_or_else(String::new, |pair| pair.caller.local_tag().to_owned()),
+            server: key,
+            request,
+            client: None,
+            offer,
+            phase: Phase::Pending,
+        });
+        match offered {
+            Some(Rewritten { sdp, ticket }) => {
+                self.when_ready(cx, ticket, Then::Forward(id, Some(sdp)));
+            }
+            None => self.forward(cx, id, None),
+        }
+    }
+
+    /// Why a request cannot be passed on now.
+    fn in_the_way(&self, method: &Method, from: Side) -> Option<StatusCode> {
+        if self.relays.len() >= MAX_RELAYS {
+            return Some(StatusCode::SERVER_INTERNAL_ERROR);
+        }
+        match self.state() {
+            CallState::Cancelling | CallState::Ending | CallState::Over => {
+                return Some(StatusCode::NO_SUCH_CALL);
+            }
+            CallState::Established => {}
+            _ if *method == Method::Invite => return Some(StatusCode::REQUEST_PENDING),
+            _ => {}
+        }
+        let mut invites = self
+            .relays
+            .iter()
+            .filter(|relay| relay.method == Method::Invite);
+        match invites.next() {
+            // RFC 3261 §14.2: ours is out, or theirs is not answered yet.
+            Some(other) if *method == Method::Invite => Some(match other.from == from {
+                true => StatusCode::SERVER_INTERNAL_ERROR,
+                false => StatusCode::REQUEST_PENDING,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Why an offer cannot be made now (RFC 3311 §5.2).
+    fn offer_in_the_way(&self, from: Side) -> Option<StatusCode> {
+        let by_late_offer = self
+            .relays
+            .iter()
+            .find(|relay| relay.offer == Offer::InResponse)
+            .map(|relay| relay.from.other());
+        let open = self.open_offer.or(by_late_offer)?;
+        Some(match open == from {
+            true => StatusCode::SERVER_INTERNAL_ERROR,
+            false => StatusCode::REQUEST_PENDING,
+        })
+    }
+
+    /// Sends the request on the other leg.
+    pub(super) fn forward(&mut self, cx: &mut Context, id: RelayId, sdp: Option<Vec<u8>>) {
+        let Some(relay) = self.relays.iter_mut().find(|relay| relay.id == id) else {
+            return;
+        };
+        let to = relay.from.other();
+        let trunk = match (to, &self.attempt) {
+            (Side::B, Some(attempt)) => attempt.target.trunk,
+            _ => self.caller.trunk,
+        };
+        let Some(pair) = self
+            .pairs
+            .iter_mut()
+            .find(|pair| pair.caller.local_tag() == relay.tag)
+        else {
+            return self.fail_relay(cx, id, StatusCode::NO_SUCH_CALL);
+        };
+        let dialog = pair.dialog_mut(to);
+        let mut message = dialog.request(relay.method.clone());
+        let number = dialog.local_cseq();
+        let path = cx.path_of(trunk, dialog);
+        if let Ok(Some(hops)) = relay.request.max_forwards() {
+            let hops = hops.saturating_sub(1).to_string();
+            message.headers.set(HeaderName::MaxForwards, hops);
+        }
+        match relay.method {
+            Method::Invite | Method::Update => cx.introduce(&mut message, path.listener),
+            _ => {
+                cx.sign(&mut message);
+                passing::pass_body(&relay.request, &mut message);
+            }
+        }
+        passing::pass(&relay.request, &mut message);
+        if let Some(sdp) = sdp {
+            passing::set_sdp(&mut message, sdp);
+        }
+        match cx.request(self.id, message, path) {
+            Ok(key) => relay.client = Some((key, number)),
+            Err(_) => self.fail_relay(cx, id, StatusCode::SERVER_INTERNAL_ERROR),
+        }
+    }
+
+    /// A response to a request that was passed on.
+    pub(super) fn on_relay_response(
+        &mut self,
+        cx: &mut Context,
+        key: ClientKey,
+        response: &Message,
+    ) {
+        let Some(place) = self.relay_of(key) else {
+            return;
+        };
+        let (Some(code), Some(relay)) = (response.code(), self.relays.get(place)) else {
+            return;
+        };
+        if matches!(relay.phase, Phase::Answered | Phase::AwaitsAck) {
+            return;
+        }
+        if code.is_provisional() {
+            if relay.method == Method::Invite && code != StatusCode::TRYING {
+                let mut passed = passing::response(&relay.request, None, response);
+                cx.introduce(&mut passed, self.dialog_path(relay).listener);
+                cx.respond(relay.server, passed);
+            }
+            return;
+        }
+        if code.is_success() {
+            return self.on_relay_success(cx, place, response);
+        }
+        let relay = self.relays.remove(place);
+        let mut passed = passing::response(&relay.request, None, response);
+        cx.sign(&mut passed);
+        cx.respond(relay.server, passed);
+        self.take_offer_back(cx, &relay);
+        self.end_if_gone(cx, &relay, code);
+    }
+
+    /// No response came, or the request could not be sent.
+    pub(super) fn on_relay_lost(&mut self, cx: &mut Context, key: ClientKey, code: StatusCode) {
+        let Some(relay) = self.relay_of(key).and_then(|place| self.relays.get(place)) else {
+            return;
+        };
+        let id = relay.id;
+        match relay.phase {
+            Phase::Pending => {
+                let gone = relay.method != Method::Info;
+                self.fail_relay(cx, id, code);
+                if gone {
+                    self.hang_up(cx, Cause::PeerGone);
+                }
+            }
+            Phase::Cancelled => self.fail_relay(cx, id, StatusCode::REQUEST_TERMINATED),
+            Phase::Answered | Phase::AwaitsAck => {}
+        }
+    }
+
+    fn on_relay_success(&mut self, cx: &mut Context, place: usize, response: &Message) {
+        if let Some(relay) = self.relays.get_mut(place) {
+            relay.phase = Phase::Answered;
+        }
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        let (id, offer, from) = (relay.id, relay.offer, relay.from);
+        let mut passed = passing::response(&relay.request, None, response);
+        let listener = self.dialog_path(relay).listener;
+        if relay.method == Method::Info {
+            cx.sign(&mut passed);
+            passing::pass_body(response, &mut passed);
+            return self.respond_relay(cx, id, passed);
+        }
+        cx.introduce(&mut passed, listener);
+        self.refresh_targets(place, response);
+        if offer != Offer::InResponse {
+            self.acknowledge_relay(cx, id, None);
+        }
+        if offer == Offer::None {
+            return self.respond_relay(cx, id, passed);
+        }
+        match self.describe_success(cx, offer, from, response) {
+            Ok(rewritten) => {
+                passing::set_sdp(&mut passed, rewritten.sdp);
+                self.when_ready(cx, rewritten.ticket, Then::Respond(id, passed));
+            }
+            // The side that was asked has changed already what the other will never know of.
+            Err(cause) => {
+                self.fail_relay(cx, id, StatusCode::BAD_GATEWAY);
+                self.hang_up(cx, cause);
+            }
+        }
+    }
+
+    fn describe_success(
+        &mut self,
+        cx: &mut Context,
+        offer: Offer,
+        from: Side,
+        response: &Message,
+    ) -> Result<Rewritten, Cause> {
+        let (Some(sdp), Some(session)) = (passing::sdp_of(response), self.session) else {
+            return Err(Cause::NoDescription);
+        };
+        let rewritten: Result<Rewritten, SessionError> = match offer {
+            Offer::InResponse => cx.engine.offer(cx.now, session, from.other(), sdp),
+            _ => cx.engine.answer(cx.now, session, from.other(), sdp),
+        };
+        if offer == Offer::InResponse && rewritten.is_ok() {
+            self.open_offer = Some(from.other());
+        }
+        rewritten.map_err(|error| {
+            code_of(cx, &error);
+            Cause::BadDescription
+        })
+    }
+
+    /// Answers the one who asked with the other side's 2xx.
+    pub(super) fn respond_relay(&mut self, cx: &mut Context, id: RelayId, response: Message) {
+        let Some(place) = self.relays.iter().position(|relay| relay.id == id) else {
+            return;
+        };
+        let Some(relay) = self.relays.get_mut(place) else {
+            return;
+        };
+        let taken = cx.respond(relay.server, response);
+        let offer = relay.offer;
+        match relay.method {
+            Method::Invite => relay.phase = Phase::AwaitsAck,
+            _ => {
+                self.relays.remove(place);
+            }
+        }
+        if !taken {
+            return self.hang_up(cx, Cause::Broken);
+        }
+        if offer == Offer::InRequest {
+            self.conclude_offer(cx);
+        }
+    }
+
+    /// The ACK for a re-INVITE's 2xx came.
+    pub(super) fn on_relay_ack(&mut self, cx: &mut Context, key: ServerKey, ack: &Message) {
+        let Some(place) = self.relays.iter().position(|relay| relay.server == key) else {
+            return;
+        };
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        if relay.offer != Offer::InResponse {
+            self.relays.remove(place);
+            return;
+        }
+        let (id, from) = (relay.id, relay.from);
+        let (Some(sdp), Some(session)) = (passing::sdp_of(ack), self.session) else {
+            return self.hang_up(cx, Cause::NoDescription);
+        };
+        match cx.engine.answer(cx.now, session, from, sdp) {
+            Ok(rewritten) => {
+                let then = Then::AcknowledgeRelay(id, rewritten.sdp);
+                self.when_ready(cx, rewritten.ticket, then);
+            }
+            Err(error) => {
+                code_of(cx, &error);
+                self.hang_up(cx, Cause::BadDescription);
+            }
+        }
+    }
+
+    /// Acknowledges a re-INVITE's 2xx; with a session description that ends the relay.
+    pub(super) fn acknowledge_relay(
+        &mut self,
+        cx: &mut Context,
+        id: RelayId,
+        sdp: Option<Vec<u8>>,
+    ) {
+        let Some(place) = self.relays.iter().position(|relay| relay.id == id) else {
+            return;
+        };
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        let (Method::Invite, Some((key, number))) = (&relay.method, relay.client) else {
+            return;
+        };
+        let to = relay.from.other();
+        let trunk = self.trunk(to);
+        let Some(pair) = self.pairs.first() else {
+            return;
+        };
+        let answers = sdp.is_some();
+        let sent = late_answers::acknowledge(cx, key, trunk, pair.dialog(to), number, sdp);
+        if !answers {
+            return;
+        }
+        self.relays.remove(place);
+        match sent {
+            true => self.conclude_offer(cx),
+            false => self.hang_up(cx, Cause::Broken),
+        }
+    }
+
+    /// The one who asked takes its re-INVITE back. What the other side makes of that decides: it may
+    /// have agreed already.
+    pub(super) fn on_relay_cancel(&mut self, cx: &mut Context, key: ServerKey, cancel: &Message) {
+        let Some(relay) = self
+            .relays
+            .iter_mut()
+            .find(|relay| relay.server == key && relay.phase == Phase::Pending)
+        else {
+            return;
+        };
+        let id = relay.id;
+        let Some((client, _)) = relay.client else {
+            return self.fail_relay(cx, id, StatusCode::REQUEST_TERMINATED);
+        };
+        relay.phase = Phase::Cancelled;
+        let reason = cancel.headers.first(&HeaderName::Reason).cloned();
+        // Too late means that the 2xx is here already and waits for its flows: it will be passed on.
+        let _ = cx
+            .transactions
+            .cancel(cx.now, client, reason.into_iter().collect());
+    }
+
+    /// No ACK came for a re-INVITE's 2xx. True if the transaction was a relay's.
+    pub(super) fn on_relay_no_ack(&mut self, cx: &mut Context, key: ServerKey) -> bool {
+        let known = self.relays.iter().any(|relay| relay.server == key);
+        if known {
+            self.hang_up(cx, Cause::NoAck);
+        }
+        known
+    }
+
+    /// Answers the one who asked with a failure of our own, and puts the session back.
+    pub(super) fn fail_relay(&mut self, cx: &mut Context, id: RelayId, code: StatusCode) {
+        let Some(place) = self.relays.iter().position(|relay| relay.id == id) else {
+            return;
+        };
+        self.acknowledge_unanswered(cx, place);
+        let relay = self.relays.remove(place);
+        cx.refuse(relay.server, &relay.request, code);
+        self.take_offer_back(cx, &relay);
+    }
+
+    /// The call comes down: pending requests are answered with 487 (RFC 3261 §15.1.2), and what is
+    /// out on the other leg is left to end by itself.
+    pub(super) fn end_relays(&mut self, cx: &mut Context) {
+        while !self.relays.is_empty() {
+            self.acknowledge_unanswered(cx, 0);
+            let relay = self.relays.remove(0);
+            if relay.phase != Phase::AwaitsAck {
+                cx.refuse(relay.server, &relay.request, StatusCode::REQUEST_TERMINATED);
+            }
+            let (Method::Invite, Phase::Pending | Phase::Cancelled) = (&relay.method, relay.phase)
+            else {
+                continue;
+            };
+            let to = relay.from.other();
+            let (Some((key, number)), Some(pair)) = (relay.client, self.pairs.first()) else {
+                continue;
+            };
+            let late = LateAnswers::InDialog {
+                trunk: self.trunk(to),
+                dialog: Box::new(pair.dialog(to).clone()),
+                number,
+            };
+            cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+            // Cancelled before, or over already: then there is nothing left to take back.
+            let _ = cx.transactions.cancel(cx.now, key, Vec::new());
+        }
+    }
+
+    /// Acknowledges a re-INVITE's 2xx whose offer will have no answer.
+    fn acknowledge_unanswered(&mut self, cx: &mut Context, place: usize) {
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        let answered = matches!(relay.phase, Phase::Answered | Phase::AwaitsAck);
+        if answered && relay.offer == Offer::InResponse {
+            self.acknowledge_relay(cx, relay.id, None);
+        }
+    }
+
+    /// 481 and 408 to a request that keeps the dialog alive mean that the dialog is gone (RFC 3261
+    /// §12.2.1.2, RFC 5057).
+    fn end_if_gone(&mut self, cx: &mut Context, relay: &Relay, code: StatusCode) {
+        let gone = match code {
+            StatusCode::NO_SUCH_CALL => true,
+            StatusCode::REQUEST_TIMEOUT => relay.method != Method::Info,
+            _ => false,
+        };
+        if gone {
+            self.hang_up(cx, Cause::PeerGone);
+        }
+    }
+
+    fn take_offer_back(&mut self, cx: &mut Context, relay: &Relay) {
+        if relay.offer == Offer::None || self.open_offer.is_none() {
+            return;
+        }
+        self.open_offer = None;
+        if let Some(session) = self.session
+            && let Err(error) = cx.engine.reject_offer(cx.now, session)
+        {
+            code_of(cx, &error);
+        }
+    }
+
+    /// A target refresh has been agreed on: both sides' Contacts hold.
+    fn refresh_targets(&mut self, place: usize, response: &Message) {
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        let pair = self
+            .pairs
+            .iter_mut()
+            .find(|pair| pair.caller.local_tag() == relay.tag);
+        if let Some(pair) = pair {
+            pair.dialog_mut(relay.from).refresh_target(&relay.request);
+            pair.dialog_mut(relay.from.other()).refresh_target(response);
+        }
+    }
+
+    fn relay_of(&self, key: ClientKey) -> Option<usize> {
+        self.relays
+            .iter()
+            .position(|relay| relay.client.is_some_and(|(client, _)| client == key))
+    }
+
+    fn dialog_path(&self, relay: &Relay) -> crate::transaction::Path {
+        self.pairs
+            .iter()
+            .find(|pair| pair.caller.local_tag() == relay.tag)
+            .map_or(self.caller.path, |pair| pair.dialog(relay.from).path())
+    }
+}
+
+/// Within a dialog 503 would say that the whole appliance is out of service.
+pub(super) fn in_dialog(code: StatusCode) -> StatusCode {
+    match code {
+        StatusCode::SERVICE_UNAVAILABLE => StatusCode::SERVER_INTERNAL_ERROR,
+        other => other,
+    }
+}

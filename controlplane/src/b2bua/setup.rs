@@ -1,0 +1,237 @@
+//! The caller's INVITE: offered to one target after another until one takes it.
+
+use crate::routing::Target;
+use crate::session::{Rewritten, SessionError, Side};
+use crate::sip::typed::{NameAddr, Uri};
+use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::transaction::{Path, TransactionError};
+
+use super::call::{Attempt, Call, code_of};
+use super::context::Context;
+use super::held::Then;
+use super::{Trigger, passing};
+use crate::dialog::MAX_FORWARDS;
+
+/// How many times the no-answer time a callee may ring in all. Each provisional response starts
+/// timer C anew (RFC 3261 §16.7), and RFC 3261 §13.3.1.1 asks callees to send one a minute: without a bound
+/// a callee that does so rings for ever; with a small one, queues that announce waiting times break.
+const LONGEST_RINGING: u32 = 4;
+
+/// The host of callers that want to stay unknown (RFC 3323 §4.1.1.3): it names nobody's network.
+const ANONYMOUS_HOST: &str = "anonymous.invalid";
+
+/// Why a target is given up.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// The target's final response.
+    Response(Message),
+    /// No response at all.
+    Timeout,
+    /// It cannot be reached.
+    Unreachable,
+}
+
+impl Call {
+    /// Makes the offer for the next target; the INVITE leaves once its flows are there.
+    pub(super) fn try_next_target(&mut self, cx: &mut Context) {
+        let mut code = StatusCode::NOT_FOUND;
+        while let Some(target) = self.targets.pop_front() {
+            self.forget_attempt(cx);
+            match self.prepare(cx, target) {
+                Ok(rewritten) => {
+                    let (sdp, ticket) = match rewritten {
+                        Some(Rewritten { sdp, ticket }) => (Some(sdp), ticket),
+                        None => (None, None),
+                    };
+                    return self.when_ready(cx, ticket, Then::Invite(sdp));
+                }
+                Err(error) => code = code_of(cx, &error),
+            }
+            // What is exhausted for one target's media group may be plenty for another's.
+            if code != StatusCode::SERVICE_UNAVAILABLE {
+                break;
+            }
+        }
+        self.targets.clear();
+        self.step(Trigger::Failure);
+        self.reject(cx, code);
+    }
+
+    fn prepare(
+        &mut self,
+        cx: &mut Context,
+        target: Target,
+    ) -> Result<Option<Rewritten>, SessionError> {
+        let path = Path {
+            listener: target.listener,
+            remote: target.peer,
+        };
+        let callee = cx.leg_spec(target.trunk, path);
+        let session = match self.session {
+            Some(session) => {
+                cx.engine.retarget(cx.now, session, Side::B, callee)?;
+                session
+            }
+            None => {
+                let caller = cx.leg_spec(self.caller.trunk, self.caller.path);
+                let session = cx.engine.open(cx.now, caller, callee)?;
+                cx.index.add_session(session, self.id);
+                self.session = Some(session);
+                session
+            }
+        };
+        let offer = passing::sdp_of(&self.caller.invite);
+        let rewritten = match offer {
+            Some(sdp) => Some(cx.engine.offer(cx.now, session, Side::A, sdp)?),
+            None => None,
+        };
+        self.open_offer = offer.is_some().then_some(Side::A);
+        let tag = cx.tokens.tag();
+        cx.index.add_tag(&tag, self.id, Side::B);
+        let ringing = cx.settings.no_answer.saturating_mul(LONGEST_RINGING);
+        self.attempt = Some(Attempt {
+            target,
+            invite: callee_invite(cx, &self.caller.invite, target, &tag),
+            tag,
+            key: None,
+            owes_ack: false,
+            rings_until: cx.now + ringing,
+        });
+        Ok(rewritten)
+    }
+
+    /// The flows are there: the INVITE leaves.
+    pub(super) fn send_invite(&mut self, cx: &mut Context, sdp: Option<Vec<u8>>) {
+        let Some(attempt) = &mut self.attempt else {
+            return;
+        };
+        if let Some(sdp) = sdp {
+            passing::set_sdp(&mut attempt.invite, sdp);
+        }
+        let path = Path {
+            listener: attempt.target.listener,
+            remote: attempt.target.peer,
+        };
+        match cx.request(self.id, attempt.invite.clone(), path) {
+            Ok(key) => {
+                attempt.key = Some(key);
+                cx.timers.set(self.id, cx.now + cx.settings.no_answer);
+                self.step(Trigger::FlowsReady);
+            }
+            Err(TransactionError::Full) => {
+                self.step(Trigger::Failure);
+                self.reject(cx, StatusCode::SERVICE_UNAVAILABLE);
+            }
+            Err(TransactionError::TooLate | TransactionError::Unfit) => {
+                self.step(Trigger::Failure);
+                self.reject(cx, StatusCode::SERVER_INTERNAL_ERROR);
+            }
+        }
+    }
+
+    /// The target is given up. The next is tried when this one is silent, unreachable or out of
+    /// service; any other answer is the callee's, and the caller gets it.
+    pub(super) fn on_setback(&mut self, cx: &mut Context, setback: Setback) {
+        cx.timers.clear(self.id);
+        if self.state() == super::CallState::Cancelling {
+            self.step(Trigger::Failure);
+            return;
+        }
+        let another = match &setback {
+            Setback::Response(response) => response.code() == Some(StatusCode::SERVICE_UNAVAILABLE),
+            Setback::Timeout | Setback::Unreachable => true,
+        };
+        if another && !self.targets.is_empty() && self.step(Trigger::NextTarget) {
+            cx.counters.failovers += 1;
+            for ticket in self.held.clear() {
+                cx.index.take_ticket(ticket);
+            }
+            return self.try_next_target(cx);
+        }
+        if !self.step(Trigger::Failure) {
+            return;
+        }
+        match setback {
+            Setback::Response(response) => {
+                let tag = self.caller.tag.clone();
+                let mut passed = passing::response(&self.caller.invite, Some(&tag), &response);
+                cx.sign(&mut passed);
+                self.reject_with(cx, passed);
+            }
+            Setback::Timeout => self.reject(cx, StatusCode::REQUEST_TIMEOUT),
+            Setback::Unreachable => self.reject(cx, StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    /// The caller's final response is a failure of our own.
+    pub(super) fn reject(&mut self, cx: &mut Context, code: StatusCode) {
+        let response = cx.own_response(&self.caller.invite, code, Some(&self.caller.tag));
+        self.reject_with(cx, response);
+    }
+
+    pub(super) fn reject_with(&mut self, cx: &mut Context, response: Message) {
+        let code = response.code().map_or(0, StatusCode::as_u16);
+        *cx.counters.calls_failed.entry(code).or_default() += 1;
+        cx.respond(self.caller.key, response);
+        self.release_media(cx);
+    }
+}
+
+/// The INVITE for a callee, without body: nothing in it names the caller's side but what the caller
+/// says of itself in the headers that pass.
+fn callee_invite(cx: &mut Context, invite: &Message, target: Target, tag: &str) -> Message {
+    let peer = target.peer;
+    let uri = invite
+        .uri()
+        .map_or_else(|| Uri::sip(None, peer), |uri| addressed_to(uri, target));
+    let mut message = Message::request(Method::Invite, uri);
+    let hops = invite.max_forwards().ok().flatten();
+    let hops = hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
+    let own = cx.settings.listeners.get(usize::from(target.listener.0));
+    let from = invite
+        .from()
+        .ok()
+        .map(|from| hidden(from, own.map(|own| own.address)));
+    let to = invite.to().ok().map(|to| hidden(to, Some(peer)));
+    let call_id = cx.tokens.call_id();
+    let headers = &mut message.headers;
+    headers.push(HeaderName::MaxForwards, hops.to_string());
+    if let Some(from) = from {
+        headers.push(HeaderName::From, from.with_tag(tag).to_bytes());
+    }
+    if let Some(to) = to {
+        headers.push(HeaderName::To, to.to_bytes());
+    }
+    headers.push(HeaderName::CallId, call_id);
+    headers.push(HeaderName::CSeq, "1 INVITE");
+    cx.introduce(&mut message, target.listener);
+    passing::pass(invite, &mut message);
+    message
+}
+
+/// The callee's address at the target: the user and its parameters stay. A telephone number becomes a
+/// SIP URI that says it is one (RFC 3261 §19.1.6).
+fn addressed_to(uri: &Uri, target: Target) -> Uri {
+    if uri.is_sip() {
+        return uri.at(target.peer);
+    }
+    let number = uri.decoded_user();
+    let text = format!("{};user=phone", Uri::sip(number.as_deref(), target.peer));
+    Uri::parse(text.as_bytes()).unwrap_or_else(|_| Uri::sip(number.as_deref(), target.peer))
+}
+
+/// The same name and user at an address that this side may know, without any parameters.
+fn hidden(name: NameAddr, address: Option<std::net::SocketAddr>) -> NameAddr {
+    let anonymous = matches!(
+        name.uri.host(),
+        Some(crate::sip::typed::Host::Name(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST)
+    );
+    let uri = match address {
+        Some(address) if name.uri.is_sip() && !anonymous => name.uri.at(address),
+        _ => name.uri.clone(),
+    };
+    NameAddr {
+        display: name.display,
+        ..NameAddr::new(uri)
+    }
+}

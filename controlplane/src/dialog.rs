@@ -1,0 +1,299 @@
+//! Dialogs (RFC 3261 §12): what both ends of one leg agree on, and the requests made from it.
+//!
+//! Sits between the transactions and the calls. Knows nothing of the other leg, of media, or of what
+//! a method means beyond its place in the sequence.
+
+use std::net::SocketAddr;
+
+use crate::sip::typed::{CSeq, NameAddr, TypedError, Uri};
+use crate::sip::{HeaderName, Message, Method};
+use crate::transaction::Path;
+
+/// Max-Forwards of requests that begin here (RFC 3261 §8.1.1.6).
+pub const MAX_FORWARDS: u8 = 70;
+
+/// One dialog, early or confirmed, seen from our end.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    call_id: String,
+    local: NameAddr,
+    remote: NameAddr,
+    remote_target: Uri,
+    route_set: Vec<NameAddr>,
+    /// The number of our last request; 0 before the first (§12.1.1 leaves it empty).
+    local_cseq: u32,
+    /// The number of the peer's last request; `None` before the first.
+    remote_cseq: Option<u32>,
+    /// Where its first message came from: requests go there when the route or the target names no
+    /// literal address.
+    path: Path,
+}
+
+impl Dialog {
+    /// The dialog that our response with `tag` to this INVITE makes (§12.1.1).
+    ///
+    /// # Errors
+    /// From, To, Call-ID, CSeq, Contact or Record-Route is absent or malformed.
+    pub fn of_server(invite: &Message, tag: &str, path: Path) -> Result<Self, TypedError> {
+        Ok(Self {
+            call_id: invite.call_id()?,
+            local: invite.to()?.with_tag(tag),
+            remote: invite.from()?,
+            remote_target: invite.contact()?.uri,
+            route_set: invite.routes(&HeaderName::RecordRoute)?,
+            local_cseq: 0,
+            remote_cseq: Some(invite.cseq()?.number),
+            path,
+        })
+    }
+
+    /// The dialog that a response to our INVITE makes (§12.1.2). Without a Contact the Request-URI is
+    /// the target: provisional responses may lack it, and a 2xx that does must still be acknowledged.
+    ///
+    /// # Errors
+    /// A header of the two messages is malformed.
+    pub fn of_client(invite: &Message, response: &Message, path: Path) -> Result<Self, TypedError> {
+        let target = match response.contact() {
+            Ok(contact) => contact.uri,
+            Err(TypedError::Missing) => invite.uri().cloned().ok_or(TypedError::Missing)?,
+            Err(error) => return Err(error),
+        };
+        let mut route_set = response.routes(&HeaderName::RecordRoute)?;
+        route_set.reverse();
+        Ok(Self {
+            call_id: invite.call_id()?,
+            local: invite.from()?,
+            remote: response.to()?,
+            remote_target: target,
+            route_set,
+            local_cseq: invite.cseq()?.number,
+            remote_cseq: None,
+            path,
+        })
+    }
+
+    /// Takes the 2xx in: it may bring the Contact and the final route set (§13.2.2.4).
+    pub fn confirm(&mut self, response: &Message) {
+        self.refresh_target(response);
+        if let Ok(mut routes) = response.routes(&HeaderName::RecordRoute) {
+            routes.reverse();
+            self.route_set = routes;
+        }
+    }
+
+    /// Takes the Contact of a target refresh in: an INVITE or UPDATE, or a response to one.
+    pub fn refresh_target(&mut self, message: &Message) {
+        if let Ok(contact) = message.contact() {
+            self.remote_target = contact.uri;
+        }
+    }
+
+    /// Whether a request or response with this Call-ID and these tags belongs to the dialog.
+    pub fn is(&self, call_id: &str, local_tag: &str, remote_tag: &str) -> bool {
+        self.call_id == call_id && self.local_tag() == local_tag && self.remote_tag() == remote_tag
+    }
+
+    /// Takes the number of the peer's next request. False when it is lower than one before: the
+    /// request is out of order and is answered with 500 (§12.2.2).
+    pub fn admit(&mut self, number: u32) -> bool {
+        if self.remote_cseq.is_some_and(|last| number < last) {
+            return false;
+        }
+        self.remote_cseq = Some(number);
+        true
+    }
+
+    /// The next request in the dialog (§12.2.1.1): Request-URI, Route, From, To, Call-ID, CSeq and
+    /// Max-Forwards. Via is the transaction layer's, the rest its user's.
+    pub fn request(&mut self, method: Method) -> Message {
+        self.local_cseq = self.local_cseq.saturating_add(1);
+        self.numbered(method, self.local_cseq)
+    }
+
+    /// The ACK for a 2xx to the INVITE of this number (§13.2.2.4).
+    pub fn ack(&self, number: u32) -> Message {
+        self.numbered(Method::Ack, number)
+    }
+
+    fn numbered(&self, method: Method, number: u32) -> Message {
+        let (uri, routes) = self.target_and_routes();
+        let mut message = Message::request(method.clone(), uri);
+        let headers = &mut message.headers;
+        headers.push(HeaderName::MaxForwards, MAX_FORWARDS.to_string());
+        for route in routes {
+            headers.push(HeaderName::Route, route.to_bytes());
+        }
+        headers.push(HeaderName::From, self.local.to_bytes());
+        headers.push(HeaderName::To, self.remote.to_bytes());
+        headers.push(HeaderName::CallId, &self.call_id);
+        headers.push(HeaderName::CSeq, CSeq { number, method }.to_string());
+        message
+    }
+
+    /// A first route that routes loosely is sent through; one that does not takes the place of the
+    /// target, which then comes last (§12.2.1.1).
+    fn target_and_routes(&self) -> (Uri, Vec<NameAddr>) {
+        let Some((first, rest)) = self.route_set.split_first() else {
+            return (self.remote_target.clone(), Vec::new());
+        };
+        if first.uri.parameter("lr").is_some() {
+            return (self.remote_target.clone(), self.route_set.clone());
+        }
+        let mut routes = rest.to_vec();
+        routes.push(NameAddr::new(self.remote_target.clone()));
+        (first.uri.clone(), routes)
+    }
+
+    /// Where the next request goes: the first route or the target where that is a literal address
+    /// (tandem asks no DNS), else back to where the dialog came from.
+    pub fn next_hop(&self) -> SocketAddr {
+        let uri = self
+            .route_set
+            .first()
+            .map_or(&self.remote_target, |route| &route.uri);
+        uri.socket_addr().unwrap_or(self.path.remote)
+    }
+
+    /// Where its first message came from.
+    pub fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Its Call-ID.
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Our tag.
+    pub fn local_tag(&self) -> &str {
+        self.local.tag().unwrap_or_default()
+    }
+
+    /// The peer's tag; empty for a peer of RFC 2543 that gives none.
+    pub fn remote_tag(&self) -> &str {
+        self.remote.tag().unwrap_or_default()
+    }
+
+    /// Where requests in the dialog are addressed to.
+    pub fn remote_target(&self) -> &Uri {
+        &self.remote_target
+    }
+
+    /// The number of our last request; 0 before the first.
+    pub fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::ListenerId;
+
+    const INVITE: &str = "INVITE sip:+4930@10.0.0.1 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bK1\r\n\
+        From: \"A\" <sip:a@10.0.0.2>;tag=ta\r\n\
+        To: <sip:+4930@10.0.0.1>\r\n\
+        Call-ID: one\r\n\
+        CSeq: 7 INVITE\r\n\
+        Contact: <sip:a@10.0.0.2:5070>\r\n";
+
+    fn message(text: &str) -> Message {
+        Message::parse(format!("{text}Content-Length: 0\r\n\r\n").as_bytes()).expect("a message")
+    }
+
+    fn path() -> Path {
+        Path {
+            listener: ListenerId(0),
+            remote: "10.0.0.2:5060".parse().expect("an address"),
+        }
+    }
+
+    fn response(extra: &str) -> Message {
+        message(&format!(
+            "SIP/2.0 200 OK\r\n\
+            Via: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bK1\r\n\
+            From: \"A\" <sip:a@10.0.0.2>;tag=ta\r\n\
+            To: <sip:+4930@10.0.0.1>;tag=tb\r\n\
+            Call-ID: one\r\n\
+            CSeq: 7 INVITE\r\n{extra}"
+        ))
+    }
+
+    fn text(message: &Message) -> String {
+        String::from_utf8(message.to_bytes()).expect("text")
+    }
+
+    #[test]
+    fn a_server_dialog_swaps_the_ends_and_keeps_the_route_order() {
+        let invite = message(&format!(
+            "{INVITE}Record-Route: <sip:10.0.0.8;lr>, <sip:10.0.0.9;lr>\r\n"
+        ));
+        let mut dialog = Dialog::of_server(&invite, "ours", path()).expect("a dialog");
+        assert!(dialog.is("one", "ours", "ta"));
+        assert_eq!(dialog.next_hop(), "10.0.0.8:5060".parse().expect("address"));
+        let bye = text(&dialog.request(Method::Bye));
+        assert!(
+            bye.starts_with("BYE sip:a@10.0.0.2:5070 SIP/2.0\r\n"),
+            "{bye}"
+        );
+        for line in [
+            "Route: <sip:10.0.0.8;lr>\r\nRoute: <sip:10.0.0.9;lr>\r\n",
+            "From: <sip:+4930@10.0.0.1>;tag=ours\r\n",
+            "To: \"A\" <sip:a@10.0.0.2>;tag=ta\r\n",
+            "CSeq: 1 BYE\r\n",
+            "Max-Forwards: 70\r\n",
+        ] {
+            assert!(bye.contains(line), "{line} in {bye}");
+        }
+    }
+
+    #[test]
+    fn a_client_dialog_reverses_the_routes_and_counts_on_from_the_invite() {
+        let answer = response(
+            "Record-Route: <sip:10.0.0.8;lr>, <sip:10.0.0.9;lr>\r\nContact: <sip:b@10.0.0.3>\r\n",
+        );
+        let mut dialog = Dialog::of_client(&message(INVITE), &answer, path()).expect("a dialog");
+        assert!(dialog.is("one", "ta", "tb"));
+        assert_eq!(dialog.next_hop(), "10.0.0.9:5060".parse().expect("address"));
+        assert!(text(&dialog.ack(7)).contains("CSeq: 7 ACK\r\n"));
+        assert!(text(&dialog.request(Method::Info)).contains("CSeq: 8 INFO\r\n"));
+        assert_eq!(dialog.local_cseq(), 8);
+    }
+
+    #[test]
+    fn a_strict_router_takes_the_place_of_the_target() {
+        let answer = response("Record-Route: <sip:10.0.0.9>\r\nContact: <sip:b@10.0.0.3>\r\n");
+        let mut dialog = Dialog::of_client(&message(INVITE), &answer, path()).expect("a dialog");
+        let bye = text(&dialog.request(Method::Bye));
+        assert!(bye.starts_with("BYE sip:10.0.0.9 SIP/2.0\r\n"), "{bye}");
+        assert!(bye.contains("Route: <sip:b@10.0.0.3>\r\n"), "{bye}");
+    }
+
+    #[test]
+    fn a_target_without_literal_address_leads_back_to_the_sender() {
+        let mut dialog = Dialog::of_server(&message(INVITE), "ours", path()).expect("a dialog");
+        assert_eq!(dialog.next_hop(), "10.0.0.2:5070".parse().expect("address"));
+        dialog.refresh_target(&response("Contact: <sip:b@gateway.example>\r\n"));
+        assert_eq!(dialog.next_hop(), path().remote);
+        assert_eq!(dialog.remote_target().as_str(), "sip:b@gateway.example");
+    }
+
+    #[test]
+    fn numbers_of_the_peer_only_grow() {
+        let mut dialog = Dialog::of_server(&message(INVITE), "ours", path()).expect("a dialog");
+        assert!(!dialog.admit(6));
+        assert!(dialog.admit(7));
+        assert!(dialog.admit(9));
+        assert!(!dialog.admit(8));
+    }
+
+    #[test]
+    fn a_response_without_contact_leaves_the_request_uri_as_the_target() {
+        let invite = message(INVITE);
+        let mut dialog = Dialog::of_client(&invite, &response(""), path()).expect("a dialog");
+        assert_eq!(dialog.remote_target().as_str(), "sip:+4930@10.0.0.1");
+        dialog.confirm(&response("Contact: <sip:b@10.0.0.3:5090>\r\n"));
+        assert_eq!(dialog.next_hop(), "10.0.0.3:5090".parse().expect("address"));
+    }
+}
