@@ -423,3 +423,120 @@ fn linked(mut entry: FlowEntry, next_hops: &NextHops) -> FlowEntry {
     }
     entry
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::{DscpMarking, LatchPolicy};
+
+    fn plan(port: u16, destination: &str) -> Plan {
+        let key = |port| FlowKey {
+            address: IpAddr::from([192, 0, 2, 1]),
+            port,
+        };
+        Plan {
+            key: key(port),
+            latch: Latch {
+                policy: LatchPolicy::Off,
+                signalled: None,
+                latched: None,
+                armed: 0,
+            },
+            rtp: Some(Egress {
+                source: key(port + 2),
+                destination: Some(destination.parse().expect("an address")),
+                link: None,
+                dscp: DscpMarking::Preserve,
+            }),
+            rtcp: None,
+            idle_after: None,
+        }
+    }
+
+    /// Answers every command as `answer` says, until there is none.
+    fn run(installer: &mut Installer, answer: impl Fn(Command) -> Option<Event>) -> Vec<Output> {
+        let mut seen = Vec::new();
+        while let Some(output) = installer.poll() {
+            seen.push(output);
+            if let Output::Command { worker, command } = output {
+                match answer(command) {
+                    Some(event) => drop(installer.on_event(Timestamp::ZERO, worker, event)),
+                    None => installer.rejected(Timestamp::ZERO, worker, command),
+                }
+            }
+        }
+        seen
+    }
+
+    fn obey(command: Command) -> Option<Event> {
+        Some(match command {
+            Command::Install(entry) => Event::Installed(entry.id),
+            Command::Update(entry) => Event::Updated(entry.id),
+            Command::Remove { id, .. } => Event::Removed(id),
+        })
+    }
+
+    fn assert_empty(installer: &Installer) {
+        assert!(installer.flows.is_empty() && installer.names.is_empty());
+        assert!(installer.tickets.is_empty() && installer.timers.is_empty());
+        assert_eq!(installer.next_hop_count(), 0);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_flow_that_is_gone() {
+        let mut installer = Installer::new(2);
+        for round in 0..3_u16 {
+            let plan = plan(20_000, &format!("192.0.2.9:{}", 1_000 + round));
+            installer.want(&plan);
+            let ticket = installer
+                .ticket(Timestamp::ZERO, &[plan.key])
+                .expect("not there yet");
+            run(&mut installer, obey);
+            let query = query(&plan.rtp.expect("RTP")).expect("somewhere to go");
+            installer.next_hop(Timestamp::ZERO, query, Some(link()));
+            assert!(run(&mut installer, obey).contains(&Output::Ready(ticket)));
+            installer.unwant(Timestamp::ZERO, plan.key);
+            assert!(run(&mut installer, obey).contains(&Output::Gone(plan.key)));
+            assert_empty(&installer);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_flow_that_never_was() {
+        let mut installer = Installer::new(2);
+        let plan = plan(20_000, "192.0.2.9:1000");
+        for answer in [
+            |_| None,
+            |command: Command| Some(Event::Refused(command.flow(), Refusal::TableFull)),
+        ] {
+            installer.want(&plan);
+            let ticket = installer
+                .ticket(Timestamp::ZERO, &[plan.key])
+                .expect("not there yet");
+            let seen = run(&mut installer, answer);
+            let failures = seen
+                .iter()
+                .filter(|output| matches!(output, Output::Failed(failed, _) if *failed == ticket));
+            assert_eq!(failures.count(), 1);
+            installer.unwant(Timestamp::ZERO, plan.key);
+            run(&mut installer, obey);
+            let retries = std::mem::take(&mut installer.timers);
+            assert!(
+                retries
+                    .iter()
+                    .all(|(_, timer)| matches!(timer, Timer::Retry(..)))
+            );
+            assert_empty(&installer);
+        }
+    }
+
+    fn link() -> Link {
+        Link {
+            device: contract::DeviceId(0),
+            source: contract::MacAddress::default(),
+            destination: contract::MacAddress::default(),
+            vlan: contract::VlanTags::None,
+            mtu: 1500,
+        }
+    }
+}

@@ -250,3 +250,126 @@ impl Flow {
         Some((slot, command))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::{DscpMarking, Egress, Latch, LatchPolicy};
+    use std::net::IpAddr;
+
+    const WORKER: WorkerId = WorkerId(0);
+
+    fn key(port: u16) -> FlowKey {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        FlowKey { address, port }
+    }
+
+    fn entry(id: u64, idle_after: Option<Duration>) -> FlowEntry {
+        FlowEntry {
+            id: FlowId(id),
+            key: key(20_000),
+            latch: Latch {
+                policy: LatchPolicy::Off,
+                signalled: None,
+                latched: None,
+                armed: 0,
+            },
+            rtp: Some(Egress {
+                source: key(20_002),
+                destination: None,
+                link: None,
+                dscp: DscpMarking::Preserve,
+            }),
+            rtcp: None,
+            idle_after,
+        }
+    }
+
+    fn next(flow: &mut Flow) -> Option<Command> {
+        flow.next_command(WORKER, key(20_000))
+    }
+
+    /// The table at the head of `installer`.
+    #[test]
+    fn the_command_is_what_is_wanted_minus_what_is_acknowledged() {
+        let mut flow = Flow::new(1);
+        assert!(flow.is_gone() && next(&mut flow).is_none());
+        let (old, new) = (entry(1, None), entry(1, Some(Duration::from_secs(1))));
+        flow.want(old);
+        assert_eq!(next(&mut flow), Some(Command::Install(old)));
+        flow.want(new);
+        assert_eq!(next(&mut flow), None, "one command at a time");
+        assert!(!flow.is_settled());
+        assert_eq!(
+            flow.acknowledged(WORKER, Event::Installed(FlowId(1))),
+            Outcome::Done
+        );
+        assert_eq!(next(&mut flow), Some(Command::Update(new)));
+        assert_eq!(
+            flow.acknowledged(WORKER, Event::Updated(FlowId(1))),
+            Outcome::Done
+        );
+        assert!(flow.is_settled() && next(&mut flow).is_none());
+        assert_eq!(flow.unwant(), Some(FlowId(1)));
+        let other = entry(2, None);
+        flow.want(other);
+        let remove = Command::Remove {
+            id: FlowId(1),
+            key: key(20_000),
+        };
+        assert_eq!(next(&mut flow), Some(remove), "the port is another's first");
+        let removed = flow.acknowledged(WORKER, Event::Removed(FlowId(1)));
+        assert_eq!(removed, Outcome::Removed(FlowId(1)));
+        assert!(!flow.names(FlowId(1)));
+        assert_eq!(next(&mut flow), Some(Command::Install(other)));
+    }
+
+    #[test]
+    fn a_refused_entry_is_not_tried_again_until_it_changes() {
+        let mut flow = Flow::new(1);
+        flow.want(entry(1, None));
+        assert!(next(&mut flow).is_some());
+        let refused = flow.refused(WORKER, FlowId(1), Refusal::TableFull);
+        let failure = TicketFailure::Refused(WORKER, Refusal::TableFull);
+        assert_eq!(refused, Outcome::Failed(failure));
+        assert_eq!(next(&mut flow), None);
+        assert_eq!(
+            flow.refused(WORKER, FlowId(1), Refusal::TableFull),
+            Outcome::Stale
+        );
+        flow.want(entry(1, Some(Duration::from_secs(1))));
+        assert!(matches!(next(&mut flow), Some(Command::Install(_))));
+    }
+
+    #[test]
+    fn retries_slow_down_and_end() {
+        let mut flow = Flow::new(1);
+        flow.want(entry(1, None));
+        let mut waits = Vec::new();
+        while next(&mut flow).is_some() {
+            match flow.rejected(WORKER, FlowId(1), false) {
+                Outcome::Retry(after) => waits.push(after),
+                outcome => assert_eq!(outcome, Outcome::Abandoned),
+            }
+            assert_eq!(next(&mut flow), None, "not before it is due");
+            flow.retry_due(WORKER);
+        }
+        assert_eq!(waits.len(), 128);
+        assert!(waits.is_sorted() && waits[0] < Duration::from_millis(50));
+        assert_eq!(waits.last(), Some(&Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn idleness_counts_only_where_media_is_expected_and_anew_when_it_is_again() {
+        let mut flow = Flow::new(1);
+        flow.want(entry(1, None));
+        flow.idle(WORKER, true);
+        assert!(!flow.is_quiet());
+        flow.want(entry(1, Some(Duration::from_secs(1))));
+        flow.idle(WORKER, true);
+        assert!(flow.is_quiet());
+        flow.want(entry(1, None));
+        flow.want(entry(1, Some(Duration::from_secs(1))));
+        assert!(!flow.is_quiet());
+    }
+}

@@ -1,11 +1,12 @@
 //! The engine: every session, its ports and its flows.
 //!
 //! The door to this module: each method takes what happened and when, and [`Engine::poll`] gives what is to be
-//! done about it. What an offer means is `negotiation`'s, which flows a stream needs is `media_stream`'s,
+//! done about it. `reconcile` makes flows and ports follow the sessions; what an offer means is `negotiation`'s, which flows a stream needs is `media_stream`'s,
 //! how they get to the workers is the installer's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+mod reconcile;
+
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use contract::{Command, Event, FlowKey, Link, Timestamp, WorkerId};
@@ -19,7 +20,7 @@ use super::{
     Counters, EngineOutput, FlowView, Gauges, LegSpec, PortGauges, Rewritten, SessionError,
     SessionId, SessionView, Side, view,
 };
-use crate::installer::{Installer, NextHopQuery, Output, Plan, Sighting, Ticket};
+use crate::installer::{Installer, NextHopQuery, Sighting, Ticket};
 use crate::relay_ports::{PortPair, RelayPorts};
 use crate::sdp::Description;
 use crate::settings::{MediaGroup, MediaGroupId, Settings};
@@ -420,143 +421,5 @@ impl Engine {
             self.holders.insert(ticket, id);
         }
         Ok(Rewritten { sdp, ticket })
-    }
-
-    /// Changes a session, and makes its flows and ports follow.
-    fn change(&mut self, now: Timestamp, id: SessionId, with: impl FnOnce(&mut Session)) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            let pairs = session.pairs();
-            with(session);
-            self.apply(now, id, &pairs);
-        }
-    }
-
-    /// Makes the flows of a session what its streams need, and lets go of the ports that it had before and
-    /// needs no more.
-    fn apply(&mut self, now: Timestamp, id: SessionId, before: &BTreeSet<PortPair>) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let groups = [0, 1].map(|side: usize| {
-            self.groups
-                .get(usize::from(session.legs[side].spec.group.0))
-        });
-        let [Some(a), Some(b)] = groups else {
-            return;
-        };
-        let idle_after = self.media_timeout.filter(|_| session.established);
-        let plans: BTreeMap<FlowKey, Plan> = session
-            .streams
-            .iter()
-            .flat_map(|stream| stream.plans([a, b], idle_after))
-            .map(|plan| (plan.key, plan))
-            .collect();
-        let after = session.pairs();
-        let former = std::mem::replace(&mut session.keys, plans.keys().copied().collect());
-        for key in former.iter().filter(|key| !plans.contains_key(key)) {
-            self.owners.remove(key);
-            self.installer.unwant(now, *key);
-        }
-        for (key, plan) in &plans {
-            self.owners.insert(*key, id);
-            self.installer.want(plan);
-        }
-        for pair in before.difference(&after) {
-            self.drop_pair(now, *pair);
-        }
-        self.check_silence(id);
-        self.absorb(now);
-    }
-
-    /// Nobody needs the pair: it rests as soon as no worker serves it.
-    fn drop_pair(&mut self, now: Timestamp, pair: PortPair) {
-        if self.installer.holds(pair.rtp()) || self.installer.holds(pair.rtcp()) {
-            self.closing.insert(pair.rtp(), pair);
-        } else {
-            self.closing.remove(&pair.rtp());
-            self.ports.release(now, pair);
-        }
-    }
-
-    fn latched(&mut self, now: Timestamp, key: FlowKey, armed: u32, remote: SocketAddr) {
-        let Some(id) = self.owners.get(&key).copied() else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let parties = session
-            .streams
-            .iter_mut()
-            .flat_map(|stream| stream.parties_mut());
-        let mut news = false;
-        for party in parties {
-            news |= party.latched(key, armed, remote);
-        }
-        if news {
-            self.counters.latches += 1;
-            self.change(now, id, |_| {});
-        }
-    }
-
-    /// Says once when a party that should be sending is silent on all its streams.
-    fn check_silence(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let is_silent = |side: Side| {
-            let expected = session.streams.iter().filter(|stream| stream.expects(side));
-            let mut keys = expected
-                .filter_map(|stream| stream.announced_rtp(side))
-                .peekable();
-            keys.peek().is_some() && keys.all(|key| self.installer.is_quiet(key))
-        };
-        let silent = is_silent(Side::A) || is_silent(Side::B);
-        if silent && !session.timed_out {
-            session.timed_out = true;
-            self.counters.media_timeouts += 1;
-            self.outputs.push_back(EngineOutput::MediaTimeout(id));
-        }
-    }
-
-    /// Passes on what the installer wants.
-    fn absorb(&mut self, now: Timestamp) {
-        while let Some(output) = self.installer.poll() {
-            let output = match output {
-                Output::Command { worker, command } => EngineOutput::Command { worker, command },
-                Output::Resolve(query) => EngineOutput::Resolve(query),
-                Output::Forget(query) => EngineOutput::Forget(query),
-                Output::Ready(ticket) => {
-                    self.hand_in(ticket);
-                    EngineOutput::Ready(ticket)
-                }
-                Output::Failed(ticket, why) => {
-                    self.hand_in(ticket);
-                    EngineOutput::Failed(ticket, why)
-                }
-                Output::Gone(key) => {
-                    self.gone(now, key);
-                    continue;
-                }
-            };
-            self.outputs.push_back(output);
-        }
-    }
-
-    fn hand_in(&mut self, ticket: Ticket) {
-        let holder = self.holders.remove(&ticket);
-        if let Some(session) = holder.and_then(|id| self.sessions.get_mut(&id)) {
-            session.tickets.remove(&ticket);
-        }
-    }
-
-    fn gone(&mut self, now: Timestamp, key: FlowKey) {
-        let rtp = FlowKey {
-            port: key.port & !1,
-            ..key
-        };
-        if let Some(pair) = self.closing.get(&rtp).copied() {
-            self.drop_pair(now, pair);
-        }
     }
 }

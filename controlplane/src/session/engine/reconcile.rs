@@ -1,0 +1,222 @@
+//! Flows and ports follow the sessions: what changed in a session becomes what is wanted of the
+//! installer, and what the workers saw becomes what is known of the session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use contract::{FlowKey, Timestamp};
+
+use super::super::state::Session;
+use super::super::{EngineOutput, SessionId, Side};
+use super::Engine;
+use crate::installer::{Output, Plan, Ticket};
+use crate::relay_ports::PortPair;
+
+impl Engine {
+    /// Changes a session, and makes its flows and ports follow.
+    pub(super) fn change(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        with: impl FnOnce(&mut Session),
+    ) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let pairs = session.pairs();
+            with(session);
+            self.apply(now, id, &pairs);
+        }
+    }
+
+    /// Makes the flows of a session what its streams need, and lets go of the ports that it had before and
+    /// needs no more.
+    pub(super) fn apply(&mut self, now: Timestamp, id: SessionId, before: &BTreeSet<PortPair>) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let groups = [0, 1].map(|side: usize| {
+            self.groups
+                .get(usize::from(session.legs[side].spec.group.0))
+        });
+        let [Some(a), Some(b)] = groups else {
+            return;
+        };
+        let idle_after = self.media_timeout.filter(|_| session.established);
+        let plans: BTreeMap<FlowKey, Plan> = session
+            .streams
+            .iter()
+            .flat_map(|stream| stream.plans([a, b], idle_after))
+            .map(|plan| (plan.key, plan))
+            .collect();
+        let after = session.pairs();
+        let former = std::mem::replace(&mut session.keys, plans.keys().copied().collect());
+        for key in former.iter().filter(|key| !plans.contains_key(key)) {
+            self.owners.remove(key);
+            self.installer.unwant(now, *key);
+        }
+        for (key, plan) in &plans {
+            self.owners.insert(*key, id);
+            self.installer.want(plan);
+        }
+        for pair in before.difference(&after) {
+            self.drop_pair(now, *pair);
+        }
+        self.check_silence(id);
+        self.absorb(now);
+    }
+
+    /// Nobody needs the pair: it rests as soon as no worker serves it.
+    pub(super) fn drop_pair(&mut self, now: Timestamp, pair: PortPair) {
+        if self.installer.holds(pair.rtp()) || self.installer.holds(pair.rtcp()) {
+            self.closing.insert(pair.rtp(), pair);
+        } else {
+            self.closing.remove(&pair.rtp());
+            self.ports.release(now, pair);
+        }
+    }
+
+    pub(super) fn latched(&mut self, now: Timestamp, key: FlowKey, armed: u32, remote: SocketAddr) {
+        let Some(id) = self.owners.get(&key).copied() else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let parties = session
+            .streams
+            .iter_mut()
+            .flat_map(|stream| stream.parties_mut());
+        let mut news = false;
+        for party in parties {
+            news |= party.latched(key, armed, remote);
+        }
+        if news {
+            self.counters.latches += 1;
+            self.change(now, id, |_| {});
+        }
+    }
+
+    /// Says once when a party that should be sending is silent on all its streams.
+    pub(super) fn check_silence(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let is_silent = |side: Side| {
+            let expected = session.streams.iter().filter(|stream| stream.expects(side));
+            let mut keys = expected
+                .filter_map(|stream| stream.announced_rtp(side))
+                .peekable();
+            keys.peek().is_some() && keys.all(|key| self.installer.is_quiet(key))
+        };
+        let silent = is_silent(Side::A) || is_silent(Side::B);
+        if silent && !session.timed_out {
+            session.timed_out = true;
+            self.counters.media_timeouts += 1;
+            self.outputs.push_back(EngineOutput::MediaTimeout(id));
+        }
+    }
+
+    /// Passes on what the installer wants.
+    pub(super) fn absorb(&mut self, now: Timestamp) {
+        while let Some(output) = self.installer.poll() {
+            let output = match output {
+                Output::Command { worker, command } => EngineOutput::Command { worker, command },
+                Output::Resolve(query) => EngineOutput::Resolve(query),
+                Output::Forget(query) => EngineOutput::Forget(query),
+                Output::Ready(ticket) => {
+                    self.hand_in(ticket);
+                    EngineOutput::Ready(ticket)
+                }
+                Output::Failed(ticket, why) => {
+                    self.hand_in(ticket);
+                    EngineOutput::Failed(ticket, why)
+                }
+                Output::Gone(key) => {
+                    self.gone(now, key);
+                    continue;
+                }
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn hand_in(&mut self, ticket: Ticket) {
+        let holder = self.holders.remove(&ticket);
+        if let Some(session) = holder.and_then(|id| self.sessions.get_mut(&id)) {
+            session.tickets.remove(&ticket);
+        }
+    }
+
+    fn gone(&mut self, now: Timestamp, key: FlowKey) {
+        let rtp = FlowKey {
+            port: key.port & !1,
+            ..key
+        };
+        if let Some(pair) = self.closing.get(&rtp).copied() {
+            self.drop_pair(now, pair);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use contract::{DeviceId, DscpMarking, LatchPolicy};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::session::LegSpec;
+    use crate::settings::{Limits, MediaGroup, MediaGroupId, Settings, SipTimers};
+
+    const BODY: &[u8] =
+        b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 5000 RTP/AVP 0\r\n";
+
+    fn engine() -> Engine {
+        let group = MediaGroup {
+            name: "inside".into(),
+            device: DeviceId(0),
+            addresses: vec!["10.1.0.1".parse().expect("an address")],
+            ports: (20_000, 20_009),
+            latch: LatchPolicy::Sdp,
+            dscp: DscpMarking::Preserve,
+        };
+        let settings = Settings {
+            server_name: "tandem".into(),
+            listeners: Vec::new(),
+            media_groups: vec![group],
+            trunks: Vec::new(),
+            routes: Vec::new(),
+            timers: SipTimers::default(),
+            limits: Limits {
+                calls: 1,
+                transactions: 1,
+                streams: 1,
+                forks: 1,
+            },
+            media_timeout: None,
+            port_rest: Duration::from_secs(30),
+            no_answer: Duration::from_secs(180),
+        };
+        Engine::new(&settings, 0, StdRng::seed_from_u64(1))
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_session_that_is_closed() {
+        let (mut engine, now) = (engine(), Timestamp::ZERO);
+        let leg = LegSpec {
+            group: MediaGroupId(0),
+            family: None,
+        };
+        for _ in 0..2 {
+            let id = engine.open(now, leg, leg).expect("room");
+            let offer = engine.offer(now, id, Side::A, BODY).expect("valid");
+            assert!(offer.ticket.is_some(), "the next hop is not known");
+            engine.answer(now, id, Side::B, BODY).expect("valid");
+            assert!(!engine.owners.is_empty() && !engine.holders.is_empty());
+            engine.close(now, id);
+            assert!(engine.owners.is_empty() && engine.holders.is_empty());
+            assert!(engine.closing.is_empty() && engine.sessions.is_empty());
+        }
+    }
+}
