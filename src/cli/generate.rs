@@ -38,8 +38,7 @@ fn manual() -> std::io::Result<String> {
     page.render_name_section(&mut roff)?;
     page.render_synopsis_section(&mut roff)?;
     page.render_description_section(&mut roff)?;
-    page.render_subcommands_section(&mut roff)?;
-    page.render_extra_section(&mut roff)?;
+    render_examples(&page, &mut roff)?;
     for verb in command.get_subcommands() {
         render_verb(verb, "tandem", &mut roff)?;
     }
@@ -56,7 +55,7 @@ fn render_verb(verb: &clap::Command, parent: &str, roff: &mut Vec<u8>) -> std::i
     page.render_synopsis_section(&mut part)?;
     page.render_description_section(&mut part)?;
     page.render_options_section(&mut part)?;
-    page.render_extra_section(&mut part)?;
+    render_examples(&page, &mut part)?;
     let part = String::from_utf8_lossy(&part).replace(".SH ", ".SS ");
     roff.extend(part.bytes());
     for verb in verb.get_subcommands() {
@@ -64,6 +63,15 @@ fn render_verb(verb: &clap::Command, parent: &str, roff: &mut Vec<u8>) -> std::i
             render_verb(verb, &name, roff)?;
         }
     }
+    Ok(())
+}
+
+/// The text after the options, which is examples first.
+fn render_examples(page: &clap_mangen::Man, roff: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut extra = Vec::new();
+    page.render_extra_section(&mut extra)?;
+    let extra = String::from_utf8_lossy(&extra).replace(".SH EXTRA", ".SH EXAMPLES");
+    roff.extend(extra.bytes());
     Ok(())
 }
 

@@ -191,12 +191,19 @@ pub(crate) fn duration_or_off(least: Duration, most: Duration) -> Kind<Option<Du
     )
 }
 
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// In microseconds, the largest first.
+const UNITS: [(&str, u64); 5] = [
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+    ("us", 1),
+];
 
 /// `1h30m`, `500ms`: every unit at most once, larger ones first. `None` when it is not that.
 fn read_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
-    let mut millis: u64 = 0;
+    let mut micros: u64 = 0;
     let mut units = UNITS.as_slice();
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
@@ -207,21 +214,21 @@ fn read_duration(text: &str) -> Option<Duration> {
         let (unit, tail) = tail.split_at(letters);
         let place = units.iter().position(|(name, _)| *name == unit)?;
         let part = number.parse::<u64>().ok()?.checked_mul(units[place].1)?;
-        millis = millis.checked_add(part)?;
+        micros = micros.checked_add(part)?;
         units = &units[place + 1..];
         rest = tail;
     }
-    (!text.is_empty()).then_some(Duration::from_millis(millis))
+    (!text.is_empty()).then_some(Duration::from_micros(micros))
 }
 
-/// A duration as `read_duration` reads it, to the millisecond.
+/// A duration as `read_duration` reads it, to the microsecond.
 pub(crate) fn spell_duration(duration: Duration) -> String {
-    let mut millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let mut spelt = String::new();
     for (unit, length) in UNITS {
-        if millis >= length {
-            spelt.push_str(&format!("{}{unit}", millis / length));
-            millis %= length;
+        if micros >= length {
+            spelt.push_str(&format!("{}{unit}", micros / length));
+            micros %= length;
         }
     }
     if spelt.is_empty() {
@@ -375,6 +382,8 @@ mod tests {
         assert_eq!(millis("'30s'"), Ok(30_000));
         assert_eq!(millis("'1m30s'"), Ok(90_000));
         assert_eq!(millis("'24h'"), Ok(86_400_000));
+        let micros = read(&all, "'1ms50us'").map(|d| d.as_micros());
+        assert_eq!(micros, Ok(1_050));
         for wrong in [
             "''",
             "'30'",

@@ -475,4 +475,41 @@ mod tests {
         let report = check_text(&text, Some(&host())).report.to_string();
         assert!(report.starts_with("t.toml:37:8: error: "), "{report}");
     }
+
+    #[test]
+    fn the_documentation_names_every_key_of_every_section() {
+        let documentation = include_str!("../../docs/configuration.md");
+        let sections = [
+            "[appliance]",
+            "[workers]",
+            "[[device]]",
+            "[[media]]",
+            "[[listener]]",
+            "[[trunk]]",
+            "[[route]]",
+            "[sip]",
+            "[calls]",
+        ];
+        let text: String = sections
+            .map(|header| format!("{header}\nzz = 1\n"))
+            .concat();
+        let checked = check_text(&text, None);
+        let unknown = |diagnostic: &&Diagnostic| diagnostic.message.contains("`zz`");
+        let listed = checked.report.diagnostics().iter().filter(unknown);
+        for (header, diagnostic) in sections.iter().zip(listed) {
+            let (_, chapter) = documentation
+                .split_once(&format!("## `{header}`"))
+                .expect("every section has a chapter");
+            let chapter = chapter.split("\n## ").next().unwrap_or_default();
+            let documented: Vec<_> = chapter
+                .lines()
+                .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+                .collect();
+            let mut keys: Vec<_> = diagnostic.expected.split('`').skip(1).step_by(2).collect();
+            keys.sort_unstable();
+            let mut sorted = documented.clone();
+            sorted.sort_unstable();
+            assert_eq!(keys, sorted, "{header}");
+        }
+    }
 }
