@@ -82,7 +82,11 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut line = serde_json::to_string(request)?;
         line.push('\n');
-        stream.write_all(line.as_bytes())?;
+        match stream.write_all(line.as_bytes()) {
+            // It has turned us away: the reason is there to be read.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
         let mut response = String::new();
         BufReader::new(stream.take(LONGEST_RESPONSE)).read_line(&mut response)?;
         if response.ends_with('\n') {
