@@ -3,12 +3,13 @@
 //! Refuses to know what a value means, except that some are lists.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 use super::{HeaderName, lexer};
 
 /// One header field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Header {
     name: HeaderName,
     /// Name, colon, value and folding as on the wire, without the final CRLF:
@@ -116,6 +117,12 @@ impl Header {
         let mut field = Self::new(self.name.clone(), "");
         field.raw.extend_from_slice(&value);
         Some(field)
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(&self.raw).fmt(f)
     }
 }
 

@@ -4,17 +4,54 @@
 //! retransmissions, answers what needs no user (100 Trying, ACK of failures, 200 for CANCEL, 481, 482,
 //! 503 when full, 400), and tells the user the rest as [`Occurrence`]s.
 //!
+//! ```text
+//!   datagram ─► incoming ─► client │ server ─► table (what to do) ─► Occurrence ─► transport, user
+//!                   └─► stateless (400, 481, 482, 503)                timers: Deadlines
+//! ```
+//!
+//! The machines are the rows of `table`, shown in `docs/sip-transactions.md`.
+//!
 //! Refuses to know dialogs, calls, routing, bodies. Reads no clock and touches no socket: inputs come
 //! with `now`, outputs wait in [`Transactions::poll`].
 
-use std::fmt;
+mod client;
+mod counters;
+mod incoming;
+mod key;
+mod occurrence;
+mod server;
+mod stateless;
+mod table;
+#[cfg(test)]
+mod table_tests;
+#[cfg(test)]
+mod test_bench;
+#[cfg(test)]
+mod tests;
+mod timer;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use contract::Timestamp;
+use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::deadlines::Deadlines;
 use crate::settings::{ListenerId, Settings, SipTimers};
-use crate::sip::{Header, Message, ParseErrorKind, Tokens};
+use crate::sip::{Header, Message, Method, ParseErrorKind, Tokens};
+
+use client::Client;
+use key::{AckKey, MatchKey, MergeKey, Secret};
+use server::Server;
+use table::Event;
+use timer::Timer;
+
+pub use counters::Counters;
+pub use occurrence::{Occurrence, TransactionError};
+
+/// One transaction, of either side. Never used twice.
+type Id = u64;
 
 /// Between which socket of ours and which address of theirs a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,142 +96,54 @@ impl From<&Settings> for Config {
     }
 }
 
-/// What the layer has to say, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Occurrence {
-    /// Send these bytes.
-    Transmit {
-        /// From where, to where.
-        path: Path,
-        /// One message.
-        bytes: Vec<u8>,
-    },
-    /// A new request, neither ACK nor CANCEL. Its top Via holds `received` (and `rport`). An INVITE
-    /// has been answered with 100 already.
-    Request {
-        /// Where to respond.
-        key: ServerKey,
-        /// The request.
-        message: Message,
-        /// How it came.
-        path: Path,
-    },
-    /// An ACK for a 2xx. Delivered once for each 2xx that we sent; an ACK that belongs to no
-    /// INVITE that we know comes with `None`.
-    Ack {
-        /// The INVITE that the 2xx answered.
-        invite: Option<ServerKey>,
-        /// The ACK, perhaps with an answer.
-        message: Message,
-        /// How it came.
-        path: Path,
-    },
-    /// The other side takes back an INVITE that has no final response yet. The CANCEL itself has been
-    /// answered; the user now ends the INVITE, with 487 unless it has something else to say.
-    Cancel {
-        /// The INVITE.
-        invite: ServerKey,
-        /// The CANCEL, perhaps with a Reason.
-        message: Message,
-    },
-    /// A response to one of our requests. Of an INVITE: each provisional response, each 2xx that is not
-    /// acknowledged yet (there may be several, from several branches), or one failure, already
-    /// acknowledged.
-    Response {
-        /// The request.
-        key: ClientKey,
-        /// The response.
-        message: Message,
-        /// How it came.
-        path: Path,
-    },
-    /// No final response came in time (timers B, F; or 64*T1 after a CANCEL). As good as a 408.
-    Timeout(ClientKey),
-    /// The request could not be sent. As good as a 503.
-    TransportError(ClientKey),
-    /// A response could not be sent.
-    ServerTransportError(ServerKey),
-    /// No ACK came for our 2xx in 64*T1: the call is to be ended with BYE (RFC 3261 §13.3.1.4).
-    Unacknowledged(ServerKey),
-    /// The layer has forgotten the transaction: nothing more comes for it.
-    ClientEnded(ClientKey),
-    /// The layer has forgotten the transaction: responses to it go nowhere.
-    ServerEnded(ServerKey),
-}
-
-/// Why the layer took something not on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionError {
-    /// There is no room for another transaction.
-    Full,
-    /// The transaction is unknown or over, or in a state where this has no sense.
-    TooLate,
-    /// The message is of the wrong kind, lacks what the layer needs, or names no listener of ours.
-    Unfit,
-}
-
-impl fmt::Display for TransactionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full => "no room for another transaction",
-            Self::TooLate => "the transaction is over",
-            Self::Unfit => "the message does not fit",
-        })
-    }
-}
-
-impl std::error::Error for TransactionError {}
-
-/// What the layer has done, and holds. The counts of events only ever grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Client transactions now.
-    pub clients: usize,
-    /// Server transactions now.
-    pub servers: usize,
-    /// Messages that were no SIP, by [`ParseErrorKind::index`].
-    pub parse_errors: [u64; ParseErrorKind::COUNT],
-    /// Messages that the layer sent again.
-    pub retransmitted: u64,
-    /// Retransmissions of the other side that went no further.
-    pub absorbed: u64,
-    /// Requests answered with 503 for want of room.
-    pub refused_full: u64,
-    /// Requests answered with 482: the same request by two ways (RFC 3261 §8.2.2.2).
-    pub merged: u64,
-    /// Requests answered with 482: they had been here before.
-    pub looped: u64,
-    /// Responses that belong to no request of ours.
-    pub stray_responses: u64,
-    /// CANCELs answered with 481.
-    pub stray_cancels: u64,
-    /// Client transactions that ended without a final response.
-    pub timeouts: u64,
-    /// Transactions that met a transport error.
-    pub transport_errors: u64,
-}
-
 /// All transactions of the appliance.
 #[derive(Debug)]
 pub struct Transactions {
     config: Config,
     tokens: Tokens,
+    secret: Secret,
     counters: Counters,
+    last_id: Id,
+    clients: BTreeMap<Id, Client>,
+    servers: BTreeMap<Id, Server>,
+    /// Client transactions by branch and method of CSeq.
+    by_branch: HashMap<(String, Method), Id>,
+    /// Server transactions by what their retransmissions have in common.
+    by_match: HashMap<MatchKey, Id>,
+    /// Server transactions outside dialogs, to find the same request by another way.
+    by_merge: HashMap<MergeKey, Id>,
+    /// Accepted INVITEs by the ACK that they wait for.
+    by_ack: HashMap<AckKey, Id>,
+    /// All transactions by where they send to.
+    by_path: BTreeSet<(Path, Id)>,
+    deadlines: Deadlines<(Id, Timer)>,
+    said: VecDeque<Occurrence>,
 }
 
 impl Transactions {
     /// Without any transaction.
-    pub fn new(config: Config, rng: StdRng) -> Self {
+    pub fn new(config: Config, mut rng: StdRng) -> Self {
         Self {
             config,
+            secret: Secret::new(rng.next_u64()),
             tokens: Tokens::new(rng),
             counters: Counters::default(),
+            last_id: 0,
+            clients: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            by_branch: HashMap::new(),
+            by_match: HashMap::new(),
+            by_merge: HashMap::new(),
+            by_ack: HashMap::new(),
+            by_path: BTreeSet::new(),
+            deadlines: Deadlines::new(),
+            said: VecDeque::new(),
         }
     }
 
     /// A datagram came. What is no SIP is counted, and answered where it can be.
     pub fn receive(&mut self, now: Timestamp, path: Path, bytes: &[u8]) {
-        let _ = (now, path, bytes);
+        self.receive_datagram(now, path, bytes);
     }
 
     /// Sends a request, neither ACK nor CANCEL, and watches over it. The layer adds the Via.
@@ -207,23 +156,39 @@ impl Transactions {
         message: Message,
         path: Path,
     ) -> Result<ClientKey, TransactionError> {
-        let _ = (now, message, path, &self.config, &mut self.tokens);
-        Err(TransactionError::Full)
+        self.start_client(now, message, path, 0)
+    }
+
+    /// Like [`Self::request`], for a request that passes on the one of `origin`: should it come back from
+    /// where that one came from, for the same user, it is answered with 482.
+    ///
+    /// # Errors
+    /// [`TransactionError::Full`], [`TransactionError::Unfit`], or [`TransactionError::TooLate`] when
+    /// `origin` is over.
+    pub fn forward(
+        &mut self,
+        now: Timestamp,
+        origin: ServerKey,
+        message: Message,
+        path: Path,
+    ) -> Result<ClientKey, TransactionError> {
+        let origin = self.servers.get(&origin.0);
+        let passage = origin.ok_or(TransactionError::TooLate)?.passage;
+        self.start_client(now, message, path, passage)
     }
 
     /// Answers a request. A 2xx to an INVITE is sent again until its ACK comes.
     ///
     /// # Errors
-    /// [`TransactionError::TooLate`] after a final response (but a second 2xx of the same INVITE is
-    /// no mistake of a B2BUA and is refused the same way), or [`TransactionError::Unfit`].
+    /// [`TransactionError::TooLate`] after a final response, also a 2xx, or
+    /// [`TransactionError::Unfit`].
     pub fn respond(
         &mut self,
         now: Timestamp,
         key: ServerKey,
         response: Message,
     ) -> Result<(), TransactionError> {
-        let _ = (now, key, response);
-        Err(TransactionError::TooLate)
+        self.respond_server(now, key.0, response)
     }
 
     /// Sends the ACK for a 2xx of this INVITE, and sends it again whenever the 2xx with the same To-tag
@@ -237,8 +202,7 @@ impl Transactions {
         ack: Message,
         path: Path,
     ) -> Result<(), TransactionError> {
-        let _ = (key, ack, path);
-        Err(TransactionError::TooLate)
+        self.acknowledge_success(key.0, ack, path)
     }
 
     /// Takes an INVITE back: a CANCEL leaves as soon as a provisional response allows it (RFC 3261 §9.1),
@@ -253,32 +217,78 @@ impl Transactions {
         key: ClientKey,
         headers: Vec<Header>,
     ) -> Result<(), TransactionError> {
-        let _ = (now, key, headers);
-        Err(TransactionError::TooLate)
+        self.cancel_client(now, key.0, headers)
     }
 
     /// The transport could not send to this path (an ICMP error, no route).
     pub fn transport_failed(&mut self, now: Timestamp, path: Path) {
-        let _ = (now, path);
+        let all = (path, Id::MIN)..=(path, Id::MAX);
+        let ids: Vec<Id> = self.by_path.range(all).map(|(_, id)| *id).collect();
+        for id in ids {
+            self.event(now, id, Event::TransportError);
+        }
     }
 
     /// When [`Self::on_time`] must be called at the latest.
     pub fn deadline(&self) -> Option<Timestamp> {
-        None
+        self.deadlines.next()
     }
 
     /// Does what is due.
     pub fn on_time(&mut self, now: Timestamp) {
-        let _ = now;
+        while let Some((id, timer)) = self.deadlines.expire(now) {
+            self.event(now, id, Event::Timer(timer));
+        }
     }
 
     /// The next thing that the layer has to say.
     pub fn poll(&mut self) -> Option<Occurrence> {
-        None
+        self.said.pop_front()
     }
 
     /// What the layer has done, and holds.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            clients: self.clients.len(),
+            servers: self.servers.len(),
+            ..self.counters
+        }
+    }
+
+    fn event(&mut self, now: Timestamp, id: Id, event: Event) {
+        if self.clients.contains_key(&id) {
+            self.client_event(now, id, event, None);
+        } else {
+            self.server_event(now, id, event, None);
+        }
+    }
+
+    fn new_id(&mut self) -> Id {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn forget_timers(&mut self, id: Id) {
+        for timer in Timer::ALL {
+            self.deadlines.clear((id, *timer));
+        }
+    }
+
+    fn say(&mut self, occurrence: Occurrence) {
+        self.said.push_back(occurrence);
+    }
+
+    fn transmit(&mut self, path: Path, message: &Message) {
+        self.transmit_bytes(path, message.to_bytes());
+    }
+
+    fn transmit_bytes(&mut self, path: Path, bytes: Vec<u8>) {
+        self.say(Occurrence::Transmit { path, bytes });
+    }
+
+    fn count_parse_error(&mut self, what: ParseErrorKind) {
+        if let Some(count) = self.counters.parse_errors.get_mut(what.index()) {
+            *count += 1;
+        }
     }
 }

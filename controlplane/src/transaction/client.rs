@@ -1,0 +1,347 @@
+//! Client transactions: requests that we send.
+
+use std::time::Duration;
+
+use contract::Timestamp;
+
+use super::table::{self, Action, Event, Machine, State};
+use super::timer::Timer;
+use super::{ClientKey, Id, Occurrence, Path, TransactionError, Transactions, key};
+use crate::sip::typed::{Transport, Via};
+use crate::sip::{Header, HeaderName, Message, Method};
+
+/// A client transaction.
+#[derive(Debug)]
+pub(super) struct Client {
+    machine: Machine,
+    pub(super) state: State,
+    pub(super) path: Path,
+    /// With our Via.
+    request: Message,
+    pub(super) branch: String,
+    pub(super) method: Method,
+    /// How long the timer that repeats the request ran last.
+    interval: Duration,
+    /// The ACK of the failure.
+    ack: Option<Message>,
+    /// The ACKs of the 2xx, by To tag.
+    acknowledged: Vec<(String, Path, Message)>,
+    cancel: Cancellation,
+    /// A CANCEL: of interest to nobody but the layer.
+    silent: bool,
+}
+
+/// How far taking an INVITE back has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Cancellation {
+    None,
+    /// Asked for; waits for a provisional response, to go with these headers.
+    Wanted(Vec<Header>),
+    Sent,
+}
+
+/// What comes with an event.
+type Received = Option<(Message, Path)>;
+
+impl Transactions {
+    /// Adds our Via, and starts the machine.
+    pub(super) fn start_client(
+        &mut self,
+        now: Timestamp,
+        mut request: Message,
+        path: Path,
+        passage: u32,
+    ) -> Result<ClientKey, TransactionError> {
+        if self.clients.len() + self.servers.len() >= self.config.capacity.saturating_mul(2) {
+            return Err(TransactionError::Full);
+        }
+        let branch = self.add_via(&mut request, path, passage)?;
+        let Some(method) = request.method().cloned() else {
+            return Err(TransactionError::Unfit);
+        };
+        if matches!(method, Method::Ack | Method::Cancel) || request.check().is_err() {
+            return Err(TransactionError::Unfit);
+        }
+        let id = self.insert_client(Client {
+            machine: match method {
+                Method::Invite => Machine::InviteClient,
+                _ => Machine::Client,
+            },
+            state: State::Start,
+            path,
+            request,
+            branch,
+            method,
+            interval: Duration::ZERO,
+            ack: None,
+            acknowledged: Vec::new(),
+            cancel: Cancellation::None,
+            silent: false,
+        });
+        self.client_event(now, id, Event::Request, None);
+        Ok(ClientKey(id))
+    }
+
+    /// Puts our Via on top; its branch.
+    pub(super) fn add_via(
+        &mut self,
+        request: &mut Message,
+        path: Path,
+        passage: u32,
+    ) -> Result<String, TransactionError> {
+        let listener = self.config.listeners.get(usize::from(path.listener.0));
+        let address = *listener.ok_or(TransactionError::Unfit)?;
+        let branch = self.secret.branch(passage, &mut self.tokens);
+        let via = Via::new(Transport::Udp, address, &branch);
+        request.headers.push_front(HeaderName::Via, via.to_string());
+        Ok(branch)
+    }
+
+    fn insert_client(&mut self, client: Client) -> Id {
+        let id = self.new_id();
+        self.by_branch
+            .insert((client.branch.clone(), client.method.clone()), id);
+        self.by_path.insert((client.path, id));
+        self.clients.insert(id, client);
+        id
+    }
+
+    /// Remembers the ACK of a 2xx, and sends it.
+    pub(super) fn acknowledge_success(
+        &mut self,
+        id: Id,
+        mut ack: Message,
+        path: Path,
+    ) -> Result<(), TransactionError> {
+        let accepted = |client: &&Client| client.state == State::Accepted;
+        if self.clients.get(&id).filter(accepted).is_none() {
+            return Err(TransactionError::TooLate);
+        }
+        if ack.method() != Some(&Method::Ack) {
+            return Err(TransactionError::Unfit);
+        }
+        self.add_via(&mut ack, path, 0)?;
+        ack.check().map_err(|_| TransactionError::Unfit)?;
+        let to_tag = ack
+            .to()
+            .map(key::tag)
+            .map_err(|_| TransactionError::Unfit)?;
+        self.transmit(path, &ack);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.acknowledged.retain(|(known, ..)| *known != to_tag);
+            client.acknowledged.push((to_tag, path, ack));
+        }
+        Ok(())
+    }
+
+    /// Notes that the user wants the INVITE back, and sends the CANCEL if it may leave.
+    pub(super) fn cancel_client(
+        &mut self,
+        now: Timestamp,
+        id: Id,
+        headers: Vec<Header>,
+    ) -> Result<(), TransactionError> {
+        let client = self.clients.get_mut(&id).ok_or(TransactionError::TooLate)?;
+        if table::row(client.machine, client.state, Event::Cancel).is_none()
+            || client.cancel != Cancellation::None
+        {
+            return Err(TransactionError::TooLate);
+        }
+        client.cancel = Cancellation::Wanted(headers);
+        self.client_event(now, id, Event::Cancel, None);
+        Ok(())
+    }
+
+    /// A response came.
+    pub(super) fn receive_response(&mut self, now: Timestamp, message: Message, path: Path) {
+        let found = self.client_of(&message);
+        let (Some(id), Some(code)) = (found, message.code()) else {
+            self.counters.stray_responses += 1;
+            return;
+        };
+        let event = if code.is_provisional() {
+            Event::Provisional
+        } else if code.is_success() {
+            Event::Success
+        } else {
+            Event::Failure
+        };
+        if !self.client_event(now, id, event, Some((message, path))) {
+            self.counters.absorbed += 1;
+        }
+    }
+
+    /// RFC 3261 §17.1.3. A response with another Via below ours is not for us (§8.1.3.3).
+    fn client_of(&self, response: &Message) -> Option<Id> {
+        if response.headers.values(&HeaderName::Via).len() != 1 {
+            return None;
+        }
+        let via = response.via().ok()?;
+        let key = (via.branch()?.to_owned(), response.cseq().ok()?.method);
+        self.by_branch.get(&key).copied()
+    }
+
+    /// Looks the row up and does what it says; false when there is none.
+    pub(super) fn client_event(
+        &mut self,
+        now: Timestamp,
+        id: Id,
+        event: Event,
+        message: Received,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        let Some(row) = table::row(client.machine, client.state, event) else {
+            return false;
+        };
+        client.state = row.next;
+        if event == Event::Failure && client.ack.is_none() {
+            client.ack = message
+                .as_ref()
+                .map(|(response, _)| client.request.ack_for_failure(response));
+        }
+        let mut message = message;
+        for action in row.actions {
+            self.client_action(now, id, *action, &mut message);
+        }
+        if row.next == State::Terminated {
+            self.end_client(id);
+        }
+        true
+    }
+
+    fn client_action(&mut self, now: Timestamp, id: Id, action: Action, message: &mut Received) {
+        let Some(client) = self.clients.get(&id) else {
+            return;
+        };
+        let (path, silent) = (client.path, client.silent);
+        match action {
+            Action::SendRequest => {
+                let bytes = client.request.to_bytes();
+                let again = !client.interval.is_zero();
+                self.counters.retransmitted += u64::from(again);
+                self.transmit_bytes(path, bytes);
+            }
+            Action::SendAck => {
+                if let Some(bytes) = client.ack.as_ref().map(Message::to_bytes) {
+                    self.transmit_bytes(path, bytes);
+                }
+            }
+            Action::SendCancel => self.send_cancel(now, id),
+            Action::Tell if !silent => self.tell_response(id, message),
+            Action::TellSuccess => self.tell_success(id, message),
+            Action::TellTimeout if !silent => {
+                self.counters.timeouts += 1;
+                self.say(Occurrence::Timeout(ClientKey(id)));
+            }
+            Action::TellTransportError if !silent => {
+                self.counters.transport_errors += 1;
+                self.say(Occurrence::TransportError(ClientKey(id)));
+            }
+            Action::Start(timer) => {
+                let first = timer.first(&self.config.timers, false);
+                self.run_client_timer(now, id, timer, first);
+            }
+            Action::Longer(timer) => {
+                let next = timer.next(&self.config.timers, client.interval);
+                self.run_client_timer(now, id, timer, Some(next));
+            }
+            Action::Slow(timer) => {
+                let slow = self.config.timers.t2;
+                self.run_client_timer(now, id, timer, Some(slow));
+            }
+            Action::Stop(timer) => {
+                self.deadlines.clear((id, timer));
+            }
+            // Silent, or an action of the server machines.
+            _ => {}
+        }
+    }
+
+    fn run_client_timer(&mut self, now: Timestamp, id: Id, timer: Timer, after: Option<Duration>) {
+        let Some(after) = after else {
+            return;
+        };
+        if matches!(timer, Timer::A | Timer::E)
+            && let Some(client) = self.clients.get_mut(&id)
+        {
+            client.interval = after;
+        }
+        self.deadlines.set((id, timer), now + after);
+    }
+
+    fn tell_response(&mut self, id: Id, message: &mut Received) {
+        if let Some((message, path)) = message.take() {
+            let key = ClientKey(id);
+            self.say(Occurrence::Response { key, message, path });
+        }
+    }
+
+    /// The user acknowledges each branch's 2xx once; the layer acknowledges its repetitions.
+    fn tell_success(&mut self, id: Id, message: &mut Received) {
+        let to_tag = message
+            .as_ref()
+            .and_then(|(response, _)| response.to().ok())
+            .map(key::tag);
+        let repeated = self.clients.get(&id).and_then(|client| {
+            let mut acks = client.acknowledged.iter();
+            let (_, path, ack) = acks.find(|(known, ..)| Some(known) == to_tag.as_ref())?;
+            Some((*path, ack.to_bytes()))
+        });
+        match repeated {
+            Some((path, bytes)) => {
+                self.counters.absorbed += 1;
+                self.counters.retransmitted += 1;
+                self.transmit_bytes(path, bytes);
+            }
+            None => self.tell_response(id, message),
+        }
+    }
+
+    /// Sends the CANCEL that is wanted, as a transaction of its own with the INVITE's branch
+    /// (RFC 3261 §9.1).
+    fn send_cancel(&mut self, now: Timestamp, id: Id) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let Cancellation::Wanted(headers) = &mut client.cancel else {
+            return;
+        };
+        let headers = std::mem::take(headers);
+        client.cancel = Cancellation::Sent;
+        let mut request = client.request.cancel();
+        for header in headers {
+            request.headers.append(header);
+        }
+        let (path, branch) = (client.path, client.branch.clone());
+        let cancel = self.insert_client(Client {
+            machine: Machine::Client,
+            state: State::Start,
+            path,
+            request,
+            branch,
+            method: Method::Cancel,
+            interval: Duration::ZERO,
+            ack: None,
+            acknowledged: Vec::new(),
+            cancel: Cancellation::None,
+            silent: true,
+        });
+        self.client_event(now, cancel, Event::Request, None);
+        let patience = Timer::Cancelled.first(&self.config.timers, false);
+        self.run_client_timer(now, id, Timer::Cancelled, patience);
+    }
+
+    fn end_client(&mut self, id: Id) {
+        let Some(client) = self.clients.remove(&id) else {
+            return;
+        };
+        self.forget_timers(id);
+        self.by_branch.remove(&(client.branch, client.method));
+        self.by_path.remove(&(client.path, id));
+        if !client.silent {
+            self.say(Occurrence::ClientEnded(ClientKey(id)));
+        }
+    }
+}
