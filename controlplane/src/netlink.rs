@@ -299,6 +299,3 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno
     let length = if from_kernel { length } else { 0 };
     Ok(buffer.get(..length).unwrap_or_default())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,3 +1,5 @@
+//! Next hops on virtual time: the kernel is what the test says it is.
+
 use std::net::Ipv4Addr;
 
 use contract::{DeviceId, VlanTags};

@@ -1,3 +1,5 @@
+//! The loop with real sockets and a plane that obeys at once.
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
