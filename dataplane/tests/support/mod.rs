@@ -8,6 +8,8 @@
     reason = "each test binary uses its part; a failed unwrap fails the test"
 )]
 
+pub mod netns;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
