@@ -77,6 +77,7 @@ mod frame;
 mod layout;
 mod mapping;
 mod memory;
+mod options;
 mod poll;
 mod program;
 mod ring;

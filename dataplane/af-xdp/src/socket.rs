@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::Error;
 use crate::device::Device;
 use crate::frame::Frame;
+use crate::options;
 use crate::ring::{Consumer, Producer};
 use crate::setup;
 use crate::umem::{Bound, Umem, UmemId};
@@ -390,7 +391,7 @@ impl Socket {
 
     /// The kernel's counters.
     pub fn statistics(&self) -> Result<Statistics, Error> {
-        setup::statistics(self.fd.as_fd()).map_err(|source| Error::System {
+        options::statistics(self.fd.as_fd()).map_err(|source| Error::System {
             call: "getsockopt(XDP_STATISTICS)",
             device: Some(self.device.to_string()),
             queue: Some(self.queue),
