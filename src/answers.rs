@@ -22,8 +22,8 @@ pub(crate) struct Answers {
     config: PathBuf,
     /// The dataplane's devices, by [`contract::DeviceId`].
     devices: Vec<String>,
-    /// Media ports that the configuration gives.
-    ports: u64,
+    /// Pairs of media ports that the configuration gives.
+    port_pairs: u64,
 }
 
 impl Answers {
@@ -33,15 +33,15 @@ impl Answers {
         config: PathBuf,
         settings: &dataplane::settings::Settings,
     ) -> Self {
-        let ports = settings.media.iter().map(|media| {
+        let pairs = settings.media.iter().map(|media| {
             let (first, last) = media.ports;
-            u64::from(last.saturating_sub(first)) + 1
+            u64::from(last.saturating_sub(first)).div_ceil(2)
         });
         Self {
             dataplane,
             config,
             devices: settings.devices.iter().map(|d| d.name.clone()).collect(),
-            ports: ports.sum(),
+            port_pairs: pairs.sum(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Answers {
             calls: status::call_counts(&gauges, &counters, settings.limits.calls),
             sip: status::sip_counts(&gauges, &counters),
             listeners: status::listeners(&settings.listeners, &host.listeners()),
-            media: status::media_counts(&gauges, &counters, self.ports),
+            media: status::media_counts(&gauges, &counters, self.port_pairs),
             next_hops: status::next_hops(&host.neighbours()),
             devices: status::devices(&report),
             workers: status::worker_totals(&report),

@@ -27,17 +27,31 @@ pub(crate) fn call_counts(gauges: &Gauges, counters: &Counters, limit: usize) ->
         answered: counters.calls_answered,
         failed: counts(&counters.calls_failed),
         ended: counts(&counters.calls_ended),
+        failovers: counters.failovers,
+        forks_ended: counters.forks_ended,
     }
 }
 
 /// The signalling.
 pub(crate) fn sip_counts(gauges: &Gauges, counters: &Counters) -> SipCounts {
+    let layer = &counters.transactions;
     SipCounts {
         dialogs: gauges.dialogs as u64,
         transactions: gauges.transactions as u64,
         requests_refused: counts(&counters.requests_refused),
         messages_dropped: counts(&counters.messages_dropped),
         parse_errors: counts(&counters.parse_errors),
+        events: events(&[
+            ("retransmitted", layer.retransmitted),
+            ("absorbed", layer.absorbed),
+            ("refused_full", layer.refused_full),
+            ("merged", layer.merged),
+            ("looped", layer.looped),
+            ("stray_responses", layer.stray_responses),
+            ("stray_cancels", layer.stray_cancels),
+            ("timeouts", layer.timeouts),
+            ("transport_errors", layer.transport_errors),
+        ]),
     }
 }
 
@@ -67,22 +81,38 @@ pub(crate) fn next_hops(counts: &NeighbourCounts) -> NextHops {
     }
 }
 
-/// The media; `ports` is how many the configuration gives.
-pub(crate) fn media_counts(gauges: &Gauges, counters: &Counters, ports: u64) -> MediaCounts {
+/// The media; `pairs` is how many pairs of ports the configuration gives.
+pub(crate) fn media_counts(gauges: &Gauges, counters: &Counters, pairs: u64) -> MediaCounts {
+    let engine = &counters.sessions;
     let (in_use, resting) = (gauges.ports_in_use as u64, gauges.ports_resting as u64);
     MediaCounts {
         sessions: gauges.sessions as u64,
         flows: gauges.flows as u64,
         ports_in_use: in_use,
         ports_resting: resting,
-        ports_free: ports.saturating_sub(in_use).saturating_sub(resting),
-        refused: counts(&counters.sessions_refused),
+        ports_free: pairs.saturating_sub(in_use).saturating_sub(resting),
+        refused: counts(&engine.refused),
+        installs_failed: counts(&engine.tickets_failed),
+        events: events(&[
+            ("media_timeouts", engine.media_timeouts),
+            ("latches", engine.latches),
+            ("commands_rejected", engine.commands_rejected),
+            ("commands_refused", engine.commands_refused),
+            ("commands_abandoned", engine.commands_abandoned),
+        ]),
     }
 }
 
 fn counts<K: ToString>(by: &BTreeMap<K, u64>) -> Counts {
     by.iter()
         .map(|(key, count)| (key.to_string(), *count))
+        .collect()
+}
+
+fn events(counts: &[(&str, u64)]) -> Counts {
+    let happened = counts.iter().filter(|(_, count)| *count > 0);
+    happened
+        .map(|(name, count)| ((*name).to_owned(), *count))
         .collect()
 }
 

@@ -52,6 +52,10 @@ pub(crate) struct CallCounts {
     pub(crate) failed: Counts,
     /// Ended after an answer, by why.
     pub(crate) ended: Counts,
+    /// How often a call went on to another target.
+    pub(crate) failovers: u64,
+    /// Dialogs that lost against another fork's answer and were ended.
+    pub(crate) forks_ended: u64,
 }
 
 /// The signalling, now and since the start.
@@ -67,6 +71,8 @@ pub(crate) struct SipCounts {
     pub(crate) messages_dropped: Counts,
     /// Datagrams that are no SIP message, by why.
     pub(crate) parse_errors: Counts,
+    /// What the transaction layer counted, by its name; what never happened is left out.
+    pub(crate) events: Counts,
 }
 
 /// One SIP socket; datagrams since the start.
@@ -106,14 +112,18 @@ pub(crate) struct MediaCounts {
     pub(crate) sessions: u64,
     /// Flows now, those on their way out included.
     pub(crate) flows: u64,
-    /// Ports that carry flows.
+    /// Pairs of ports (RTP and RTCP) that carry flows.
     pub(crate) ports_in_use: u64,
-    /// Ports that rest before they are used again.
+    /// Pairs of ports that rest before they are used again.
     pub(crate) ports_resting: u64,
-    /// Ports that a new call may get.
+    /// Pairs of ports that a new call may get.
     pub(crate) ports_free: u64,
     /// Refusals of the session engine, by why.
     pub(crate) refused: Counts,
+    /// Flows that could not be installed in time, by why.
+    pub(crate) installs_failed: Counts,
+    /// What the session engine counted, by its name; what never happened is left out.
+    pub(crate) events: Counts,
 }
 
 /// A network device.

@@ -47,8 +47,8 @@ fn summary(status: &Status) -> String {
         (
             "calls",
             format!(
-                "{} of {} up; {} offered, {} answered",
-                calls.active, calls.limit, calls.offered, calls.answered
+                "{} of {} up; {} offered, {} answered, {} failovers",
+                calls.active, calls.limit, calls.offered, calls.answered, calls.failovers
             ),
         ),
         ("  failed", spell_counts(&calls.failed)),
@@ -60,6 +60,7 @@ fn summary(status: &Status) -> String {
         ("  refused", spell_counts(&sip.requests_refused)),
         ("  dropped", spell_counts(&sip.messages_dropped)),
         ("  not sip", spell_counts(&sip.parse_errors)),
+        ("  events", spell_counts(&sip.events)),
         (
             "media",
             format!("{} sessions, {} flows", media.sessions, media.flows),
@@ -67,11 +68,13 @@ fn summary(status: &Status) -> String {
         (
             "  ports",
             format!(
-                "{} in use, {} resting, {} free",
+                "{} pairs in use, {} resting, {} free",
                 media.ports_in_use, media.ports_resting, media.ports_free
             ),
         ),
         ("  refused", spell_counts(&media.refused)),
+        ("  not installed", spell_counts(&media.installs_failed)),
+        ("  events", spell_counts(&media.events)),
         (
             "  next hops",
             format!(
