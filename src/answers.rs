@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::admin::protocol::{MOST_CALLS, Request};
 use crate::admin::views::{Calls, Flows, HungUp, Status};
 use crate::planes::SharedDataplane;
-use crate::status;
+use crate::{call_views, status};
 
 /// What the answers are taken from.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Answers {
             Request::Calls { limit } => json(&calls(agent, limit, now)),
             Request::Call { id } => {
                 let detail = agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
-                json(&status::call(&detail, now))
+                json(&call_views::call(&detail, now))
             }
             Request::Hangup { id } => {
                 agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
@@ -100,7 +100,7 @@ impl Answers {
         let detail = agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
         let flows = detail.flows.iter().map(|view| {
             let tallies = self.dataplane.flow_tally(view.key);
-            status::flow(view, &tallies, &self.devices, now)
+            call_views::flow(view, &tallies, &self.devices, now)
         });
         Ok(Flows {
             call: id,
@@ -116,7 +116,7 @@ fn calls(agent: &Agent, limit: usize, now: Timestamp) -> Calls {
         calls: calls
             .iter()
             .take(limit.min(MOST_CALLS))
-            .map(|call| status::call_line(call, now))
+            .map(|call| call_views::call_line(call, now))
             .collect(),
     }
 }

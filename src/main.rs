@@ -12,6 +12,7 @@
 
 mod admin;
 mod answers;
+mod call_views;
 mod cli;
 mod config;
 mod host;

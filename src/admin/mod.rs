@@ -31,9 +31,6 @@ use crate::answers::Answers;
 /// Clients at a time. More than operators and monitors need; fewer than would slow the control thread down.
 const MOST_CLIENTS: usize = 16;
 
-/// Turns in one visit: then the loop has its other work to do.
-const TURNS_A_VISIT: usize = 64;
-
 /// How long a client may neither send nor read anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,23 +70,18 @@ impl Admin {
         })
     }
 
-    /// Gives every client its turns, ready or not: there are few, and a turn for nothing is one system
+    /// Gives every client one turn, ready or not: there are few, and a turn for nothing is one system
     /// call. Whether work is left.
     fn visit(&mut self, agent: &mut Agent, host: &Host, now: Timestamp) -> io::Result<bool> {
         self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
         if self.events.iter().any(|event| event.token() == LISTENER) {
             self.accept(now);
         }
-        let mut turns = 0;
+        let mut left = false;
         for number in self.clients.keys().copied().collect::<Vec<_>>() {
-            while self.turn(number, agent, host, now) == Turn::MayHaveMore {
-                turns += 1;
-                if turns == TURNS_A_VISIT {
-                    return Ok(true);
-                }
-            }
+            left |= self.turn(number, agent, host, now) == Turn::MayHaveMore;
         }
-        Ok(false)
+        Ok(left)
     }
 
     fn accept(&mut self, now: Timestamp) {

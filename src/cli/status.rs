@@ -7,7 +7,9 @@ use super::output::{print, print_json};
 use super::table::{Columns, properties, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
-use crate::admin::views::{Residence, Status};
+use crate::admin::views::{
+    CallCounts, MediaCounts, NextHops, Residence, SipCounts, Status, WorkerTotals,
+};
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
     let client = query.client();
@@ -25,77 +27,88 @@ fn render(status: &Status) -> String {
 }
 
 fn summary(status: &Status) -> String {
-    let (calls, sip, media) = (&status.calls, &status.sip, &status.media);
-    let (hops, workers) = (&status.next_hops, &status.workers);
+    let rows = [
+        process(status),
+        calls(&status.calls),
+        sip(&status.sip),
+        media(&status.media, &status.next_hops),
+        workers(&status.workers),
+    ];
+    properties(&rows.concat())
+}
+
+/// A name and what there is to say of it.
+type Row = (&'static str, String);
+
+fn process(status: &Status) -> Vec<Row> {
+    let up = spell_seconds(status.uptime_seconds);
+    let line = format!(
+        "{} {}, up {up}, process {}, {}",
+        status.version, status.state, status.pid, status.config
+    );
+    vec![("tandem", line)]
+}
+
+fn calls(calls: &CallCounts) -> Vec<Row> {
+    let line = format!(
+        "{} of {} up; {} offered, {} answered, {} failovers",
+        calls.active, calls.limit, calls.offered, calls.answered, calls.failovers
+    );
+    vec![
+        ("calls", line),
+        ("  failed", spell_counts(&calls.failed)),
+        ("  ended", spell_counts(&calls.ended)),
+    ]
+}
+
+fn sip(sip: &SipCounts) -> Vec<Row> {
+    let line = format!("{} dialogs, {} transactions", sip.dialogs, sip.transactions);
+    vec![
+        ("sip", line),
+        ("  refused", spell_counts(&sip.requests_refused)),
+        ("  dropped", spell_counts(&sip.messages_dropped)),
+        ("  not sip", spell_counts(&sip.parse_errors)),
+        ("  events", spell_counts(&sip.events)),
+    ]
+}
+
+fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {
+    let ports = format!(
+        "{} pairs in use, {} resting, {} free",
+        media.ports_in_use, media.ports_resting, media.ports_free
+    );
+    let hops = format!(
+        "{} watched, {} solicitations, {} changes",
+        hops.watched, hops.solicitations, hops.changes
+    );
+    let line = format!("{} sessions, {} flows", media.sessions, media.flows);
+    vec![
+        ("media", line),
+        ("  ports", ports),
+        ("  refused", spell_counts(&media.refused)),
+        ("  not installed", spell_counts(&media.installs_failed)),
+        ("  events", spell_counts(&media.events)),
+        ("  next hops", hops),
+    ]
+}
+
+fn workers(workers: &WorkerTotals) -> Vec<Row> {
     let memory = if workers.huge_pages {
         "huge pages"
     } else {
         "4 KB pages"
     };
-    properties(&[
-        (
-            "tandem",
-            format!(
-                "{} {}, up {}, process {}, {}",
-                status.version,
-                status.state,
-                spell_seconds(status.uptime_seconds),
-                status.pid,
-                status.config
-            ),
-        ),
-        (
-            "calls",
-            format!(
-                "{} of {} up; {} offered, {} answered, {} failovers",
-                calls.active, calls.limit, calls.offered, calls.answered, calls.failovers
-            ),
-        ),
-        ("  failed", spell_counts(&calls.failed)),
-        ("  ended", spell_counts(&calls.ended)),
-        (
-            "sip",
-            format!("{} dialogs, {} transactions", sip.dialogs, sip.transactions),
-        ),
-        ("  refused", spell_counts(&sip.requests_refused)),
-        ("  dropped", spell_counts(&sip.messages_dropped)),
-        ("  not sip", spell_counts(&sip.parse_errors)),
-        ("  events", spell_counts(&sip.events)),
-        (
-            "media",
-            format!("{} sessions, {} flows", media.sessions, media.flows),
-        ),
-        (
-            "  ports",
-            format!(
-                "{} pairs in use, {} resting, {} free",
-                media.ports_in_use, media.ports_resting, media.ports_free
-            ),
-        ),
-        ("  refused", spell_counts(&media.refused)),
-        ("  not installed", spell_counts(&media.installs_failed)),
-        ("  events", spell_counts(&media.events)),
-        (
-            "  next hops",
-            format!(
-                "{} watched, {} solicitations, {} changes",
-                hops.watched, hops.solicitations, hops.changes
-            ),
-        ),
-        (
-            "workers",
-            format!("{} of {} run, {memory}", workers.running, workers.count),
-        ),
-        (
-            "  packets",
-            format!(
-                "{} received, {} sent, {} dropped",
-                workers.rx_packets, workers.tx_packets, workers.dropped
-            ),
-        ),
+    let packets = format!(
+        "{} received, {} sent, {} dropped",
+        workers.rx_packets, workers.tx_packets, workers.dropped
+    );
+    let line = format!("{} of {} run, {memory}", workers.running, workers.count);
+    vec![
+        ("workers", line),
+        ("  packets", packets),
         ("  drops", spell_counts(&workers.drops)),
         ("  residence", residence(&workers.residence_ns)),
-    ])
+    ]
 }
 
 /// `p50 12.3 us, p99 45.6 us, max 1.20 ms`.

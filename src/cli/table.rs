@@ -60,10 +60,11 @@ pub(crate) fn properties(rows: &[(&str, String)]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// `name 12, other 3`; `none` for nothing.
+/// `name 12, other 3`, without what never happened; `none` for nothing.
 pub(crate) fn spell_counts(counts: &crate::admin::views::Counts) -> String {
     let spelt: Vec<_> = counts
         .iter()
+        .filter(|(_, count)| **count > 0)
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
     match spelt.is_empty() {
@@ -96,7 +97,10 @@ mod tests {
     fn properties_and_counts() {
         let rows = [("a", "1".to_owned()), ("long", "2".to_owned())];
         assert_eq!(properties(&rows), "a     1\nlong  2\n");
-        assert_eq!(spell_counts(&[("486".to_owned(), 2)].into()), "486 2");
+        assert_eq!(
+            spell_counts(&[("486".to_owned(), 2), ("503".to_owned(), 0)].into()),
+            "486 2"
+        );
         assert_eq!(spell_counts(&crate::admin::views::Counts::new()), "none");
     }
 }
