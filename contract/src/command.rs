@@ -12,8 +12,8 @@ pub enum Command {
     /// Forward packets that arrive at the entry's key. Refused when the key is taken by another flow.
     Install(FlowEntry),
     /// Replace the entry of this id at its key. A latch that the worker made itself survives unless
-    /// [`crate::Latch::armed`] differs, and the entries that send towards a latched party keep sending to
-    /// the latched address.
+    /// [`crate::Latch::armed`] differs or the entry names another latched source, and the entries that send
+    /// towards a latched party keep sending to the latched address.
     Update(FlowEntry),
     /// Forget the flow.
     Remove {

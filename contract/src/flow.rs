@@ -90,11 +90,13 @@ pub struct Latch {
     /// The address that signalling (SDP) gave for this party, once known.
     pub signalled: Option<SocketAddr>,
     /// The source that some worker has latched, once the control plane knows; the entry is then locked
-    /// to it.
+    /// to it, also at a worker that has latched another: this is how workers that latched differently at
+    /// the same time come to agree. Only a worker's own latch on the signalled address stays, whose
+    /// report has then crossed this.
     pub latched: Option<SocketAddr>,
     /// Counts how often signalling has armed the latch. An `Update` with another value than the
-    /// entry's opens the latch anew; one with the same value leaves a latch that the worker has made
-    /// itself alone.
+    /// entry's opens the latch anew; one with the same value that names no latched source leaves a latch
+    /// that the worker has made itself alone.
     pub armed: u32,
 }
 
