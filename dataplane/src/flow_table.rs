@@ -239,6 +239,13 @@ impl FlowTable {
         Some(Slot(slot))
     }
 
+    /// Reads one byte of each line that a packet of the flow needs.
+    #[inline]
+    pub fn touch(&self, slot: Slot) -> u64 {
+        let hot = self.arrays.hot.get(slot.index());
+        hot.map_or(0, |hot| hot.gate as u64 ^ u64::from(hot.template.last()))
+    }
+
     /// The place of a key, if it is one of ours.
     pub fn place_of(&self, key: &FlowKey) -> Option<usize> {
         self.addresses.find_key(key)

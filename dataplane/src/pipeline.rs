@@ -1,11 +1,13 @@
 //! A batch in, a verdict a packet out: classify, look up, latch, rewrite in place.
 //!
 //! ```text
-//!   all packets:  headers ─► address and port ours? ─► sound? ─► flow at the port ─► content expected?
-//!   each packet:  gate, or the latch ─► count ─► new headers ─► Forward(device)
+//!   all packets:  headers ─► address and port ours? ─► sound? ─► flow at the port
+//!   all flows:    touch their cache lines
+//!   each packet:  content expected? ─► gate, or the latch ─► count ─► new headers ─► Forward(device)
 //! ```
 //!
-//! The two passes let the loads of many flows' cache lines overlap. A transform of the payload (SRTP)
+//! The passes are apart so that the cache misses of many flows overlap: the second is a loop so short that
+//! the processor has dozens of its loads under way at a time. A transform of the payload (SRTP)
 //! has its place between latch and rewrite. Pure: no socket, clock, lock or allocation; the worker
 //! brings packets and time, and carries verdicts out.
 
@@ -44,7 +46,7 @@ pub struct Origin {
 const ETHERNET_MTU: u16 = 1500;
 
 /// What the first pass finds of a packet.
-type Found = Result<(Arrival, Slot, Lane), DropReason>;
+type Found = Result<(Arrival, Slot), DropReason>;
 
 /// One worker's packet logic and flows.
 #[derive(Debug)]
@@ -85,9 +87,11 @@ impl Pipeline {
             let (frame, start, len) = memory.frame_mut(&mut packets[index]);
             self.found[index] = self.find(packet_in(frame, start, len), origin.checksums);
         }
+        self.touch(tallies, packets.len());
         let decided = packets.iter_mut().zip(verdicts).take(BATCH);
         for (index, (packet, verdict)) in decided.enumerate() {
-            let forwarded = self.found[index].and_then(|(arrival, slot, lane)| {
+            let forwarded = self.found[index].and_then(|(arrival, slot)| {
+                let lane = self.lane(slot, arrival.content)?;
                 let (frame, start, len) = memory.frame_mut(packet);
                 self.admit(tallies, origin.device, &arrival, slot, now, || {
                     packet_in(frame, start, len)
@@ -169,9 +173,24 @@ impl Pipeline {
             .ok_or(DropReason::NotMedia)?;
         let arrival = classify::classify(bytes, &headers, checksums)?;
         let slot = self.table.at_place(place).ok_or(DropReason::NoFlow)?;
-        let hot = self.table.arrays.hot.get(slot.index());
-        let hot = hot.ok_or(DropReason::NoFlow)?;
-        let lane = match arrival.content {
+        Ok((arrival, slot))
+    }
+
+    /// Loads the cache lines that the flows of a batch need, for nothing but their being there soon.
+    #[inline]
+    fn touch(&self, tallies: &FlowTallies, count: usize) {
+        let mut sum = 0;
+        for (_, slot) in self.found.iter().take(count).flatten() {
+            sum ^= self.table.touch(*slot) ^ tallies.touch(*slot);
+        }
+        std::hint::black_box(sum);
+    }
+
+    /// The egress that packets of this content take.
+    #[inline]
+    fn lane(&self, slot: Slot, content: Content) -> Result<Lane, DropReason> {
+        let hot = &self.table.arrays.hot[slot.index()];
+        let lane = match content {
             Content::Rtp => hot.rtp,
             Content::Rtcp => hot.rtcp,
             Content::Stun => return Err(DropReason::Stun),
@@ -179,7 +198,7 @@ impl Pipeline {
         };
         match lane {
             Lane::Closed => Err(DropReason::NotExpected),
-            Lane::Main | Lane::Side => Ok((arrival, slot, lane)),
+            Lane::Main | Lane::Side => Ok(lane),
         }
     }
 

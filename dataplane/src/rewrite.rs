@@ -89,6 +89,14 @@ impl Default for Template {
     }
 }
 
+impl Template {
+    /// The last byte, which lies in another cache line than the plan.
+    #[inline]
+    pub const fn last(&self) -> u8 {
+        self.0[TEMPLATE_LEN - 1]
+    }
+}
+
 /// Prepares an egress.
 pub fn prepare(egress: &Egress) -> (Plan, Template) {
     let mut template = Template::default();

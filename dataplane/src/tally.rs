@@ -91,6 +91,14 @@ impl FlowTallies {
         line.last_seen.set(now.as_nanos());
     }
 
+    /// Reads one word of the flow's line.
+    #[inline]
+    pub fn touch(&self, slot: Slot) -> u64 {
+        self.lines
+            .get(slot.index())
+            .map_or(0, |line| line.packets.read())
+    }
+
     /// Counts a packet from a wrong source.
     pub fn wrong_source(&self, slot: Slot) {
         if let Some(line) = self.lines.get(slot.index()) {
