@@ -1,0 +1,12 @@
+//! Calls through the agent's door on virtual time: SIP text in, SIP text and commands out, no kernel.
+
+mod cancelling;
+mod ending;
+mod failover;
+mod phone;
+mod plain;
+mod refusals;
+mod renegotiating;
+mod ringing;
+mod service;
+mod world;
