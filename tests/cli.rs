@@ -299,6 +299,59 @@ fn status_and_workers_of_a_running_tandem() {
     assert_eq!(stderr(&no_call), expected);
 }
 
+/// Objects whose keys are names of what was counted, not fields.
+const COUNTS: [&str; 10] = [
+    "failed",
+    "ended",
+    "requests_refused",
+    "messages_dropped",
+    "parse_errors",
+    "events",
+    "refused",
+    "installs_failed",
+    "verdicts",
+    "drops",
+];
+
+/// The names of all fields of a value, at any depth.
+fn fields(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                names.push(name.clone());
+                if !(COUNTS.contains(&name.as_str()) && value.is_object()) {
+                    fields(value, names);
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| fields(element, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_operations_guide_names_every_field() {
+    let guide = include_str!("../docs/operations.md");
+    let site = Site::new();
+    let _running = site.start();
+    let mut names = Vec::new();
+    for verb in ["status", "workers", "calls"] {
+        fields(&site.ask_json(&[verb]), &mut names);
+    }
+    assert!(names.iter().any(|name| name == "rx_fill_ring_empty_descs"));
+    for name in names {
+        let spellings = [
+            format!("`{name}`"),
+            format!(".{name}`"),
+            format!("`{name}."),
+            format!("`{name}[]"),
+            format!(".{name}[]"),
+        ];
+        let named = spellings.iter().any(|spelling| guide.contains(spelling));
+        assert!(named, "docs/operations.md does not name {name}");
+    }
+}
+
 #[test]
 fn a_tandem_without_calls_ends_at_once_and_leaves_nothing() {
     for signal in ["TERM", "INT"] {
