@@ -137,7 +137,7 @@ pub struct KernelStatistics {
 pub struct FlowTally {
     /// Whose count.
     pub worker: WorkerId,
-    /// Packets accepted and sent on.
+    /// Packets accepted, those included that could then not be sent on (no next hop, TX ring full).
     pub packets: u64,
     /// Bytes of UDP payload in them.
     pub bytes: u64,
