@@ -1,10 +1,10 @@
 //! The meaning of header values, read on demand.
 //!
-//! All values are read here by our own small scanner. `rsip` (0.4), which could have been this module's
-//! engine, is the oracle of its tests instead: it takes neither IPv6 hosts (it cuts them at their first
-//! colon), extension methods, `tel:` URIs, folding nor bytes that are not UTF-8, and drops what follows
-//! the part that it understood; a B2BUA between two address families meets all of these daily. Where
-//! both read a value, they agree.
+//! `rsip` (0.4) reads what it is fit for: media types (Content-Type), and it is the oracle of the
+//! tests of addresses and CSeq. Addresses, Via and CSeq themselves are read by our own small scanner:
+//! `rsip` takes neither IPv6 hosts (it cuts them at their first colon), extension methods, `tel:` URIs,
+//! folding nor bytes that are not UTF-8, and drops what follows the part that it understood; a B2BUA
+//! between two address families meets all of these daily. Where both read a value, they agree.
 //!
 //! Refuses to know which header a value came from, beyond the accessors of [`Message`] below.
 
@@ -17,6 +17,9 @@ mod uri;
 mod via;
 
 use std::fmt;
+
+use rsip::headers::typed::MediaType;
+use rsip::headers::{ContentType, ToTypedHeader, UntypedHeader};
 
 use super::{HeaderName, Message};
 
@@ -125,17 +128,18 @@ impl Message {
             .ok_or(TypedError::Malformed)
     }
 
-    /// The body's media type without parameters, in lower case, such as `application/sdp`.
+    /// The body's media type without parameters, in lower case, such as `application/sdp`; `None` when
+    /// the message names none, or names it in a way that RFC 3261 §20.15 does not allow.
     pub fn content_type(&self) -> Option<String> {
         let value = self.headers.value(&HeaderName::ContentType)?;
         let text = String::from_utf8(value).ok()?;
-        let media = text.split(';').next()?;
-        Some(
-            media
-                .split_whitespace()
-                .collect::<String>()
-                .to_ascii_lowercase(),
-        )
+        let name = match ContentType::new(text).typed().ok()?.0 {
+            MediaType::Sdp(_) => return Some("application/sdp".to_owned()),
+            MediaType::Other(name, _) => name,
+        };
+        // The grammar allows white space around the slash.
+        let words = name.split_whitespace();
+        Some(words.collect::<String>().to_ascii_lowercase())
     }
 
     /// Whether a list header, such as Require or Allow, holds the word, in any case.
@@ -157,4 +161,31 @@ fn digits(text: &[u8]) -> Option<u32> {
         return None;
     }
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_read_without_its_parameters() {
+        for (value, media) in [
+            ("application/sdp", Some("application/sdp")),
+            ("Application/SDP;charset=utf-8", Some("application/sdp")),
+            (
+                "application / sdp ; charset=\"utf-8\"",
+                Some("application/sdp"),
+            ),
+            ("multipart/mixed;boundary=b1", Some("multipart/mixed")),
+            ("application/sdp;;", None),
+        ] {
+            let text = format!(
+                "OPTIONS sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+                 From: <sip:b@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\nCall-ID: 1\r\n\
+                 CSeq: 1 OPTIONS\r\nContent-Type: {value}\r\nContent-Length: 0\r\n\r\n"
+            );
+            let message = Message::parse(text.as_bytes()).expect("the message is whole");
+            assert_eq!(message.content_type().as_deref(), media, "{value}");
+        }
+    }
 }
