@@ -145,8 +145,7 @@ impl Call {
                     self.step(Trigger::Done);
                 }
             }
-            CallState::Answering if trigger == Trigger::Bye => self.finish_if_done(),
-            CallState::Answering => {
+            CallState::Answering if trigger != Trigger::Bye => {
                 let reason = reason.map(|field| field.value().into_owned());
                 self.send_bye_with(cx, Side::B, reason.as_deref());
                 self.finish_if_done();

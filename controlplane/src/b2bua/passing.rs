@@ -180,6 +180,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_the_same_list() {
+        let text = include_str!("../../../docs/b2bua.md");
+        let list = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Passed: "))
+            .expect("the list");
+        let written: Vec<String> = list
+            .trim_end_matches('.')
+            .split(", ")
+            .map(|name| name.trim_matches('`').to_ascii_lowercase())
+            .collect();
+        assert_eq!(written, PASSED);
+    }
+
+    #[test]
     fn what_passes_is_untouched_and_options_are_filtered() {
         let text = "INVITE sip:a@10.0.0.1 SIP/2.0\r\n\
             P-Asserted-Identity :  \"A\"\r\n <sip:a@x>\r\n\

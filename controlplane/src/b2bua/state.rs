@@ -88,8 +88,7 @@ macro_rules! table {
 table! {
     Preparing, FlowsReady => Calling, "INVITE to the callee";
     Preparing, FlowsFailed => Over, "503 or 500 to the caller";
-    Preparing, NextTarget => Preparing, "offer again for the next target";
-    Preparing, Failure => Over, "failure to the caller";
+    Preparing, Failure => Over, "503 or 500 to the caller";
     Preparing, CallerCancels => Over, "487 to the caller";
     Preparing, HangUp => Over, "480 or 503 to the caller";
 
@@ -113,7 +112,7 @@ table! {
     Answering, FlowsReady => Answered, "2xx to the caller";
     Answering, FlowsFailed => Ending, "503 or 500 to the caller, BYE to the callee";
     Answering, CallerCancels => Ending, "487 to the caller, BYE to the callee";
-    Answering, Bye => Ending, "480 to the caller";
+    Answering, Bye => Over, "480 to the caller";
     Answering, HangUp => Ending, "480 or 503 to the caller, BYE to the callee";
 
     Answered, Ack => Established, "ACK to the callee if it made the offer";
@@ -186,6 +185,28 @@ mod tests {
         for row in TABLE {
             assert!(seen.insert((row.state, row.trigger)), "{row:?} twice");
         }
+    }
+
+    #[test]
+    fn the_documentation_has_the_same_rows() {
+        let text = include_str!("../../../docs/b2bua.md");
+        let written: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        let meant: Vec<String> = TABLE
+            .iter()
+            .map(|row| {
+                let Row {
+                    state,
+                    trigger,
+                    next,
+                    action,
+                } = row;
+                format!("| `{state:?}` | `{trigger:?}` | `{next:?}` | {action} |")
+            })
+            .collect();
+        assert_eq!(written, meant);
     }
 
     #[test]

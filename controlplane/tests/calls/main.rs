@@ -3,10 +3,12 @@
 mod cancelling;
 mod ending;
 mod failover;
+mod network;
 mod phone;
 mod plain;
 mod refusals;
 mod renegotiating;
 mod ringing;
+mod rows;
 mod service;
 mod world;

@@ -46,6 +46,8 @@ pub(crate) fn addr(text: &str) -> SocketAddr {
 pub(crate) enum Workers {
     /// As the contract says, at once.
     Prompt,
+    /// They look into their mailboxes only on [`World::release`].
+    Slow,
     /// They never answer.
     Deaf,
     /// They refuse to install anything.
@@ -63,9 +65,16 @@ pub(crate) struct World {
     inboxes: HashMap<SocketAddr, VecDeque<Message>>,
     /// What each worker forwards.
     pub(crate) flows: Vec<BTreeMap<FlowKey, FlowEntry>>,
+    /// Commands that slow workers have not looked at.
+    mailboxes: Vec<(WorkerId, Command)>,
     /// Addresses that nothing reaches: sending there fails.
     pub(crate) unreachable: Vec<SocketAddr>,
+    /// Instead of arriving at once, what phones send is put here, for a network to carry.
+    pub(crate) wire: Option<Vec<Datagram>>,
 }
+
+/// From, to, and what.
+pub(crate) type Datagram = (SocketAddr, SocketAddr, Vec<u8>);
 
 /// Callers call any user at the callees: two peers of one trunk, then a trunk over IPv6. Users that
 /// begin with 9 lead only to the first peer, and 404 to nobody.
@@ -148,17 +157,25 @@ impl World {
             drained: false,
             inboxes: HashMap::new(),
             flows: vec![BTreeMap::new(); WORKERS],
+            mailboxes: Vec::new(),
             unreachable: Vec::new(),
+            wire: None,
         }
     }
 
-    /// A datagram from one address to one of our listeners, and all that it causes at once.
+    /// A phone sends to one of our listeners.
     pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
-        let listeners = &self.agent.settings().listeners;
-        let place = listeners.iter().position(|ours| ours.address == to);
-        let listener = (0..).zip(listeners).find(|(_, ours)| ours.address == to);
-        assert!(place.is_some(), "nobody listens at {to}");
-        let Some((index, _)) = listener else { return };
+        match &mut self.wire {
+            Some(wire) => wire.push((from, to, bytes)),
+            None => self.deliver(from, to, bytes),
+        }
+    }
+
+    /// A datagram arrives at one of our listeners: that, and all that it causes at once.
+    pub(crate) fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let mut listeners = (0..).zip(&self.agent.settings().listeners);
+        let found = listeners.find(|(_, ours)| ours.address == to);
+        let (index, _) = found.expect("somebody listens there");
         self.handle(Input::Datagram {
             listener: ListenerId(index),
             remote: from,
@@ -210,6 +227,7 @@ impl World {
     fn command(&mut self, worker: WorkerId, command: Command) {
         let event = match self.workers {
             Workers::Deaf => return,
+            Workers::Slow => return self.mailboxes.push((worker, command)),
             Workers::Full => {
                 let rejected = Input::CommandRejected { worker, command };
                 return self.agent.handle(rejected, self.now);
@@ -220,6 +238,16 @@ impl World {
             Workers::Refusing(_) | Workers::Prompt => self.carry_out(worker, command),
         };
         self.agent.handle(Input::Worker { worker, event }, self.now);
+    }
+
+    /// Slow workers do all that they were told, also what that leads to.
+    pub(crate) fn release(&mut self) {
+        while !self.mailboxes.is_empty() {
+            for (worker, command) in std::mem::take(&mut self.mailboxes) {
+                let event = self.carry_out(worker, command);
+                self.handle(Input::Worker { worker, event });
+            }
+        }
     }
 
     fn carry_out(&mut self, worker: WorkerId, command: Command) -> Event {
@@ -264,6 +292,16 @@ impl World {
     /// Forgets what was sent to an address.
     pub(crate) fn clear(&mut self, at: SocketAddr) {
         self.inboxes.remove(&at);
+    }
+
+    /// Everything that was sent to anybody, and to whom.
+    pub(crate) fn take_mail(&mut self) -> Vec<(SocketAddr, Message)> {
+        let mut mail: Vec<_> = std::mem::take(&mut self.inboxes)
+            .into_iter()
+            .flat_map(|(at, inbox)| inbox.into_iter().map(move |message| (at, message)))
+            .collect();
+        mail.sort_by_key(|(at, _)| *at);
+        mail
     }
 
     /// The only call there is.
