@@ -25,8 +25,11 @@ pub struct Dialog {
     /// The number of the peer's last request; `None` before the first.
     remote_cseq: Option<u32>,
     /// Where its first message came from: requests go there when the route or the target names no
-    /// literal address.
+    /// literal address, or one that only its own network knows.
     path: Path,
+    /// The peer wrote another address into its Via than the one it sent from: it is behind NAT, and its
+    /// Contact is as little use to us as its Via (RFC 3581 mends only the way of responses).
+    translated: bool,
 }
 
 impl Dialog {
@@ -44,6 +47,7 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()?.number),
             path,
+            translated: came_translated(invite, path.remote),
         })
     }
 
@@ -69,6 +73,7 @@ impl Dialog {
             local_cseq: invite.cseq()?.number,
             remote_cseq: None,
             path,
+            translated: false,
         })
     }
 
@@ -145,13 +150,15 @@ impl Dialog {
     }
 
     /// Where the next request goes: the first route or the target where that is a literal address
-    /// (tandem asks no DNS), else back to where the dialog came from.
+    /// (tandem asks no DNS), else back to where the dialog came from. Also back there when a peer without
+    /// a route is behind NAT.
     pub fn next_hop(&self) -> SocketAddr {
-        let uri = self
-            .route_set
-            .first()
-            .map_or(&self.remote_target, |route| &route.uri);
-        uri.socket_addr().unwrap_or(self.path.remote)
+        let literal = match self.route_set.first() {
+            Some(route) => route.uri.socket_addr(),
+            None if self.translated => None,
+            None => self.remote_target.socket_addr(),
+        };
+        literal.unwrap_or(self.path.remote)
     }
 
     /// Where its first message came from.
@@ -183,6 +190,12 @@ impl Dialog {
     pub fn local_cseq(&self) -> u32 {
         self.local_cseq
     }
+}
+
+/// Whether the request came from another address than its sender wrote into the Via. A name tells nothing.
+fn came_translated(request: &Message, from: SocketAddr) -> bool {
+    let said = request.via().ok().and_then(|via| via.host.ip());
+    said.is_some_and(|said| said != from.ip())
 }
 
 #[cfg(test)]
@@ -277,6 +290,23 @@ mod tests {
         dialog.refresh_target(&response("Contact: <sip:b@gateway.example>\r\n"));
         assert_eq!(dialog.next_hop(), path().remote);
         assert_eq!(dialog.remote_target().as_str(), "sip:b@gateway.example");
+    }
+
+    #[test]
+    fn a_caller_behind_nat_is_reached_where_it_came_from() {
+        let translated = Path {
+            remote: "192.0.2.77:40001".parse().expect("an address"),
+            ..path()
+        };
+        let invite = message(INVITE);
+        let dialog = Dialog::of_server(&invite, "ours", translated).expect("a dialog");
+        assert_eq!(dialog.next_hop(), translated.remote);
+        let routed = message(&format!("{INVITE}Record-Route: <sip:192.0.2.9;lr>\r\n"));
+        let dialog = Dialog::of_server(&routed, "ours", translated).expect("a dialog");
+        assert_eq!(
+            dialog.next_hop(),
+            "192.0.2.9:5060".parse().expect("address")
+        );
     }
 
     #[test]
