@@ -171,6 +171,7 @@ fn a_flow_may_arrive_on_either_queue() {
         core.set(round % 2);
         sched_setaffinity(None, &core).expect("this machine has two cores");
         for party in &mut parties {
+            party.listen();
             party.speak();
         }
         std::thread::sleep(std::time::Duration::from_millis(2));

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::lab::call::Call;
@@ -124,14 +125,34 @@ fn ten_thousand_mutated_messages_disturb_nobody() {
     let setup = Setup::default()
         .set("t1", "\"50ms\"")
         .set("port_rest", "\"1s\"")
-        .replace("peers = [\"10.2.0.2:5070\"]", "peers = [\"10.2.0.2:5090\"]");
+        .append(
+            "[[trunk]]
+            name = \"vandals\"
+            peers = [\"10.1.0.3\"]
+            listeners = [\"inside4\"]
+            media = \"inside\"
+
+            [[trunk]]
+            name = \"victims\"
+            peers = [\"10.2.0.2:5090\"]
+            listeners = [\"outside4\"]
+            media = \"outside\"
+
+            [[route]]
+            from = \"vandals\"
+            to = [\"victims\"]",
+        );
     let mut pair = Pair::new(&setup);
-    let answering = AtomicBool::new(true);
+    pair.network.caller.ip("address add 10.1.0.3/24 dev up0");
+    // Counted down also on panic, so that the answering thread always ends.
+    let answering = Arc::new(());
+    let watch = Arc::downgrade(&answering);
     let victim = pair.network.callee.udp(at("10.2.0.2", 5090));
     std::thread::scope(|scope| {
-        scope.spawn(|| answer_with_nonsense(&victim, &answering));
+        scope.spawn(|| answer_with_nonsense(&victim, &watch));
+        let _answering = answering;
         undisturbed(&mut pair, |network, _| {
-            let sender = network.caller.udp(at("10.1.0.2", 5099));
+            let sender = network.caller.udp(at("10.1.0.3", 5099));
             let corpus = corpus();
             let mut noise = Noise(SEED);
             for number in 0..10_000 {
@@ -143,8 +164,18 @@ fn ten_thousand_mutated_messages_disturb_nobody() {
                 }
             }
         });
-        answering.store(false, Ordering::Relaxed);
     });
+    // Enough of them were still messages to reach the calls and the session engine.
+    assert!(
+        pair.relay.calls("offered") > 500,
+        "{}",
+        pair.relay.json(&["status"])
+    );
+    assert!(
+        pair.relay.calls("answered") > 200,
+        "{}",
+        pair.relay.json(&["status"])
+    );
     assert!(
         pair.relay.parse_errors() > 500,
         "{}",
@@ -174,9 +205,9 @@ fn corpus() -> Vec<Vec<u8>> {
     ] {
         all.push(
             format!(
-                "{method} sip:7711@10.1.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.2:5099;branch=z9hG4bKm1;rport\r\n\
-                 Max-Forwards: 70\r\nFrom: <sip:m@10.1.0.2:5099>;tag=m1\r\nTo: <sip:7711@10.1.0.1>\r\n\
-                 Call-ID: m1@10.1.0.2\r\nCSeq: 1 {method}\r\nContact: <sip:m@10.1.0.2:5099>\r\n\
+                "{method} sip:7711@10.1.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.3:5099;branch=z9hG4bKm1;rport\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:m@10.1.0.3:5099>;tag=m1\r\nTo: <sip:7711@10.1.0.1>\r\n\
+                 Call-ID: m1@10.1.0.3\r\nCSeq: 1 {method}\r\nContact: <sip:m@10.1.0.3:5099>\r\n\
                  Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
@@ -228,12 +259,12 @@ fn mutated(corpus: &[Vec<u8>], noise: &mut Noise) -> Vec<u8> {
 }
 
 /// Answers each INVITE with a 200 whose SDP is damaged.
-fn answer_with_nonsense(socket: &UdpSocket, answering: &AtomicBool) {
+fn answer_with_nonsense(socket: &UdpSocket, answering: &Weak<()>) {
     let mut noise = Noise(SEED + 1);
     let mut buffer = vec![0; 65536];
     let patience = Some(Duration::from_millis(100));
     socket.set_read_timeout(patience).expect("not zero");
-    while answering.load(Ordering::Relaxed) {
+    while answering.strong_count() > 0 {
         let Ok((length, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };

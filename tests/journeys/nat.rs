@@ -102,7 +102,10 @@ fn a_stranger_at_the_locked_port_is_dropped_and_counted() {
 fn a_stranger_is_dropped_when_only_the_sdp_is_believed() {
     let _turn = Turn::shared();
     let nat = Nat::new();
-    let relay = Relay::start(&nat.network, &Setup::default().set("latch", "\"sdp\""));
+    let setup = Setup::default()
+        .replace("latch_window = \"10s\"\n", "")
+        .set("latch", "\"sdp\"");
+    let relay = Relay::start(&nat.network, &setup);
     let (_caller, _callee, _call, mut parties) = nat.call();
     talk(&mut parties[..1], 20);
     parties[1].listen();

@@ -24,6 +24,7 @@ fn a_stopped_endpoint_ends_the_call_on_both_legs() {
     let offer = audio(talker.address(), 1, SENDRECV);
     let request = pair.caller.request(&mut dialog, "INVITE").with_sdp(&offer);
     pair.caller.send(&request);
+    pair.caller.expect_response(180, "INVITE");
     let ok = pair.caller.expect_response(200, "INVITE");
     dialog.learn(&ok);
     let ack = pair.caller.request(&mut dialog, "ACK");
@@ -49,7 +50,7 @@ fn a_stopped_endpoint_ends_the_call_on_both_legs() {
     callee.signal(Signal::CONT);
     callee.succeeds(Duration::from_secs(10));
     pair.relay.expect_gauge("calls", 0, Duration::from_secs(5));
-    assert_eq!(pair.relay.ended("media timeout"), 1);
+    assert_eq!(pair.relay.ended("media_timeout"), 1);
 }
 
 #[test]

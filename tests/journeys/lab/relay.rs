@@ -174,6 +174,14 @@ impl Setup {
         self.replace(&heading, &format!("{heading}{lines}\n"))
     }
 
+    /// Adds sections.
+    pub(crate) fn append(mut self, sections: &str) -> Self {
+        self.toml.push('\n');
+        self.toml
+            .extend(sections.lines().flat_map(|line| [line.trim(), "\n"]));
+        self
+    }
+
     /// Writes it into a directory.
     pub(crate) fn write(&self, directory: &TempDir) -> PathBuf {
         let path = directory.path().join("tandem.toml");
