@@ -47,8 +47,9 @@ impl Call {
                 }
                 Err(error) => code = code_of(cx, &error),
             }
-            // What is exhausted for one target's media group may be plenty for another's.
-            if code != StatusCode::SERVICE_UNAVAILABLE {
+            // What one target's media group lacks, ports or a family, another's may have; what cannot be
+            // read is no better elsewhere.
+            if code == StatusCode::BAD_REQUEST {
                 break;
             }
         }

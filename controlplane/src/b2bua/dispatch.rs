@@ -1,0 +1,245 @@
+//! To whom it goes: what the transactions say, brought to the call that it is about, or made into a new
+//! call, or refused.
+
+use crate::agent::Output;
+use crate::installer::Ticket;
+use crate::session::Side;
+use crate::settings::TrunkId;
+use crate::sip::{Message, Method, StatusCode};
+use crate::transaction::{ClientKey, Occurrence, Path, ServerKey};
+
+use super::admission::{self, Refusal};
+use super::call::{Call, Caller};
+use super::context::Context;
+use super::index::Owner;
+use super::setup::Setback;
+use super::{B2bua, CallId, CallState};
+
+impl B2bua {
+    pub(super) fn on_occurrence(&mut self, occurrence: Occurrence) -> Option<Output> {
+        match occurrence {
+            Occurrence::Transmit { path, bytes } => {
+                return Some(Output::Send {
+                    listener: path.listener,
+                    remote: path.remote,
+                    bytes,
+                });
+            }
+            Occurrence::Request { key, message, path } => self.on_request(key, message, path),
+            Occurrence::Ack {
+                invite: Some(key),
+                message,
+                ..
+            } => self.with_server(key, |call, cx| match call.caller.key == key {
+                true => call.on_caller_ack(cx, &message),
+                false => call.on_relay_ack(cx, key, &message),
+            }),
+            Occurrence::Ack { invite: None, .. } => self.cx.count_dropped("stray_ack"),
+            Occurrence::Cancel { invite, message } => {
+                self.with_server(invite, |call, cx| match call.caller.key == invite {
+                    true => call.on_cancel(cx, &message),
+                    false => call.on_relay_cancel(cx, invite, &message),
+                });
+            }
+            Occurrence::Response { key, message, path } => self.on_response(key, message, path),
+            Occurrence::Timeout(key) => self.on_lost(key, Setback::Timeout),
+            Occurrence::TransportError(key) => self.on_lost(key, Setback::Unreachable),
+            Occurrence::Unacknowledged(key) | Occurrence::ServerTransportError(key) => {
+                self.with_server(key, |call, cx| {
+                    if !call.on_relay_no_ack(cx, key) && call.caller.key == key {
+                        call.on_no_ack(cx);
+                    }
+                });
+            }
+            Occurrence::ClientEnded(key) => self.cx.index.remove_client(key),
+            Occurrence::ServerEnded(key) => self.cx.index.remove_server(key),
+        }
+        None
+    }
+
+    fn on_request(&mut self, key: ServerKey, message: Message, path: Path) {
+        if let Err(refusal) = admission::check(&message) {
+            return refusal.send(&mut self.cx, key, &message);
+        }
+        let in_dialog = message.to().is_ok_and(|to| to.tag().is_some());
+        match (in_dialog, message.method()) {
+            (true, _) => self.on_dialog_request(key, message, path),
+            (false, Some(Method::Invite)) => self.on_invite(key, message, path),
+            (false, Some(Method::Options)) => self.on_options(key, &message, path),
+            // The rest has a meaning only within a dialog.
+            (false, _) => self.cx.refuse(key, &message, StatusCode::NO_SUCH_CALL),
+        }
+    }
+
+    fn on_invite(&mut self, key: ServerKey, message: Message, path: Path) {
+        let (trunk, user) = match self.admit(&message, path) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refusal.send(&mut self.cx, key, &message),
+        };
+        let targets = self.cx.routing.targets(trunk, &user);
+        if targets.is_empty() {
+            return self.cx.refuse(key, &message, StatusCode::NOT_FOUND);
+        }
+        self.cx.counters.calls_offered += 1;
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        let caller = Caller {
+            trunk,
+            path,
+            key,
+            invite: message,
+            tag: self.cx.tokens.tag(),
+        };
+        self.cx.index.add_server(key, id);
+        let call = Call::new(id, caller, targets, self.cx.now);
+        self.calls.insert(id, call);
+        self.with_call(id, |call, cx| call.try_next_target(cx));
+    }
+
+    fn admit(&self, message: &Message, path: Path) -> Result<(TrunkId, String), Refusal> {
+        admission::check_hops(message)?;
+        let admitted = admission::check_call(&self.cx, message, path)?;
+        if self.is_our_own(message) {
+            return Err(StatusCode::LOOP_DETECTED.into());
+        }
+        if self.closed || self.calls.len() >= self.cx.settings.limits.calls {
+            return Err(StatusCode::SERVICE_UNAVAILABLE.into());
+        }
+        Ok(admitted)
+    }
+
+    /// Whether the INVITE is one that we sent and that proxies have sent back, for the same user. For
+    /// another user it is a call that was forwarded (a spiral, RFC 3261 §6), which hops bound.
+    fn is_our_own(&self, message: &Message) -> bool {
+        let (Ok(from), Ok(call_id), Some(uri)) = (message.from(), message.call_id(), message.uri())
+        else {
+            return false;
+        };
+        let sent = from
+            .tag()
+            .and_then(|tag| self.cx.index.tag(tag))
+            .and_then(|(id, _)| self.calls.get(&id)?.attempt.as_ref());
+        sent.is_some_and(|sent| {
+            sent.invite.call_id().is_ok_and(|sent| sent == call_id)
+                && sent.invite.uri().and_then(|sent| sent.decoded_user()) == uri.decoded_user()
+        })
+    }
+
+    /// OPTIONS outside a dialog asks what an INVITE would be answered (RFC 3261 §11.2); operators use
+    /// it to find out who takes calls.
+    fn on_options(&mut self, key: ServerKey, message: &Message, path: Path) {
+        if self.closed || self.calls.len() >= self.cx.settings.limits.calls {
+            return self
+                .cx
+                .refuse(key, message, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let response = admission::capabilities(&mut self.cx, message, path);
+        self.cx.respond(key, response);
+    }
+
+    fn on_dialog_request(&mut self, key: ServerKey, message: Message, path: Path) {
+        let Some((id, side, place)) = self.dialog_of(&message) else {
+            return self.cx.refuse(key, &message, StatusCode::NO_SUCH_CALL);
+        };
+        let number = message.cseq().map_or(0, |cseq| cseq.number);
+        self.with_call(id, |call, cx| {
+            let admitted = call
+                .pairs
+                .get_mut(place)
+                .is_some_and(|pair| pair.dialog_mut(side).admit(number));
+            if !admitted {
+                return cx.refuse(key, &message, StatusCode::SERVER_INTERNAL_ERROR);
+            }
+            match message.method() {
+                Some(Method::Bye) => call.on_bye(cx, side, place, key, &message),
+                Some(Method::Options) => {
+                    let response = admission::capabilities(cx, &message, path);
+                    cx.respond(key, response);
+                }
+                _ => match admission::check_hops(&message) {
+                    Ok(()) => call.begin_relay(cx, side, place, key, message),
+                    Err(refusal) => refusal.send(cx, key, &message),
+                },
+            }
+        });
+    }
+
+    /// The call, the side of it, and the dialog that a request is in.
+    fn dialog_of(&self, message: &Message) -> Option<(CallId, Side, usize)> {
+        let (to, from) = (message.to().ok()?, message.from().ok()?);
+        let call_id = message.call_id().ok()?;
+        let (id, side) = self.cx.index.tag(to.tag()?)?;
+        let call = self.calls.get(&id)?;
+        let place = call.pair_at(side, &call_id, to.tag()?, from.tag().unwrap_or_default())?;
+        Some((id, side, place))
+    }
+
+    fn on_response(&mut self, key: ClientKey, message: Message, path: Path) {
+        let id = match self.cx.index.take_client(key) {
+            Some(Owner::Call(id)) => id,
+            Some(Owner::LateAnswers(mut late)) => {
+                late.on_response(&mut self.cx, key, &message, path);
+                return self.cx.index.add_client(key, Owner::LateAnswers(late));
+            }
+            None => return,
+        };
+        self.cx.index.add_client(key, Owner::Call(id));
+        self.with_call(id, |call, cx| {
+            let is_final = message.code().is_some_and(|code| code.is_final());
+            if call.is_invite(key) {
+                call.on_invite_response(cx, key, message, path);
+            } else if !call.farewell.byes.contains(&key) {
+                call.on_relay_response(cx, key, &message);
+            } else if is_final {
+                call.on_bye_done(key);
+            }
+        });
+    }
+
+    fn on_lost(&mut self, key: ClientKey, setback: Setback) {
+        let Some(id) = self.cx.index.call_of(key) else {
+            return;
+        };
+        let code = match setback {
+            Setback::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::REQUEST_TIMEOUT,
+        };
+        self.with_call(id, |call, cx| {
+            if call.is_invite(key) {
+                call.on_setback(cx, setback);
+            } else if call.farewell.byes.contains(&key) {
+                call.on_bye_done(key);
+            } else {
+                call.on_relay_lost(cx, key, code);
+            }
+        });
+    }
+
+    pub(super) fn with_ticket(
+        &mut self,
+        ticket: Ticket,
+        act: impl FnOnce(&mut Call, &mut Context),
+    ) {
+        if let Some(id) = self.cx.index.take_ticket(ticket) {
+            self.with_call(id, act);
+        }
+    }
+
+    fn with_server(&mut self, key: ServerKey, act: impl FnOnce(&mut Call, &mut Context)) {
+        if let Some(id) = self.cx.index.server(key) {
+            self.with_call(id, act);
+        }
+    }
+
+    /// Lets a call act, and lets go of it when it is over.
+    pub(super) fn with_call(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Context)) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        act(call, &mut self.cx);
+        if call.state() == CallState::Over {
+            call.leave(&mut self.cx);
+            self.calls.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How relays end otherwise than by an answer: taken back, failed, or because the call comes down.
+
+use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::transaction::ServerKey;
+
+use super::{Offer, Phase, Relay, RelayId};
+use crate::b2bua::call::{Call, code_of};
+use crate::b2bua::context::Context;
+use crate::b2bua::ending::Cause;
+use crate::b2bua::index::Owner;
+use crate::b2bua::late_answers::LateAnswers;
+
+impl Call {
+    /// The one who asked takes its re-INVITE back. What the other side makes of that decides: it may
+    /// have agreed already.
+    pub(in crate::b2bua) fn on_relay_cancel(
+        &mut self,
+        cx: &mut Context,
+        key: ServerKey,
+        cancel: &Message,
+    ) {
+        let Some(relay) = self
+            .relays
+            .iter_mut()
+            .find(|relay| relay.server == key && relay.phase == Phase::Pending)
+        else {
+            return;
+        };
+        let id = relay.id;
+        let Some((client, _)) = relay.client else {
+            return self.fail_relay(cx, id, StatusCode::REQUEST_TERMINATED);
+        };
+        relay.phase = Phase::Cancelled;
+        let reason = cancel.headers.first(&HeaderName::Reason).cloned();
+        // Too late means that the 2xx is here already and waits for its flows: it will be passed on.
+        let _ = cx
+            .transactions
+            .cancel(cx.now, client, reason.into_iter().collect());
+    }
+
+    /// No ACK came for a re-INVITE's 2xx. True if the transaction was a relay's.
+    pub(in crate::b2bua) fn on_relay_no_ack(&mut self, cx: &mut Context, key: ServerKey) -> bool {
+        let known = self.relays.iter().any(|relay| relay.server == key);
+        if known {
+            self.hang_up(cx, Cause::NoAck);
+        }
+        known
+    }
+
+    /// Answers the one who asked with a failure of our own, and puts the session back.
+    pub(in crate::b2bua) fn fail_relay(&mut self, cx: &mut Context, id: RelayId, code: StatusCode) {
+        let Some(place) = self.relays.iter().position(|relay| relay.id == id) else {
+            return;
+        };
+        self.acknowledge_unanswered(cx, place);
+        let relay = self.relays.remove(place);
+        cx.refuse(relay.server, &relay.request, code);
+        self.take_offer_back(cx, &relay);
+    }
+
+    /// The call comes down: pending requests are answered with 487 (RFC 3261 §15.1.2), and what is
+    /// out on the other leg is left to end by itself.
+    pub(in crate::b2bua) fn end_relays(&mut self, cx: &mut Context) {
+        while !self.relays.is_empty() {
+            self.acknowledge_unanswered(cx, 0);
+            let relay = self.relays.remove(0);
+            if relay.phase != Phase::AwaitsAck {
+                cx.refuse(relay.server, &relay.request, StatusCode::REQUEST_TERMINATED);
+            }
+            let (Method::Invite, Phase::Pending | Phase::Cancelled) = (&relay.method, relay.phase)
+            else {
+                continue;
+            };
+            let to = relay.from.other();
+            let (Some((key, number)), Some(pair)) = (relay.client, self.pairs.first()) else {
+                continue;
+            };
+            let late = LateAnswers::InDialog {
+                trunk: self.trunk(to),
+                dialog: Box::new(pair.dialog(to).clone()),
+                number,
+            };
+            cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+            // Cancelled before, or over already: then there is nothing left to take back.
+            let _ = cx.transactions.cancel(cx.now, key, Vec::new());
+        }
+    }
+
+    /// Acknowledges a re-INVITE's 2xx whose offer will have no answer.
+    fn acknowledge_unanswered(&mut self, cx: &mut Context, place: usize) {
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        let answered = matches!(relay.phase, Phase::Answered | Phase::AwaitsAck);
+        if answered && relay.offer == Offer::InResponse {
+            self.acknowledge_relay(cx, relay.id, None);
+        }
+    }
+
+    /// 481 and 408 to a request that keeps the dialog alive mean that the dialog is gone (RFC 3261
+    /// §12.2.1.2, RFC 5057).
+    pub(super) fn end_if_gone(&mut self, cx: &mut Context, relay: &Relay, code: StatusCode) {
+        let gone = match code {
+            StatusCode::NO_SUCH_CALL => true,
+            StatusCode::REQUEST_TIMEOUT => relay.method != Method::Info,
+            _ => false,
+        };
+        if gone {
+            self.hang_up(cx, Cause::PeerGone);
+        }
+    }
+
+    pub(super) fn take_offer_back(&mut self, cx: &mut Context, relay: &Relay) {
+        if relay.offer == Offer::None || self.open_offer.is_none() {
+            return;
+        }
+        self.open_offer = None;
+        if let Some(session) = self.session
+            && let Err(error) = cx.engine.reject_offer(cx.now, session)
+        {
+            code_of(cx, &error);
+        }
+    }
+}
