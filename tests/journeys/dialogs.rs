@@ -1,11 +1,13 @@
 //! Proof 3: dialogs on the wire, from ringing to the end, with scripted peers.
 
+use std::time::Duration;
+
 use crate::lab::network::at;
 use crate::lab::pair::{Pair, inside, outside};
 use crate::lab::phone::{Dialog, Phone};
 use crate::lab::relay::Setup;
 use crate::lab::rtp::{Party, introduce, talk};
-use crate::lab::sip::{INACTIVE, RECVONLY, SENDONLY, SENDRECV, audio, stream, streams};
+use crate::lab::sip::{INACTIVE, Message, RECVONLY, SENDONLY, SENDRECV, audio, stream, streams};
 use crate::lab::turn::Turn;
 
 #[test]
@@ -295,4 +297,88 @@ fn info_and_update_are_relayed_with_their_bodies() {
     assert_eq!(stream(&ok).ip(), inside(0).ip());
     Pair::assert_audio(&mut parties);
     pair.finish(call);
+}
+
+#[test]
+fn two_renegotiations_at_once_are_both_put_off() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, mut parties) = pair.call(30_000);
+    let (one, other) = (parties[0].address(), parties[1].address());
+    let by_caller = pair.caller.request(&mut call.caller, "INVITE");
+    let by_caller = by_caller.with_sdp(&audio(one, 2, SENDRECV));
+    pair.caller.send(&by_caller);
+    // The callee's is sent before it has read the caller's (RFC 3261 14.1).
+    let held = pair.callee.expect_request("INVITE");
+    let by_callee = pair.callee.request(&mut call.callee, "INVITE");
+    let by_callee = by_callee.with_sdp(&audio(other, 2, SENDRECV));
+    pair.callee.send(&by_callee);
+    let refusal = pair.callee.expect_response(491, "INVITE");
+    pair.callee
+        .send(&pair.callee.ack_refusal(&by_callee, &refusal));
+    pair.callee.respond(&held, 491, "Request Pending", "");
+    pair.callee.expect_request("ACK");
+    let refusal = pair.caller.expect_response(491, "INVITE");
+    pair.caller
+        .send(&pair.caller.ack_refusal(&by_caller, &refusal));
+    Pair::assert_audio(&mut parties);
+    pair.finish(call);
+}
+
+#[test]
+fn both_may_hang_up_at_once() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, _parties) = pair.call(30_000);
+    let by_caller = pair.caller.request(&mut call.caller, "BYE");
+    let by_callee = pair.callee.request(&mut call.callee, "BYE");
+    pair.caller.send(&by_caller);
+    pair.callee.send(&by_callee);
+    // Each gets an answer to its own; whether it also sees the other's depends on who was first.
+    let over = |message: &Message| {
+        message.cseq_method() == "BYE" && matches!(message.status(), Some(200 | 481))
+    };
+    pair.caller.expect("an answer to BYE", over);
+    pair.callee.expect("an answer to BYE", over);
+    for phone in [&mut pair.caller, &mut pair.callee] {
+        if let Some(bye) = phone.heard(|message| message.method() == Some("BYE")) {
+            phone.respond(&bye, 200, "OK", "");
+        }
+    }
+    pair.relay.expect_gauge("calls", 0, Duration::from_secs(5));
+}
+
+#[test]
+fn several_streams_and_a_rejected_one() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let mut sound = pair.parties(30_000);
+    let mut second = pair.parties(30_004);
+    let line = |port: u16| format!("m=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n");
+    let offer = audio(sound[0].address(), 1, SENDRECV)
+        + &format!(
+            "m=video 30008 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n{}",
+            line(30_004)
+        );
+    let mut dialog = pair.caller.dialog("4711");
+    let request = pair.caller.request(&mut dialog, "INVITE").with_sdp(&offer);
+    pair.caller.send(&request);
+    let invite = pair.callee.expect_request("INVITE");
+    let answer = audio(sound[1].address(), 1, SENDRECV)
+        + &format!("m=video 0 RTP/AVP 96\r\n{}", line(30_004));
+    let ok = pair.callee.response(&invite, 200, "OK", "t");
+    pair.callee.send(&ok.with_sdp(&answer));
+    let ok = pair.caller.expect_response(200, "INVITE");
+    dialog.learn(&ok);
+    let ack = pair.caller.request(&mut dialog, "ACK");
+    pair.caller.send(&ack);
+    pair.callee.expect_request("ACK");
+    let (offered, answered) = (streams(&invite.body), streams(&ok.body));
+    assert_eq!((offered.len(), answered.len()), (3, 3));
+    assert_eq!(answered[1].port(), 0, "rejected: {}", ok.body);
+    for (parties, index) in [(&mut sound, 0), (&mut second, 2)] {
+        parties[0].towards = Some(answered[index]);
+        parties[1].towards = Some(offered[index]);
+        Pair::assert_audio(parties);
+    }
 }

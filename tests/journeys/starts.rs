@@ -106,3 +106,19 @@ fn another_xdp_program_on_the_device() {
     let said = failing_start(&network.relay, &setup);
     assert_one_sentence(said, &["in0", "XDP program"]);
 }
+
+#[test]
+fn the_binary_runs_where_there_is_nothing_else() {
+    let root = tempfile::tempdir().expect("the temporary directory can be written to");
+    std::fs::copy(TANDEM, root.path().join("tandem")).expect("the binary under test exists");
+    let output = std::process::Command::new("chroot")
+        .arg(root.path())
+        .args(["/tandem", "--version"])
+        .output()
+        .expect("chroot is part of coreutils");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.starts_with("tandem "),
+        "no library is there: {output:?}"
+    );
+}
