@@ -101,6 +101,31 @@ fn the_same_request_by_another_way_is_482() {
     );
 }
 
+#[test]
+fn an_invite_that_a_proxy_sends_back_is_482() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let mut dialog = pair.caller.dialog("4711");
+    let offer = audio(at("10.1.0.2", 30_000), 1, SENDRECV);
+    let request = pair.caller.request(&mut dialog, "INVITE").with_sdp(&offer);
+    pair.caller.send(&request);
+    // The callee's host is a proxy whose routing leads back to tandem: its Via on top, a hop less.
+    let mut looped = pair.callee.expect_request("INVITE");
+    let ours = looped.expect_header("Via").to_owned();
+    looped
+        .headers
+        .retain(|(name, _)| name != "Max-Forwards" && name != "Content-Length");
+    looped.headers.insert(0, ("Via".into(), pair.callee.via()));
+    let looped = looped.with("Max-Forwards", "68");
+    pair.callee.send(&looped);
+    let refusal = pair.callee.expect_response(482, "INVITE");
+    let vias = refusal.headers.iter().filter(|(name, _)| name == "Via");
+    assert_eq!(vias.last().map(|(_, via)| via), Some(&ours));
+    pair.callee
+        .send(&pair.callee.ack_refusal(&looped, &refusal));
+    assert_eq!(pair.relay.calls("offered"), 1);
+}
+
 fn branch(via: &str) -> &str {
     let (_, rest) = via.split_once("branch=").unwrap_or_default();
     rest.split(';').next().unwrap_or_default()

@@ -133,6 +133,20 @@ impl Context {
         Ok(key)
     }
 
+    /// The same with a request that passes on what another asks: should it come back, the Via tells.
+    pub(super) fn forward(
+        &mut self,
+        call: CallId,
+        origin: ServerKey,
+        message: Message,
+        path: Path,
+    ) -> Result<ClientKey, TransactionError> {
+        let now = self.now;
+        let key = self.transactions.forward(now, origin, message, path)?;
+        self.index.add_client(key, Owner::Call(call));
+        Ok(key)
+    }
+
     /// Answers a request; false when the transaction takes no answer any more.
     pub(super) fn respond(&mut self, key: ServerKey, response: Message) -> bool {
         self.transactions.respond(self.now, key, response).is_ok()

@@ -113,7 +113,7 @@ impl Call {
             listener: attempt.target.listener,
             remote: attempt.target.peer,
         };
-        match cx.request(self.id, attempt.invite.clone(), path) {
+        match cx.forward(self.id, self.caller.key, attempt.invite.clone(), path) {
             Ok(key) => {
                 attempt.key = Some(key);
                 cx.timers.set(self.id, cx.now + cx.settings.no_answer);

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use controlplane::settings::{Route, TrunkId};
 use controlplane::sip::HeaderName;
+use regex::Regex;
 
 use crate::phone::{Phone, expect, header, sdp};
 use crate::ringing::calling;
-use crate::world::{CALLEE, CALLER, INSIDE, OUTSIDE, World, addr, settings};
+use crate::world::{CALLEE, CALLER, INSIDE, OUTSIDE, TRANSACTION, World, addr, settings};
 
 /// What an INVITE to `user` with these headers and this body is answered with.
 fn refused(user: &str, more: &str, body: &str, code: &str) -> controlplane::sip::Message {
@@ -250,6 +252,42 @@ fn our_own_invite_that_proxies_send_back_is_a_loop_unless_it_was_forwarded() {
         }
         caller.cancel(&mut world);
     }
+}
+
+#[test]
+fn an_invite_that_passes_the_same_way_again_is_a_loop_even_after_its_call() {
+    // Users "hairpin" are called at the trunk that calls them.
+    let mut hairpin = settings();
+    hairpin.routes.insert(
+        0,
+        Route {
+            from: Some(TrunkId(0)),
+            user: Some(Regex::new("hairpin").expect("a pattern")),
+            to: vec![TrunkId(0)],
+        },
+    );
+    let mut world = World::with(hairpin, 1);
+    let mut caller = Phone::caller("round");
+    caller.invite(&mut world, "hairpin", &sdp("10.1.0.2", 4000));
+    caller.expect(&mut world, "100");
+    let mut looped = expect(&mut world, addr(CALLER), "INVITE");
+    looped.headers.push_front(
+        HeaderName::Via,
+        format!("SIP/2.0/UDP {CALLER};branch=z9hG4bKproxy"),
+    );
+    let looped = looped.to_bytes();
+    // No transaction: the first answer is the last.
+    world.send(addr(CALLER), addr(INSIDE), looped.clone());
+    expect(&mut world, addr(CALLER), "482");
+    caller.cancel(&mut world);
+    world.advance(TRANSACTION);
+    world.clear(addr(CALLER));
+    assert_eq!(world.agent.calls(), []);
+    world.send(addr(CALLER), addr(INSIDE), looped);
+    expect(&mut world, addr(CALLER), "482");
+    world.assert_quiet();
+    assert_eq!(world.agent.counters().transactions.looped, 2);
+    world.assert_clean();
 }
 
 #[test]
