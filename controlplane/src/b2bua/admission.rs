@@ -123,7 +123,8 @@ pub(super) fn check_call(
     if !matches!(uri.scheme().as_str(), "sip" | "tel") {
         return Err(StatusCode::UNSUPPORTED_URI_SCHEME.into());
     }
-    if message.contact().is_err() {
+    // Without them its dialog could not be made once the callee answers.
+    if message.contact().is_err() || message.routes(&HeaderName::RecordRoute).is_err() {
         return Err(StatusCode::BAD_REQUEST.into());
     }
     Ok((trunk, uri.decoded_user().unwrap_or_default()))

@@ -10,7 +10,7 @@
 
 use crate::dialog::Dialog;
 use crate::session::Side;
-use crate::sip::{Message, StatusCode};
+use crate::sip::{HeaderName, Message, StatusCode};
 use crate::transaction::{ClientKey, Path};
 
 use super::call::{Call, Pair, code_of};
@@ -94,14 +94,22 @@ impl Call {
     }
 
     fn on_answer(&mut self, cx: &mut Context, key: ClientKey, response: &Message, path: Path) {
-        let Ok(place) = self.fork(cx, response, path, true) else {
-            return cx.count_dropped("answer_malformed");
+        let (place, readable) = match self.fork(cx, response, path, true) {
+            Ok(place) => (Some(place), true),
+            Err(_) => (self.unreadable_fork(cx, response, path), false),
+        };
+        let Some(place) = place else {
+            return;
         };
         self.retain_pair(cx, Some(place));
         self.settle_invite(cx, key);
         cx.timers.clear(self.id);
         self.answered = Some(cx.now);
         self.step(Trigger::Answer);
+        if !readable {
+            late_answers_acknowledge(self, cx, None);
+            return self.hang_up(cx, Cause::BadAnswer);
+        }
         if self.has_offer() {
             late_answers_acknowledge(self, cx, None);
         } else if let Some(attempt) = &mut self.attempt {
@@ -139,8 +147,12 @@ impl Call {
         response: &Message,
         path: Path,
     ) {
-        let Ok(place) = self.fork(cx, response, path, true) else {
-            return cx.count_dropped("answer_malformed");
+        let place = match self.fork(cx, response, path, true) {
+            Ok(place) => Some(place),
+            Err(_) => self.unreadable_fork(cx, response, path),
+        };
+        let Some(place) = place else {
+            return;
         };
         self.retain_pair(cx, Some(place));
         self.settle_invite(cx, key);
@@ -261,6 +273,21 @@ impl Call {
             answer: None,
         });
         Ok(self.pairs.len() - 1)
+    }
+
+    /// The place of the fork of a 2xx whose Contact or Record-Route cannot be read. The callee believes in
+    /// its dialog all the same: it gets its ACK and BYE where the 2xx came from.
+    fn unreadable_fork(
+        &mut self,
+        cx: &mut Context,
+        response: &Message,
+        path: Path,
+    ) -> Option<usize> {
+        cx.count_dropped("answer_malformed");
+        let mut bare = response.clone();
+        bare.headers.remove(&HeaderName::Contact);
+        bare.headers.remove(&HeaderName::RecordRoute);
+        self.fork(cx, &bare, path, true).ok()
     }
 
     /// The callee's response in the caller's dialog, without body.

@@ -22,6 +22,8 @@ pub(super) enum Cause {
     NoAck,
     /// A party has lost the dialog, or does not answer in it any more.
     PeerGone,
+    /// An answer that makes no dialog.
+    BadAnswer,
     /// A session description that cannot be used, when it was too late to refuse it.
     BadDescription,
     /// A message that had to have a session description had none.
@@ -41,6 +43,7 @@ impl Cause {
             Self::MediaTimeout => "media_timeout",
             Self::NoAck => "no_ack",
             Self::PeerGone => "peer_gone",
+            Self::BadAnswer => "bad_answer",
             Self::BadDescription => "bad_description",
             Self::NoDescription => "no_description",
             Self::NoRoom => "no_room",
@@ -55,7 +58,9 @@ impl Cause {
                 StatusCode::TEMPORARILY_UNAVAILABLE
             }
             Self::Drain | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadDescription | Self::NoDescription => StatusCode::BAD_GATEWAY,
+            Self::BadAnswer | Self::BadDescription | Self::NoDescription => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::NoAck | Self::Broken => StatusCode::SERVER_INTERNAL_ERROR,
         }
     }
@@ -68,6 +73,7 @@ impl Cause {
             Self::MediaTimeout => "SIP;cause=408;text=\"No media\"",
             Self::NoAck => "SIP;cause=408;text=\"No ACK\"",
             Self::PeerGone => "SIP;cause=481;text=\"The other side is gone\"",
+            Self::BadAnswer => "SIP;cause=502;text=\"Malformed answer\"",
             Self::BadDescription | Self::NoDescription => {
                 "SIP;cause=488;text=\"Unusable session description\""
             }

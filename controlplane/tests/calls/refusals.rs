@@ -56,6 +56,7 @@ fn what_an_invite_is_refused_for() {
     let coded = refused("900", "Content-Encoding: gzip\r\n", &offer, "415");
     assert_eq!(header(&coded, HeaderName::AcceptEncoding), "identity");
     refused("900", "", "this is no description", "400");
+    refused("900", "Record-Route: <sip:10.1.0.9;lr\r\n", &offer, "400");
     let udptl = offer.replace("m=audio 4000 RTP/AVP 8", "m=image 4000 udptl t38");
     refused("900", "", &udptl, "488");
 }

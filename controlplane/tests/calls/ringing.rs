@@ -264,3 +264,36 @@ fn an_answer_that_cannot_be_used_ends_the_call_on_both_sides() {
         world.assert_clean();
     }
 }
+
+#[test]
+fn an_answer_that_makes_no_dialog_is_acknowledged_and_ended() {
+    for cancelled in [false, true] {
+        let mut world = World::new();
+        let (mut caller, invite) = calling(&mut world, "unreadable");
+        let callee = Phone::callee(CALLEE, &invite, "callee");
+        callee.respond(&mut world, &invite, 180, "");
+        caller.expect(&mut world, "180");
+        if cancelled {
+            caller.cancel(&mut world);
+            caller.expect(&mut world, "200");
+            let cancel = callee.expect(&mut world, "CANCEL");
+            callee.respond(&mut world, &cancel, 200, "");
+        }
+        let other = Phone::callee(CALLEE, &invite, "other");
+        let routes = "Record-Route: <sip:10.2.0.9;lr";
+        let body = sdp("10.2.0.2", 6000);
+        other.respond_with(&mut world, &invite, 200, &body, routes);
+        let ack = other.expect(&mut world, "ACK");
+        assert!(header(&ack, HeaderName::To).ends_with("tag=other"));
+        other.take_bye(&mut world);
+        let failure = caller.expect(&mut world, if cancelled { "487" } else { "502" });
+        caller.ack(&mut world, &failure, "");
+        world.assert_quiet();
+        assert_eq!(world.agent.calls(), []);
+        assert_eq!(
+            world.agent.counters().messages_dropped["answer_malformed"],
+            1
+        );
+        world.assert_clean();
+    }
+}
