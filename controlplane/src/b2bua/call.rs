@@ -247,7 +247,7 @@ impl Call {
         self.open_offer = None;
     }
 
-    /// Forgets the early dialogs that `keep` does not name.
+    /// Forgets the early dialogs that `keep` does not name, and what is on its way within them.
     pub(super) fn retain_pair(&mut self, cx: &mut Context, keep: Option<usize>) {
         let mut place = 0;
         self.pairs.retain(|pair| {
@@ -258,6 +258,7 @@ impl Call {
             }
             kept
         });
+        self.end_relays_without_dialog(cx);
     }
 
     /// Forgets the callee's INVITE and its dialogs.

@@ -58,9 +58,7 @@ impl Cause {
                 StatusCode::TEMPORARILY_UNAVAILABLE
             }
             Self::Drain | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadAnswer | Self::BadDescription | Self::NoDescription => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::BadAnswer | Self::BadDescription | Self::NoDescription => StatusCode::BAD_GATEWAY,
             Self::NoAck | Self::Broken => StatusCode::SERVER_INTERNAL_ERROR,
         }
     }
@@ -285,6 +283,7 @@ impl Call {
         }
         let mut pair = self.pairs.remove(place);
         cx.index.remove_tag(pair.caller.local_tag());
+        self.end_relays_without_dialog(cx);
         if side == Side::B {
             return;
         }

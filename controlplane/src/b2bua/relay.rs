@@ -161,12 +161,14 @@ impl Call {
 
     /// Why an offer cannot be made now (RFC 3311 §5.2).
     fn offer_in_the_way(&self, from: Side) -> Option<StatusCode> {
-        let by_late_offer = self
-            .relays
-            .iter()
-            .find(|relay| relay.offer == Offer::InResponse)
-            .map(|relay| relay.from.other());
-        let open = self.open_offer.or(by_late_offer)?;
+        let mut relays = self.relays.iter();
+        let late = relays.find(|relay| relay.offer == Offer::InResponse);
+        let awaited = match self.state() {
+            CallState::Established => late.map(|relay| relay.from.other()),
+            // The callee's 2xx brings the offer.
+            _ => (!self.has_offer()).then_some(Side::B),
+        };
+        let open = self.open_offer.or(awaited)?;
         Some(match open == from {
             true => StatusCode::SERVER_INTERNAL_ERROR,
             false => StatusCode::REQUEST_PENDING,
@@ -259,9 +261,9 @@ impl Call {
         match relay.phase {
             Phase::Pending => {
                 let gone = relay.method != Method::Info;
-                self.fail_relay(cx, id, code);
+                self.fail_relay(cx, id, in_dialog(code));
                 if gone {
-                    self.hang_up(cx, Cause::PeerGone);
+                    self.peer_gone(cx);
                 }
             }
             Phase::Cancelled => self.fail_relay(cx, id, StatusCode::REQUEST_TERMINATED),

@@ -1,6 +1,7 @@
 //! Calls through the agent's door on virtual time: SIP text in, SIP text and commands out, no kernel.
 
 mod cancelling;
+mod early;
 mod ending;
 mod failover;
 mod network;

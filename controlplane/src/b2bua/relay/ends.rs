@@ -4,6 +4,7 @@ use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::ServerKey;
 
 use super::{Offer, Phase, Relay, RelayId};
+use crate::b2bua::CallState;
 use crate::b2bua::call::{Call, code_of};
 use crate::b2bua::context::Context;
 use crate::b2bua::ending::Cause;
@@ -86,6 +87,19 @@ impl Call {
         }
     }
 
+    /// Early dialogs have ended (another fork has answered, the next target is tried): requests that are on
+    /// their way within them find none any more. No offer is among them: the INVITE's own is still open.
+    pub(in crate::b2bua) fn end_relays_without_dialog(&mut self, cx: &mut Context) {
+        let pairs = &self.pairs;
+        let lost = |relay: &mut Relay| {
+            let mut tags = pairs.iter().map(|pair| pair.caller.local_tag());
+            !tags.any(|tag| tag == relay.tag)
+        };
+        for relay in self.relays.extract_if(.., lost) {
+            cx.refuse(relay.server, &relay.request, StatusCode::NO_SUCH_CALL);
+        }
+    }
+
     /// Acknowledges a re-INVITE's 2xx whose offer will have no answer.
     fn acknowledge_unanswered(&mut self, cx: &mut Context, place: usize) {
         let Some(relay) = self.relays.get(place) else {
@@ -98,7 +112,7 @@ impl Call {
     }
 
     /// 481 and 408 to a request that keeps the dialog alive mean that the dialog is gone (RFC 3261
-    /// §12.2.1.2, RFC 5057).
+    /// §12.2.1.2, RFC 5057). While it rings, only the INVITE decides: there may be other early dialogs.
     pub(super) fn end_if_gone(&mut self, cx: &mut Context, relay: &Relay, code: StatusCode) {
         let gone = match code {
             StatusCode::NO_SUCH_CALL => true,
@@ -106,6 +120,12 @@ impl Call {
             _ => false,
         };
         if gone {
+            self.peer_gone(cx);
+        }
+    }
+
+    pub(super) fn peer_gone(&mut self, cx: &mut Context) {
+        if matches!(self.state(), CallState::Answered | CallState::Established) {
             self.hang_up(cx, Cause::PeerGone);
         }
     }
