@@ -5,8 +5,8 @@
 //!          zero-copy bind ──refused──► copy              for all: sockets that share a UMEM share the mode
 //! ```
 //!
-//! Only what is configured as `Best` may fall, and where it ended up is reported. On an error everything
-//! that was opened is closed again by being dropped. Starts nothing.
+//! Only what is configured as `Best` may fall, and only because the driver cannot; where it ended up is
+//! reported. On an error everything that was opened is closed again by being dropped. Starts nothing.
 
 use std::collections::HashSet;
 use std::thread;
@@ -30,9 +30,11 @@ const FRAME_SIZE: u32 = 2048;
 /// Packets that one kick sends in copy mode, where the kernel lets it be chosen (6.17): four batches. Fewer
 /// cost a system call more a batch, and more would keep one worker in the kernel for long.
 const TX_BUDGET: u32 = 256;
-/// How often a queue that is still busy is tried again after a failed attempt at zero-copy: the kernel takes
-/// sockets apart in the background.
-const BUSY_RETRIES: u32 = 20;
+/// How often a queue that is still busy is tried again: the kernel takes the sockets of a failed attempt, or
+/// of a process that was just killed, apart in the background, 4 to 16 ms each, and a bind by itself waits
+/// for 200 ms. Fewer tries, and a quick restart with many queues fails; more, and a queue that is really
+/// taken is reported late (after 1.5 s now).
+const BUSY_RETRIES: u32 = 5;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A device with its program attached. Dropping it detaches.
@@ -203,23 +205,31 @@ fn bind(
         ));
     }
     if !copied {
-        match open_workers(settings, devices, BindMode::ZeroCopy) {
+        match open_patiently(settings, devices, BindMode::ZeroCopy) {
             Ok(workers) => return Ok((BindMode::ZeroCopy, workers)),
-            Err(error) if demanded => return Err(error.into()),
-            Err(error) => warn!("{error}; using copy mode"),
-        }
-    }
-    let mut tries = 0;
-    loop {
-        match open_workers(settings, devices, BindMode::Copy) {
-            Ok(workers) => return Ok((BindMode::Copy, workers)),
-            Err(Error::QueueBusy { .. }) if !copied && tries < BUSY_RETRIES => {
-                tries += 1;
-                thread::sleep(BUSY_PAUSE);
+            Err(error @ Error::NoZeroCopy { .. }) if !demanded => {
+                warn!("{error}; using copy mode");
             }
+            // Missing privileges, a taken queue, no memory: a lower rung would only hide it.
             Err(error) => return Err(error.into()),
         }
     }
+    let workers = open_patiently(settings, devices, BindMode::Copy)?;
+    Ok((BindMode::Copy, workers))
+}
+
+fn open_patiently(
+    settings: &Settings,
+    devices: &mut [OpenDevice],
+    mode: BindMode,
+) -> Result<Vec<OpenWorker>, Error> {
+    for _ in 0..BUSY_RETRIES {
+        match open_workers(settings, devices, mode) {
+            Err(Error::QueueBusy { .. }) => thread::sleep(BUSY_PAUSE),
+            opened => return opened,
+        }
+    }
+    open_workers(settings, devices, mode)
 }
 
 fn open_workers(

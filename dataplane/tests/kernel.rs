@@ -419,6 +419,29 @@ fn what_cannot_start_says_why_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_queue_of_another_process_is_named_in_every_mode_and_no_lower_rung_is_tried() {
+    let netns = Netns::new();
+    let config = af_xdp::UmemConfig {
+        huge_pages: af_xdp::HugePages::Never,
+        ..Default::default()
+    };
+    let mut umem = af_xdp::Umem::create(&config).unwrap();
+    let _holder = netns.run("r", || {
+        let device = af_xdp::Device::by_name("out0").unwrap();
+        af_xdp::Socket::open(&device, 1, &mut umem, &Default::default()).unwrap()
+    });
+    for mode in [XdpMode::Best, XdpMode::Copy, XdpMode::Generic] {
+        let mut taken = settings();
+        taken
+            .devices
+            .iter_mut()
+            .for_each(|device| device.mode = mode);
+        let error = start(&netns, &taken).unwrap_err().to_string();
+        assert!(error.contains("out0 queue 1 is taken"), "{error}");
+    }
+}
+
+#[test]
 fn generic_mode_is_reported_as_such_and_forwards() {
     let netns = Netns::new();
     let mut generic = settings();

@@ -389,6 +389,11 @@ fn attach_failed(device: &Device, mode: AttachMode, error: ProgramError) -> Erro
             code,
             "give the device more queues: at least as many RX queues as its peer has TX queues, and a TX queue for each CPU (`ethtool -L`)",
         ),
+        // i40e, ixgbe, ena, mlx5, virtio_net: an option of the device is in the way.
+        (Some(code @ libc::EINVAL), AttachMode::Native) => refused(
+            code,
+            "the kernel's log may say why; the usual obstacles are an MTU above 1500 and receive offloads (`ethtool -K … lro off gro-hw off`)",
+        ),
         _ => failed("bpf(BPF_LINK_CREATE)", error),
     }
 }

@@ -346,11 +346,22 @@ fn bind(
         Some(libc::EBUSY) => Error::QueueBusy { device, queue },
         Some(libc::ENETDOWN) => Error::DeviceDown { device, queue },
         Some(libc::ENODEV) => Error::NoSuchDevice { device },
-        Some(libc::EOPNOTSUPP | libc::EINVAL) if config.mode == BindMode::ZeroCopy => {
+        Some(code) if config.mode == BindMode::ZeroCopy && is_drivers_no(code) => {
             Error::NoZeroCopy { device, queue }
         }
         _ => place.failed("bind(AF_XDP)", source),
     })
+}
+
+/// What a driver answers that cannot do zero-copy, or not as it is configured: `xp_assign_dev` for most of
+/// them (EOPNOTSUPP), i40e, ice and mlx5 (EINVAL), virtio_net without mergeable buffers (ENOENT), and
+/// ENOTSUPP, the kernel's own number that no libc names.
+const fn is_drivers_no(code: i32) -> bool {
+    const ENOTSUPP: i32 = 524;
+    matches!(
+        code,
+        libc::EOPNOTSUPP | libc::EINVAL | libc::ENOENT | ENOTSUPP
+    )
 }
 
 /// Binds, and waits out a predecessor: the kernel lets go of a queue some milliseconds after its socket was
