@@ -4,7 +4,7 @@
 //! A flow's counters fill one cache line, beside nothing else that anybody writes.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 use contract::{DropReason, FlowId, FlowKey, Timestamp, WorkerId};
 
@@ -54,9 +54,15 @@ struct Line {
     remote_high: AtomicU64,
     remote_low: AtomicU64,
     remote_port: AtomicU16,
-    /// 0: nothing latched; 4 or 6.
-    remote_family: AtomicU16,
+    /// Which address is latched: [`NOT_LATCHED`], [`LATCHED_V4`] or [`LATCHED_V6`] in the two low bits, above
+    /// them how often it has changed, so that a reader sees a change under its hands.
+    remote_state: AtomicU32,
 }
+
+const NOT_LATCHED: u32 = 0;
+const LATCHED_V4: u32 = 1;
+const LATCHED_V6: u32 = 2;
+const LATCHED: u32 = 3;
 
 const _: () = assert!(size_of::<Line>() == 64, "one cache line");
 
@@ -117,12 +123,13 @@ impl FlowTallies {
         let Some(line) = self.lines.get(slot.index()) else {
             return;
         };
+        line.flow.store(flow.0, Ordering::Relaxed);
+        fence(Ordering::Release);
         line.packets.set(0);
         line.bytes.set(0);
         line.last_seen.set(0);
         line.wrong_source.set(0);
         self.set_latched(slot, None);
-        line.flow.store(flow.0, Ordering::Release);
         if let Some(port) = self
             .addresses
             .find_key(key)
@@ -148,20 +155,24 @@ impl FlowTallies {
         let Some(line) = self.lines.get(slot.index()) else {
             return;
         };
-        line.remote_family.store(0, Ordering::Release);
+        let changed = (line.remote_state.load(Ordering::Relaxed) | LATCHED).wrapping_add(1);
+        line.remote_state
+            .store(changed | NOT_LATCHED, Ordering::Relaxed);
         let Some(remote) = remote else {
             return;
         };
+        // A reader that sees any of what follows sees the change above too (its fence pairs with this).
+        fence(Ordering::Release);
         let (family, number) = Family::number(remote.ip());
         line.remote_high
             .store((number >> 64) as u64, Ordering::Relaxed);
         line.remote_low.store(number as u64, Ordering::Relaxed);
         line.remote_port.store(remote.port(), Ordering::Relaxed);
         let family = match family {
-            Family::V4 => 4,
-            Family::V6 => 6,
+            Family::V4 => LATCHED_V4,
+            Family::V6 => LATCHED_V6,
         };
-        line.remote_family.store(family, Ordering::Release);
+        line.remote_state.store(changed | family, Ordering::Release);
     }
 
     /// What was counted for the flow at a key; `None` when there is none, or it changed just now.
@@ -169,6 +180,7 @@ impl FlowTallies {
         let port = self.ports.get(self.addresses.find_key(key)?)?;
         let slot = port.load(Ordering::Acquire).checked_sub(1)?;
         let line = self.lines.get(slot as usize)?;
+        let flow = line.flow.load(Ordering::Acquire);
         let last_seen = line.last_seen.read();
         let tally = FlowTally {
             worker,
@@ -178,22 +190,28 @@ impl FlowTallies {
             wrong_source: line.wrong_source.read(),
             latched: line.latched(),
         };
-        (port.load(Ordering::Acquire) == slot + 1).then_some(tally)
+        fence(Ordering::Acquire);
+        let same_flow = line.flow.load(Ordering::Relaxed) == flow;
+        (same_flow && port.load(Ordering::Relaxed) == slot + 1).then_some(tally)
     }
 }
 
 impl Line {
+    /// `None` also while it changes.
     fn latched(&self) -> Option<SocketAddr> {
-        let family = match self.remote_family.load(Ordering::Acquire) {
-            4 => Family::V4,
-            6 => Family::V6,
+        let state = self.remote_state.load(Ordering::Acquire);
+        let family = match state & LATCHED {
+            LATCHED_V4 => Family::V4,
+            LATCHED_V6 => Family::V6,
             _ => return None,
         };
         let high = u128::from(self.remote_high.load(Ordering::Relaxed));
         let low = u128::from(self.remote_low.load(Ordering::Relaxed));
         let address: IpAddr = family.address(high << 64 | low);
         let port = self.remote_port.load(Ordering::Relaxed);
-        Some(SocketAddr::new(address, port))
+        fence(Ordering::Acquire);
+        let same = self.remote_state.load(Ordering::Relaxed) == state;
+        same.then(|| SocketAddr::new(address, port))
     }
 }
 
@@ -326,5 +344,46 @@ mod tests {
         tallies.open(slot, FlowId(8), &key);
         let fresh = tallies.read(worker, &key).expect("open");
         assert_eq!((fresh.packets, fresh.latched), (0, None));
+    }
+
+    #[test]
+    fn a_latched_address_is_read_whole_or_not_at_all_while_it_changes() {
+        let media = [MediaAddress {
+            device: DeviceId(0),
+            address: [10, 0, 0, 1].into(),
+            ports: (100, 100),
+        }];
+        let tallies = FlowTallies::new(&media, 1).expect("one address");
+        let key = FlowKey {
+            address: [10, 0, 0, 1].into(),
+            port: 100,
+        };
+        tallies.open(Slot(0), FlowId(1), &key);
+        // Every part of an address is the same number.
+        let address = |number: u16| -> SocketAddr { ([number; 8], number).into() };
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut number = 1_u16;
+                while !stop.load(Ordering::Relaxed) {
+                    tallies.set_latched(Slot(0), Some(address(number)));
+                    number = number.wrapping_add(1);
+                }
+            });
+            let (mut last, mut changes) = (None, 0);
+            while changes < 50_000 {
+                let tally = tallies.read(WorkerId(0), &key).expect("the flow stays");
+                if let Some(remote) = tally.latched.filter(|remote| Some(*remote) != last) {
+                    let right = remote == address(remote.port());
+                    if !right {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    assert!(right, "{remote}");
+                    last = Some(remote);
+                    changes += 1;
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 }
