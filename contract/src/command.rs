@@ -56,10 +56,12 @@ pub enum Event {
         /// The MAC address it came from: the next hop until the control plane says better.
         next_hop: MacAddress,
     },
-    /// No packet was accepted at this worker for the entry's `idle_after`. Said once, until a packet
-    /// comes. The flow is idle when every worker has said so.
+    /// No packet was accepted at this worker for the entry's `idle_after`. Said once until a packet comes,
+    /// and again after each [`Command::Update`] that leaves the flow idle. The flow is idle when every
+    /// worker has said so.
     Idle(FlowId),
-    /// A packet was accepted on a flow that this worker had reported idle.
+    /// On a flow that this worker had reported idle a packet was accepted, or silence counts anew because
+    /// the latch was armed.
     Active(FlowId),
 }
 

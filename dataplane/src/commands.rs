@@ -177,6 +177,10 @@ fn update(
     // Silence counts anew where nothing was expected before, or something else was.
     if before.idle_after.is_none() || before.latch.armed != entry.latch.armed {
         table.arrays.watch[slot.index()].from = now;
+        table.arrays.hot[slot.index()].idle = false;
+    } else {
+        // The control plane may have forgotten: of its entries this worker sees the last, not each.
+        table.arrays.cold[slot.index()].untold.said_idle = false;
     }
     let untold = &mut table.arrays.cold[slot.index()].untold;
     untold.latched = untold.latched.filter(|latched| Some(*latched) == own);

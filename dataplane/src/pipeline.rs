@@ -110,7 +110,11 @@ impl Pipeline {
 
     /// Carries out a command, and gives its acknowledgement.
     pub fn command(&mut self, tallies: &FlowTallies, command: &Command, now: Timestamp) -> Event {
-        commands::carry_out(&mut self.table, tallies, &self.devices, command, now)
+        let answer = commands::carry_out(&mut self.table, tallies, &self.devices, command, now);
+        if let (Command::Update(entry), Event::Updated(_)) = (command, answer) {
+            self.say_idleness(entry);
+        }
+        answer
     }
 
     /// Looks at the next `slots` slots for flows that have become idle, and begins again after the last.
@@ -301,6 +305,17 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// After an update: what was said of the flow's idleness may no longer be so, or no longer be known.
+    fn say_idleness(&mut self, entry: &FlowEntry) {
+        let Some(slot) = self.table.at_key(&entry.key) else {
+            return;
+        };
+        let idle = self.table.arrays.hot[slot.index()].idle;
+        if idle != self.table.arrays.cold[slot.index()].untold.said_idle {
+            self.announce(slot);
+        }
     }
 
     fn announce(&mut self, slot: Slot) {

@@ -154,6 +154,40 @@ fn idleness_is_said_once_and_its_end_too() {
 }
 
 #[test]
+fn an_update_says_again_what_it_leaves_idle_and_arming_counts_anew() {
+    let mut bench = bench();
+    let mut watched = entry(1, 20_000);
+    watched.idle_after = Some(Duration::from_secs(5));
+    bench.install(watched);
+    let pass = |bench: &mut Bench, millis: u64| {
+        for _ in 0..millis / 50 {
+            bench.now = bench.now + Duration::from_millis(50);
+            bench.poll();
+        }
+        bench.events()
+    };
+    let (idle, active) = (Event::Idle(FlowId(1)), Event::Active(FlowId(1)));
+    assert_eq!(pass(&mut bench, 5_500), [idle]);
+    // Held and resumed before the worker was told: it only sees the entry that it has.
+    assert_eq!(
+        bench.command(Command::Update(watched)),
+        Event::Updated(FlowId(1))
+    );
+    bench.poll();
+    assert_eq!(bench.events(), [idle]);
+    assert_eq!(pass(&mut bench, 10_000), []);
+    watched.latch.armed += 1;
+    assert_eq!(
+        bench.command(Command::Update(watched)),
+        Event::Updated(FlowId(1))
+    );
+    bench.poll();
+    assert_eq!(bench.events(), [active]);
+    assert_eq!(pass(&mut bench, 4_800), []);
+    assert_eq!(pass(&mut bench, 500), [idle]);
+}
+
+#[test]
 fn a_full_event_mailbox_delays_everything_and_loses_nothing() {
     let mut bench = Bench::sized(ReceivedChecksums::Finished, 8, 2);
     let learn = LatchPolicy::Learn {
