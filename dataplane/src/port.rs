@@ -72,8 +72,8 @@ pub trait Port: Frames {
     /// How many frames are on the free list.
     fn free_frames(&self) -> u32;
 
-    /// The kernel's counters of a socket.
-    fn statistics(&self, socket: usize) -> KernelStatistics;
+    /// The kernel's counters of a socket; `None` when it does not tell.
+    fn statistics(&self, socket: usize) -> Option<KernelStatistics>;
 
     /// Sleeps until a frame arrives, the doorbell rings or `timeout` has passed, and silences the bell.
     fn sleep(&mut self, timeout: Duration);

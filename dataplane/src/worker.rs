@@ -322,7 +322,10 @@ impl<P: Port> Worker<P> {
         }
         self.statistics_fetched = now;
         for (socket, tally) in tally.sockets.iter().enumerate() {
-            tally.set_kernel(&self.port.statistics(socket));
+            // Counters never go back: what the kernel does not tell stays as it was.
+            if let Some(kernel) = self.port.statistics(socket) {
+                tally.set_kernel(&kernel);
+            }
         }
     }
 }

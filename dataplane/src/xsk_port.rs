@@ -120,18 +120,16 @@ impl Port for XskPort {
         self.umem.free_count()
     }
 
-    fn statistics(&self, socket: usize) -> KernelStatistics {
-        let Ok(kernel) = self.sockets[socket].statistics() else {
-            return KernelStatistics::default();
-        };
-        KernelStatistics {
+    fn statistics(&self, socket: usize) -> Option<KernelStatistics> {
+        let kernel = self.sockets[socket].statistics().ok()?;
+        Some(KernelStatistics {
             rx_dropped: kernel.rx_dropped,
             rx_ring_full: kernel.rx_ring_full,
             fill_ring_empty: kernel.fill_ring_empty,
             rx_invalid_descriptors: kernel.rx_invalid_descriptors,
             tx_invalid_descriptors: kernel.tx_invalid_descriptors,
             tx_ring_empty: kernel.tx_ring_empty,
-        }
+        })
     }
 
     fn sleep(&mut self, timeout: Duration) {

@@ -188,6 +188,22 @@ fn an_update_says_again_what_it_leaves_idle_and_arming_counts_anew() {
 }
 
 #[test]
+fn the_kernels_counters_are_published_and_never_go_back() {
+    let mut bench = bench();
+    for _ in 0..RING + 3 {
+        bench.worker.port_mut().deliver(0, &packet(20_000));
+    }
+    let full = |bench: &mut Bench, told| {
+        bench.worker.port_mut().statistics_told = told;
+        bench.now = bench.now + Duration::from_millis(250);
+        bench.poll();
+        bench.shared.tally.sockets[0].kernel().rx_ring_full
+    };
+    assert_eq!(full(&mut bench, true), 3);
+    assert_eq!(full(&mut bench, false), 3);
+}
+
+#[test]
 fn a_full_event_mailbox_delays_everything_and_loses_nothing() {
     let mut bench = Bench::sized(ReceivedChecksums::Finished, 8, 2);
     let learn = LatchPolicy::Learn {
