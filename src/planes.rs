@@ -42,4 +42,8 @@ impl server::Dataplane for SharedDataplane {
     fn doorbell(&self) -> BorrowedFd<'_> {
         self.0.doorbell()
     }
+
+    fn dead_worker(&self) -> Option<WorkerId> {
+        self.0.dead_worker()
+    }
 }

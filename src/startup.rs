@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use contract::WorkerId;
 use controlplane::agent::Agent;
 use controlplane::server::{Clock, Ended, Server, Setup};
 use dataplane::Dataplane;
@@ -58,13 +59,16 @@ enum RunError {
     /// The event loop failed.
     #[error("the event loop failed: {0}")]
     Loop(io::Error),
+    /// The dataplane is not whole any more.
+    #[error("{0} has died of a panic (the log tells where): every call was ended")]
+    WorkerDied(WorkerId),
 }
 
 /// Runs until a signal ends it.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     match try_run(args) {
         Ok(Ended::Drained) => ExitCode::SUCCESS,
-        Ok(Ended::AtOnce) => ExitCode::FAILURE,
+        Ok(Ended::AtOnce | Ended::WorkerDied(_)) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("tandem: {error}");
             ExitCode::FAILURE
@@ -92,6 +96,7 @@ fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
     match ended {
         Ended::Drained => tracing::info!("no call is left: ending"),
         Ended::AtOnce => tracing::warn!("ending at once: calls may have been cut off"),
+        Ended::WorkerDied(worker) => return Err(RunError::WorkerDied(worker)),
     }
     Ok(ended)
 }

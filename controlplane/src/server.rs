@@ -70,6 +70,8 @@ pub enum Ended {
     Drained,
     /// At once, by a second SIGINT: calls may have been cut off.
     AtOnce,
+    /// A worker has died. Media that arrives on its queues is lost, so every call was ended.
+    WorkerDied(WorkerId),
 }
 
 /// The event loop with its sockets.
@@ -152,6 +154,7 @@ impl Server {
             agent_deadline: None,
             guest_deadline: None,
             restless: false,
+            dead: None,
             ended: None,
         };
         turn.run()
@@ -173,6 +176,8 @@ struct Turn<'a, D, G> {
     guest_deadline: Option<Timestamp>,
     /// The agent had more to say than one turn takes.
     restless: bool,
+    /// The worker that has died, while the calls are ended.
+    dead: Option<WorkerId>,
     ended: Option<Ended>,
 }
 
@@ -304,6 +309,21 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             self.handle(Input::Worker { worker, event }, now);
         }
         self.events = events;
+        self.look_for_the_dead();
+    }
+
+    /// A call may need any worker: without one of them none can be answered for.
+    fn look_for_the_dead(&mut self) {
+        if self.dead.is_some() {
+            return;
+        }
+        self.dead = self.dataplane.dead_worker();
+        if let Some(worker) = self.dead {
+            tracing::error!("{worker} has died: ending every call");
+            self.server.host.set_draining();
+            let now = self.now();
+            self.handle(Input::Stop, now);
+        }
     }
 
     /// Takes a batch of datagrams from one listener. Says whether more may wait.
@@ -388,7 +408,8 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 Output::Resolve(query) => self.server.host.resolve(query),
                 Output::Forget(query) => self.server.host.forget(&query),
                 Output::Drained => {
-                    self.ended.get_or_insert(Ended::Drained);
+                    let ended = self.dead.map_or(Ended::Drained, Ended::WorkerDied);
+                    self.ended.get_or_insert(ended);
                 }
                 Output::Wait(until) => {
                     self.agent_deadline = until;

@@ -10,6 +10,8 @@ use std::time::Instant;
 use af_xdp::Doorbell;
 use contract::{Command, DeviceId, Event, FlowKey, Timestamp, WorkerId};
 
+use tracing::error;
+
 use crate::bring_up::{OpenDevice, OpenWorker, Opened};
 use crate::mailbox::{Mailbox, Reader};
 use crate::pin;
@@ -125,6 +127,14 @@ impl Dataplane {
         }
     }
 
+    /// A worker whose thread has ended, which none does by itself but by a panic: its queues are not served
+    /// any more. The doorbell rings when it happens.
+    pub fn dead_worker(&self) -> Option<WorkerId> {
+        let has_ended = |worker: &Running| worker.shared.tally.ended.load(Ordering::Acquire);
+        let dead = self.workers.iter().position(has_ended)?;
+        Some(WorkerId(dead as u16))
+    }
+
     /// The state of every device and worker.
     pub fn report(&self) -> Report {
         let devices = self.devices.iter();
@@ -168,11 +178,15 @@ impl Dataplane {
         let (pinned, is_pinned) = mpsc::channel();
         let idle = settings.idle;
         let (stop, bell) = (Arc::clone(&self.stop), Arc::clone(&self.bell));
-        let tally = Arc::clone(&shared.tally);
+        let (id, tally) = (WorkerId(index as u16), Arc::clone(&shared.tally));
         let thread = thread::Builder::new()
             .name(format!("tandem-w{index}"))
             .spawn(move || {
-                let _ended = Ended(tally);
+                let _ended = Ended {
+                    id,
+                    tally,
+                    bell: Arc::clone(&bell),
+                };
                 if !announce(&pinned, pin::to_core(core)) {
                     return;
                 }
@@ -240,19 +254,27 @@ impl Drop for Dataplane {
         }
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take() {
-                // A worker that panicked has said so on stderr.
+                // A worker that panicked has said so ([`Ended`]).
                 let _ = thread.join();
             }
         }
     }
 }
 
-/// Marks the worker as ended, however its thread ends.
-struct Ended(Arc<WorkerTally>);
+/// Marks the worker as ended, however its thread ends, and tells the control plane.
+struct Ended {
+    id: WorkerId,
+    tally: Arc<WorkerTally>,
+    bell: Arc<ControlBell>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::Release);
+        if thread::panicking() {
+            error!("{} has panicked: nothing of its queues is relayed", self.id);
+        }
+        self.tally.ended.store(true, Ordering::Release);
+        self.bell.ring();
     }
 }
 
@@ -289,5 +311,33 @@ fn report_device(open: &OpenDevice, mode: ModeInForce) -> DeviceReport {
         verdicts: verdicts
             .map(|(verdict, count)| (verdict.name(), count))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_worker_that_panics_is_marked_and_rings() {
+        let bell = Arc::new(ControlBell {
+            bell: Doorbell::new().expect("an eventfd"),
+            rung: AtomicBool::new(false),
+        });
+        let tally = Arc::new(WorkerTally::new(1));
+        let ended = Ended {
+            id: WorkerId(1),
+            tally: Arc::clone(&tally),
+            bell: Arc::clone(&bell),
+        };
+        let worker = thread::spawn(move || {
+            let _ended = ended;
+            panic!("of this test");
+        });
+        let heard = af_xdp::wait([bell.bell.as_fd()], Some(Duration::from_secs(10)));
+        assert_eq!(heard.expect("a poll"), 1);
+        assert!(tally.ended.load(Ordering::Acquire));
+        assert!(worker.join().is_err());
     }
 }

@@ -16,8 +16,11 @@ pub trait Dataplane {
     /// Silences the doorbell, then appends every event that waits. Never blocks.
     fn drain(&mut self, events: &mut Vec<(WorkerId, Event)>);
 
-    /// Readable while events may wait.
+    /// Readable while events may wait, or a worker has died.
     fn doorbell(&self) -> BorrowedFd<'_>;
+
+    /// A worker that serves its queues no more. Asked after each [`Dataplane::drain`].
+    fn dead_worker(&self) -> Option<WorkerId>;
 }
 
 /// The worker's mailbox is full: the command was not taken.

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use contract::{Command, DeviceId, DscpMarking, LatchPolicy};
@@ -21,6 +23,7 @@ struct Obedient {
     bell: UnixStream,
     ringer: UnixStream,
     events: Vec<(WorkerId, Event)>,
+    dead: Arc<AtomicBool>,
 }
 
 impl Obedient {
@@ -31,6 +34,7 @@ impl Obedient {
             bell,
             ringer,
             events: Vec::new(),
+            dead: Arc::default(),
         }
     }
 }
@@ -54,6 +58,10 @@ impl Dataplane for Obedient {
 
     fn doorbell(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
+    }
+
+    fn dead_worker(&self) -> Option<WorkerId> {
+        self.dead.load(Ordering::SeqCst).then_some(WorkerId(1))
     }
 }
 
@@ -341,4 +349,29 @@ fn a_call_over_loopback_is_set_up_and_ended_and_a_stop_drains_the_loop() {
         }
     });
     assert!(parties.is_none(), "the loop ended after the call");
+}
+
+#[test]
+fn the_death_of_a_worker_ends_the_loop() {
+    let server = Server::bind(&settings(&[]), setup()).expect("the server starts");
+    let mut agent = Agent::new(settings(&[]), 2, StdRng::seed_from_u64(7));
+    let (bell, _ringer) = UnixStream::pair().expect("a pair of sockets");
+    let mut plane = Obedient::new();
+    let dead = Arc::clone(&plane.dead);
+    let mut ringer = plane.ringer.try_clone().expect("a second handle");
+    let mut visits = 0;
+    let visit = |agent: &mut Agent, _: &Host, _: Timestamp| {
+        visits += 1;
+        if visits == 3 {
+            assert!(!agent.is_draining());
+            dead.store(true, Ordering::SeqCst);
+            ringer.write_all(&[1]).expect("the bell hears");
+        }
+    };
+    let mut guest = Visitor { bell, visit };
+    let ended = server.run(&mut agent, &mut plane, &mut guest);
+    assert!(
+        matches!(ended, Ok(Ended::WorkerDied(WorkerId(1)))),
+        "{ended:?}"
+    );
 }
