@@ -194,7 +194,10 @@ fn socket_view(socket: &SocketReport, devices: &[DeviceReport]) -> Socket {
     Socket {
         device: device.map_or_else(String::new, |device| device.name.clone()),
         queue: socket.queue.0,
-        zero_copy: socket.zero_copy,
+        zero_copy: socket.binding.zero_copy,
+        need_wakeup: socket.binding.need_wakeup,
+        busy_poll: socket.binding.busy_poll,
+        tx_budget: socket.binding.tx_budget,
         rx_packets: socket.rx_packets,
         rx_bytes: socket.rx_bytes,
         tx_packets: socket.tx_packets,
@@ -242,13 +245,17 @@ fn residence<'a>(buckets: impl IntoIterator<Item = &'a (u64, u64)>) -> Residence
 mod tests {
     use super::*;
     use contract::{DeviceId, QueueId, WorkerId};
-    use dataplane::report::{KernelStatistics, ModeInForce};
+    use dataplane::report::{Binding, KernelStatistics, ModeInForce};
 
     fn socket(device: u16, queue: u32, packets: u64) -> SocketReport {
         SocketReport {
             device: DeviceId(device),
             queue: QueueId(queue),
-            zero_copy: false,
+            binding: Binding {
+                need_wakeup: true,
+                tx_budget: Some(256),
+                ..Binding::default()
+            },
             rx_packets: packets,
             rx_bytes: packets * 214,
             tx_packets: packets / 2,
@@ -305,6 +312,7 @@ mod tests {
         assert_eq!(view.workers[1].tx_packets, 75);
         assert_eq!(view.workers[1].sockets[1].device, "out0");
         assert_eq!(view.workers[1].sockets[1].queue, 1);
+        assert_eq!(view.workers[1].sockets[1].tx_budget, Some(256));
         assert_eq!(view.workers[1].sockets[1].xdp_statistics.rx_ring_full, 3);
         assert_eq!(view.totals.rx_packets, 300);
         assert_eq!(view.totals.tx_packets, 150);

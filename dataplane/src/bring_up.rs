@@ -13,14 +13,14 @@ use std::thread;
 use std::time::Duration;
 
 use af_xdp::{
-    AttachMode, BindMode, Doorbell, Error, HugePages, Link, PageSize, Program, RingSizes,
+    AttachMode, BindMode, BusyPoll, Doorbell, Error, HugePages, Link, PageSize, Program, RingSizes,
 };
 use af_xdp::{Socket, SocketConfig, Umem, UmemConfig};
 use contract::DeviceId;
 use tracing::warn;
 
-use crate::port::Place;
-use crate::report::ModeInForce;
+use crate::port::{BATCH, Place};
+use crate::report::{Binding, ModeInForce};
 use crate::settings::{Settings, XdpMode};
 use crate::start_error::StartError;
 use crate::xsk_port::XskPort;
@@ -55,8 +55,8 @@ pub(crate) struct OpenWorker {
     pub(crate) port: XskPort,
     /// Rings to end its sleep.
     pub(crate) bell: Doorbell,
-    /// Where its sockets are bound.
-    pub(crate) places: Vec<Place>,
+    /// Where its sockets are bound, and how.
+    pub(crate) bound: Vec<(Place, Binding)>,
     /// Bytes in a page of its UMEM.
     pub(crate) page_size: usize,
 }
@@ -241,7 +241,7 @@ fn open_workers(
         rings: RingSizes::balanced(settings.ring_size),
         mode,
         need_wakeup: true,
-        busy_poll: None,
+        busy_poll: settings.busy_poll.map(busy_poll),
         tx_budget: Some(TX_BUDGET),
     };
     let mut workers = Vec::new();
@@ -261,13 +261,35 @@ fn open_workers(
         }
         let bell = Doorbell::new()?;
         workers.push(OpenWorker {
-            places: sockets.iter().map(|(place, _)| *place).collect(),
+            bound: sockets
+                .iter()
+                .map(|(at, socket)| (*at, binding(socket)))
+                .collect(),
             page_size: page_bytes(umem.page_size()),
             port: XskPort::new(umem, sockets, bell.try_clone()?),
             bell,
         });
     }
     Ok(workers)
+}
+
+/// As Firedancer does it (`fd_xdp_tile.c`): interrupts stay off while the worker polls, which the device's
+/// `napi_defer_hard_irqs` and `gro_flush_timeout` must allow, and a poll takes as much as a batch.
+fn busy_poll(limit: Duration) -> BusyPoll {
+    BusyPoll {
+        usecs: u32::try_from(limit.as_micros()).unwrap_or(u32::MAX),
+        budget: BATCH as u16,
+        prefer: true,
+    }
+}
+
+fn binding(socket: &Socket) -> Binding {
+    Binding {
+        zero_copy: socket.mode() == BindMode::ZeroCopy,
+        need_wakeup: socket.uses_need_wakeup(),
+        busy_poll: socket.busy_polls(),
+        tx_budget: socket.tx_budget(),
+    }
 }
 
 const fn page_bytes(size: PageSize) -> usize {

@@ -16,8 +16,10 @@ use crate::bring_up::{OpenDevice, OpenWorker, Opened};
 use crate::mailbox::{Mailbox, Reader};
 use crate::pin;
 use crate::pipeline::{Origin, Pipeline};
-use crate::port::Place;
-use crate::report::{DeviceReport, FlowTally, ModeInForce, Report, SocketReport, WorkerReport};
+use crate::port::{Place, Port};
+use crate::report::{
+    Binding, DeviceReport, FlowTally, ModeInForce, Report, SocketReport, WorkerReport,
+};
 use crate::settings::Settings;
 use crate::start_error::StartError;
 use crate::storage;
@@ -45,7 +47,7 @@ struct Running {
     bell: Doorbell,
     shared: Shared,
     core: usize,
-    places: Vec<Place>,
+    bound: Vec<(Place, Binding)>,
     page_size: usize,
     frames: u32,
 }
@@ -144,7 +146,7 @@ impl Dataplane {
                 .map(|(open, mode)| report_device(open, *mode))
                 .collect(),
             workers: workers
-                .map(|(index, worker)| self.report_worker(WorkerId(index as u16), worker))
+                .map(|(index, worker)| report_worker(WorkerId(index as u16), worker))
                 .collect(),
         }
     }
@@ -171,9 +173,9 @@ impl Dataplane {
             commands: Arc::new(Mailbox::new(settings.mailbox_capacity)),
             events: Arc::new(Mailbox::new(settings.mailbox_capacity)),
             flows: Arc::new(FlowTallies::new(&settings.media, settings.flow_capacity)?),
-            tally: Arc::new(WorkerTally::new(open.places.len())),
+            tally: Arc::new(WorkerTally::new(open.bound.len())),
         };
-        let worker = assemble(settings, &open.places, open.port, shared.clone())?;
+        let worker = assemble(settings, open.port, shared.clone())?;
         let core = settings.workers[index].core;
         let (pinned, is_pinned) = mpsc::channel();
         let idle = settings.idle;
@@ -203,46 +205,10 @@ impl Dataplane {
             bell: open.bell,
             shared,
             core,
-            places: open.places,
+            bound: open.bound,
             page_size: open.page_size,
             frames: settings.frames,
         })
-    }
-
-    fn report_worker(&self, id: WorkerId, worker: &Running) -> WorkerReport {
-        let tally = &worker.shared.tally;
-        let sockets = worker.places.iter().zip(&tally.sockets);
-        let zero_copy = |device: DeviceId| {
-            let device = self.devices.get(usize::from(device.0));
-            device.is_some_and(|(_, mode)| *mode == ModeInForce::ZeroCopy)
-        };
-        WorkerReport {
-            worker: id,
-            core: worker.core,
-            running: !tally.ended.load(Ordering::Acquire),
-            sockets: sockets
-                .map(|(place, socket)| SocketReport {
-                    device: place.device,
-                    queue: place.queue,
-                    zero_copy: zero_copy(place.device),
-                    rx_packets: socket.rx_packets.read(),
-                    rx_bytes: socket.rx_bytes.read(),
-                    tx_packets: socket.tx_packets.read(),
-                    tx_bytes: socket.tx_bytes.read(),
-                    kernel: socket.kernel(),
-                })
-                .collect(),
-            drops: tally.drops(),
-            batches: tally.batches.read(),
-            sleeps: tally.sleeps.read(),
-            residence: tally.residence.counts(),
-            frames: worker.frames,
-            free_frames: tally.free_frames.read() as u32,
-            page_size: worker.page_size,
-            flows: tally.flows.read(),
-            commands_refused: worker.shared.commands.refused(),
-            events_delayed: tally.events_delayed.read(),
-        }
     }
 }
 
@@ -285,7 +251,6 @@ fn announce(starter: &Sender<bool>, pinned: bool) -> bool {
 
 fn assemble(
     settings: &Settings,
-    places: &[Place],
     port: XskPort,
     shared: Shared,
 ) -> Result<Worker<XskPort>, StartError> {
@@ -293,11 +258,44 @@ fn assemble(
     let news = storage::news(settings.flow_capacity);
     let devices = (0..settings.devices.len()).map(|id| DeviceId(id as u16));
     let pipeline = Pipeline::new(table, news, devices.collect());
-    let origins = places.iter().map(|place| Origin {
+    let origins = port.places().iter().map(|place| Origin {
         device: place.device,
         checksums: settings.devices[usize::from(place.device.0)].checksums,
     });
-    Ok(Worker::new(port, pipeline, shared, origins.collect()))
+    let origins = origins.collect();
+    Ok(Worker::new(port, pipeline, shared, origins))
+}
+
+fn report_worker(id: WorkerId, worker: &Running) -> WorkerReport {
+    let tally = &worker.shared.tally;
+    let sockets = worker.bound.iter().zip(&tally.sockets);
+    WorkerReport {
+        worker: id,
+        core: worker.core,
+        running: !tally.ended.load(Ordering::Acquire),
+        sockets: sockets
+            .map(|((place, binding), socket)| SocketReport {
+                device: place.device,
+                queue: place.queue,
+                binding: *binding,
+                rx_packets: socket.rx_packets.read(),
+                rx_bytes: socket.rx_bytes.read(),
+                tx_packets: socket.tx_packets.read(),
+                tx_bytes: socket.tx_bytes.read(),
+                kernel: socket.kernel(),
+            })
+            .collect(),
+        drops: tally.drops(),
+        batches: tally.batches.read(),
+        sleeps: tally.sleeps.read(),
+        residence: tally.residence.counts(),
+        frames: worker.frames,
+        free_frames: tally.free_frames.read() as u32,
+        page_size: worker.page_size,
+        flows: tally.flows.read(),
+        commands_refused: worker.shared.commands.refused(),
+        events_delayed: tally.events_delayed.read(),
+    }
 }
 
 fn report_device(open: &OpenDevice, mode: ModeInForce) -> DeviceReport {

@@ -101,8 +101,8 @@ pub struct SocketReport {
     pub device: DeviceId,
     /// The queue that it is bound to.
     pub queue: QueueId,
-    /// Whether the kernel says that it is in zero-copy mode.
-    pub zero_copy: bool,
+    /// How it is bound.
+    pub binding: Binding,
     /// Frames received.
     pub rx_packets: u64,
     /// Bytes of frames received.
@@ -113,6 +113,20 @@ pub struct SocketReport {
     pub tx_bytes: u64,
     /// The kernel's own counters (`XDP_STATISTICS`).
     pub kernel: KernelStatistics,
+}
+
+/// How a socket is bound, as it turned out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// Whether the kernel says that it is in zero-copy mode (`XDP_OPTIONS`).
+    pub zero_copy: bool,
+    /// Whether the kernel says when it wants to be called (`XDP_USE_NEED_WAKEUP`).
+    pub need_wakeup: bool,
+    /// Whether its worker polls the driver instead of waiting for interrupts.
+    pub busy_poll: bool,
+    /// Packets that one call sends at the most in copy mode; `None`: the kernel does not let it be chosen
+    /// (before 6.17), and sends 32.
+    pub tx_budget: Option<u32>,
 }
 
 /// `struct xdp_statistics` of `linux/if_xdp.h`: frames, since the socket was bound.

@@ -16,6 +16,9 @@ pub struct Settings {
     pub workers: Vec<Worker>,
     /// What a worker does when there is nothing to do.
     pub idle: IdlePolicy,
+    /// `SO_BUSY_POLL` of every socket: workers poll the driver from their own core, for so long a call at the
+    /// most, instead of waiting for its interrupts. `None`: interrupts.
+    pub busy_poll: Option<Duration>,
     /// Flows that a worker holds at the most.
     pub flow_capacity: usize,
     /// Commands, and events, that wait for a worker or for the control plane at the most.

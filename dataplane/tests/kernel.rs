@@ -62,6 +62,7 @@ fn settings() -> Settings {
         idle: IdlePolicy::Adaptive {
             spin: Duration::from_micros(50),
         },
+        busy_poll: None,
         flow_capacity: 64,
         mailbox_capacity: 64,
         frames: 4096,
@@ -265,6 +266,10 @@ fn check_report(dataplane: &Dataplane, sent: u64) {
         assert_eq!(worker.drops.iter().sum::<u64>(), 0, "{:?}", worker.drops);
         assert!(worker.sleeps > 0, "nobody spins between the calls");
         assert_eq!(worker.flows, 2 * FLOWS);
+        for socket in &worker.sockets {
+            let binding = socket.binding;
+            assert!(binding.need_wakeup && !binding.zero_copy && !binding.busy_poll);
+        }
         // Every frame is free or in a fill ring, of which there are two of 512.
         assert_eq!(worker.free_frames + 2 * 512, worker.frames);
         assert_eq!(
@@ -439,6 +444,32 @@ fn a_queue_of_another_process_is_named_in_every_mode_and_no_lower_rung_is_tried(
         let error = start(&netns, &taken).unwrap_err().to_string();
         assert!(error.contains("out0 queue 1 is taken"), "{error}");
     }
+}
+
+#[test]
+fn workers_that_poll_the_driver_forward_and_say_so() {
+    let netns = Netns::new();
+    let mut polling = settings();
+    polling.busy_poll = Some(Duration::from_micros(64));
+    polling.idle = IdlePolicy::Spin;
+    let dataplane = start(&netns, &polling).unwrap();
+    let (inside, a, outside, b) = KINDS[1];
+    let (caller, callee) = (socket(&netns, "a", a), socket(&netns, "b", b));
+    let to_b = callee.local_addr().unwrap();
+    let off = support::latch(LatchPolicy::Off, None);
+    let facing_a = entry(1, inside, off, outside, to_b, link(&netns, 1));
+    command(&dataplane, Command::Install(facing_a), &mut Vec::new());
+    for sequence in 0..20 {
+        caller.send_to(&rtp(sequence, 160), addr(inside)).unwrap();
+    }
+    assert_eq!(receive_all(&callee, 20).len(), 20);
+    let report = dataplane.report();
+    let mut sockets = report.workers.iter().flat_map(|worker| &worker.sockets);
+    assert!(sockets.all(|socket| socket.binding.busy_poll));
+    assert!(
+        report.workers.iter().all(|worker| worker.sleeps == 0),
+        "they spin"
+    );
 }
 
 #[test]

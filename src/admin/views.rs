@@ -236,6 +236,12 @@ pub(crate) struct Socket {
     pub(crate) queue: u32,
     /// Whether the kernel says that it is in zero-copy mode.
     pub(crate) zero_copy: bool,
+    /// Whether the kernel says when it wants to be called.
+    pub(crate) need_wakeup: bool,
+    /// Whether the worker polls the driver instead of waiting for interrupts.
+    pub(crate) busy_poll: bool,
+    /// Packets that one call sends at the most in copy mode; absent where the kernel does not let it be chosen.
+    pub(crate) tx_budget: Option<u32>,
     /// Frames received.
     pub(crate) rx_packets: u64,
     /// Bytes in them.

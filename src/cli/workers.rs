@@ -7,7 +7,7 @@ use super::status::residence;
 use super::table::{Columns, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
-use crate::admin::views::Workers;
+use crate::admin::views::{Socket, Workers};
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
     let client = query.client();
@@ -62,7 +62,7 @@ fn sockets(view: &Workers) -> String {
         "device",
         ">queue",
         ">worker",
-        "zero-copy",
+        "bound",
         ">received",
         ">sent",
         ">rx dropped",
@@ -83,7 +83,7 @@ fn sockets(view: &Workers) -> String {
             socket.device.clone(),
             socket.queue.to_string(),
             worker.to_string(),
-            if socket.zero_copy { "yes" } else { "no" }.to_owned(),
+            binding(socket),
             socket.rx_packets.to_string(),
             socket.tx_packets.to_string(),
             kernel.rx_dropped.to_string(),
@@ -94,6 +94,29 @@ fn sockets(view: &Workers) -> String {
         ]);
     }
     columns.render()
+}
+
+/// `copy, need-wakeup, tx budget 256`.
+fn binding(socket: &Socket) -> String {
+    let mut words = vec![
+        if socket.zero_copy {
+            "zero-copy"
+        } else {
+            "copy"
+        }
+        .to_owned(),
+    ];
+    if socket.need_wakeup {
+        words.push("need-wakeup".to_owned());
+    }
+    if socket.busy_poll {
+        words.push("busy-poll".to_owned());
+    }
+    // What a driver takes by DMA is not counted in calls.
+    if let (false, Some(budget)) = (socket.zero_copy, socket.tx_budget) {
+        words.push(format!("tx budget {budget}"));
+    }
+    words.join(", ")
 }
 
 fn drops(view: &Workers) -> String {

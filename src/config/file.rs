@@ -63,6 +63,7 @@ pub(crate) struct Workers {
     pub(crate) cores: Option<Vec<Located<u64>>>,
     pub(crate) idle: Idle,
     pub(crate) idle_spin: Option<Located<Duration>>,
+    pub(crate) busy_poll: Option<Duration>,
     pub(crate) flow_capacity: Option<u64>,
     pub(crate) mailbox: u64,
     pub(crate) frames: Option<Located<u32>>,
@@ -225,10 +226,12 @@ fn workers_of(root: &mut Section<'_>) -> Option<Workers> {
 fn workers(section: &mut Section<'_>) -> Workers {
     const IDLE: &[(&str, Idle)] = &[("adaptive", Idle::Adaptive), ("spin", Idle::Spin)];
     let spin = kind::duration(Duration::ZERO, SECOND);
+    let busy_poll = kind::duration_or_off(Duration::from_micros(1), Duration::from_millis(10));
     Workers {
         cores: section.list("cores", &kind::number(0, 8191)),
         idle: section.or_default("idle", &kind::word(IDLE), Idle::Adaptive),
         idle_spin: section.optional("idle_spin", &spin),
+        busy_poll: section.or_default("busy_poll", &busy_poll, None),
         flow_capacity: section
             .optional("flow_capacity", &kind::number(4, 4_194_304))
             .map(|located| located.value),

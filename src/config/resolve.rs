@@ -206,6 +206,7 @@ fn dataplane_settings(
         media: addresses,
         workers: Vec::new(),
         idle: data::IdlePolicy::Spin,
+        busy_poll: None,
         flow_capacity: count(ports.min(MOST_DEFAULT_FLOWS)),
         mailbox_capacity: 0,
         frames: 0,
@@ -214,6 +215,7 @@ fn dataplane_settings(
     if let Some(workers) = &file.workers {
         settings.workers = assign(workers, &file.devices, host, diagnostics);
         settings.idle = idle_policy(workers);
+        settings.busy_poll = workers.busy_poll;
         if let Some(flows) = workers.flow_capacity {
             settings.flow_capacity = count(flows);
         }

@@ -99,6 +99,20 @@ fn the_example_is_right_and_says_what_it_seems_to() {
 }
 
 #[test]
+fn busy_polling_is_off_until_it_is_asked_for() {
+    let busy_poll = |line: &str| {
+        let text = changed("cores = [0, 1]", &format!("cores = [0, 1]\n{line}"));
+        let config = check_text(&text, Some(&host())).config;
+        config.map(|config| config.data.busy_poll)
+    };
+    assert_eq!(busy_poll(""), Some(None));
+    assert_eq!(busy_poll("busy_poll = \"off\""), Some(None));
+    let asked = Some(Duration::from_micros(64));
+    assert_eq!(busy_poll("busy_poll = \"64us\""), Some(asked));
+    assert_eq!(busy_poll("busy_poll = \"1s\""), None);
+}
+
+#[test]
 fn what_the_example_marks_as_default_is_the_default() {
     let is_default = |line: &&str| !line.contains("(default)");
     let bare: Vec<_> = EXAMPLE.lines().filter(is_default).collect();

@@ -82,10 +82,17 @@ fn set_busy_poll(place: &Place<'_>, fd: BorrowedFd<'_>, wanted: &BusyPoll) -> Re
     Ok(())
 }
 
+pub(crate) fn busy_polls(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: every bit pattern is a `c_int`.
+    let usecs: libc::c_int = unsafe { read_option(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL)? };
+    Ok(usecs > 0)
+}
+
 pub(crate) fn mode_in_force(place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<BindMode, Error> {
     // SAFETY: one u32: every bit pattern is an `xdp_options`.
-    let options: libc::xdp_options = unsafe { read_option(fd, libc::XDP_OPTIONS) }
-        .map_err(|source| place.failed("getsockopt(XDP_OPTIONS)", source))?;
+    let options: libc::xdp_options =
+        unsafe { read_option(fd, libc::SOL_XDP, libc::XDP_OPTIONS) }
+            .map_err(|source| place.failed("getsockopt(XDP_OPTIONS)", source))?;
     Ok(if options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0 {
         BindMode::ZeroCopy
     } else {
@@ -95,7 +102,8 @@ pub(crate) fn mode_in_force(place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<Bin
 
 pub(crate) fn statistics(fd: BorrowedFd<'_>) -> io::Result<Statistics> {
     // SAFETY: six u64: every bit pattern is an `xdp_statistics`.
-    let counts: libc::xdp_statistics = unsafe { read_option(fd, libc::XDP_STATISTICS)? };
+    let counts: libc::xdp_statistics =
+        unsafe { read_option(fd, libc::SOL_XDP, libc::XDP_STATISTICS)? };
     Ok(Statistics {
         rx_dropped: counts.rx_dropped,
         rx_invalid_descriptors: counts.rx_invalid_descs,
@@ -108,7 +116,7 @@ pub(crate) fn statistics(fd: BorrowedFd<'_>) -> io::Result<Statistics> {
 
 pub(crate) fn mmap_offsets(fd: BorrowedFd<'_>) -> io::Result<libc::xdp_mmap_offsets> {
     // SAFETY: four structs of four u64: every bit pattern is one.
-    unsafe { read_option(fd, libc::XDP_MMAP_OFFSETS) }
+    unsafe { read_option(fd, libc::SOL_XDP, libc::XDP_MMAP_OFFSETS) }
 }
 
 pub(crate) fn set_option<T>(
@@ -133,18 +141,22 @@ pub(crate) fn set_option<T>(
     Ok(())
 }
 
-/// Reads an option of level `SOL_XDP`; what an older kernel leaves out is zero.
+/// Reads an option; what an older kernel leaves out is zero.
 ///
 /// # Safety
 /// Every bit pattern must be a valid `T`.
-unsafe fn read_option<T>(fd: BorrowedFd<'_>, option: libc::c_int) -> io::Result<T> {
+unsafe fn read_option<T>(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<T> {
     let mut value = MaybeUninit::<T>::zeroed();
     let mut length = size_of::<T>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes.
     let result = unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),
-            libc::SOL_XDP,
+            level,
             option,
             value.as_mut_ptr().cast(),
             &raw mut length,

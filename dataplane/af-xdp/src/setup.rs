@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::device::Device;
 use crate::mapping::Mapping;
-use crate::options::{mmap_offsets, mode_in_force, set_option, set_options};
+use crate::options::{busy_polls, mmap_offsets, mode_in_force, set_option, set_options};
 use crate::ring::{Consumer, Producer, RingMemory};
 use crate::socket::{BindMode, Descriptor, Parts, RingSizes, SocketConfig};
 use crate::umem::{Bound, RingRecord, Umem};
@@ -82,6 +82,7 @@ pub(crate) fn open(
             sizes: config.rings,
             mode,
             need_wakeup,
+            busy_polls: config.busy_poll.is_some(),
             tx_budget,
         }),
         Err(error) => {
@@ -114,12 +115,15 @@ pub(crate) fn adopt(
     let rings = map_rings(fd.as_fd(), &record.sizes)
         .map_err(|source| place.failed("mmap(adopted AF_XDP rings)", source))?;
     let mode = mode_in_force(&place, fd.as_fd())?;
+    let busy_polls = busy_polls(fd.as_fd())
+        .map_err(|source| place.failed("getsockopt(SO_BUSY_POLL)", source))?;
     Ok(Parts {
         fd: Arc::new(fd),
         rings,
         sizes: record.sizes,
         mode,
         need_wakeup: record.need_wakeup,
+        busy_polls,
         tx_budget: record.tx_budget,
     })
 }

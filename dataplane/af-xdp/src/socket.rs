@@ -186,6 +186,7 @@ pub struct Socket {
     /// log2 of the frame size.
     frame_shift: u32,
     need_wakeup: bool,
+    busy_polls: bool,
     rings: RingSizes,
     mode: BindMode,
     tx_budget: Option<u32>,
@@ -200,6 +201,7 @@ pub(crate) struct Parts {
     pub(crate) sizes: RingSizes,
     pub(crate) mode: BindMode,
     pub(crate) need_wakeup: bool,
+    pub(crate) busy_polls: bool,
     pub(crate) tx_budget: Option<u32>,
 }
 
@@ -252,6 +254,7 @@ impl Socket {
             umem: umem.id(),
             frame_shift: umem.frame_size().trailing_zeros(),
             need_wakeup: parts.need_wakeup,
+            busy_polls: parts.busy_polls,
             rings: parts.sizes,
             mode: parts.mode,
             tx_budget: parts.tx_budget,
@@ -325,9 +328,10 @@ impl Socket {
     }
 
     /// Whether the kernel wants a call ([`Socket::wake_rx`] or a poll) before it looks at the fill ring again.
+    /// When busy polling it always does: the driver is polled in that call.
     #[inline]
     pub fn rx_needs_wakeup(&self) -> bool {
-        self.need_wakeup && self.fill.needs_wakeup()
+        self.busy_polls || self.need_wakeup && self.fill.needs_wakeup()
     }
 
     /// Packets on the TX ring that the kernel has not taken yet. Never sleep while there are some: one kick
@@ -402,6 +406,16 @@ impl Socket {
     /// The mode that the kernel says is in force (`XDP_OPTIONS`).
     pub fn mode(&self) -> BindMode {
         self.mode
+    }
+
+    /// Whether the kernel says in the rings when it wants to be called (`XDP_USE_NEED_WAKEUP`).
+    pub fn uses_need_wakeup(&self) -> bool {
+        self.need_wakeup
+    }
+
+    /// Whether it was opened for busy polling, or adopted with `SO_BUSY_POLL` set.
+    pub fn busy_polls(&self) -> bool {
+        self.busy_polls
     }
 
     /// Packets that one kick sends at the most, when the kernel lets it be chosen and it was.

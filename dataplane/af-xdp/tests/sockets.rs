@@ -415,10 +415,16 @@ fn busy_polling_receives() {
         let start = Instant::now();
         while frames.len() < 10 {
             assert!(start.elapsed() < PATIENCE);
+            assert!(
+                sink.sockets[0].rx_needs_wakeup(),
+                "the driver is polled in the call"
+            );
             sink.sockets[0].wake_rx().expect("a wakeup");
             sink.sockets[0].receive(&umem, &mut frames);
         }
         free(&mut umem, frames);
+        assert!(sink.sockets[0].busy_polls() && !source.sockets[0].busy_polls());
+        assert!(!source.sockets[0].rx_needs_wakeup(), "interrupts do");
     });
 }
 
