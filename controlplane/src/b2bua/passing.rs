@@ -54,14 +54,21 @@ pub(super) const PASSED: &[&str] = &[
     "session-id",
     "subject",
     "user-to-user",
-    "warning",
     "www-authenticate",
 ];
+
+/// Who warns, in a Warning that passes: the real one is a host of the other side (RFC 3261 §20.43 lets a
+/// pseudonym stand in its place).
+const WARNS: &[u8] = b"far-end";
 
 /// Copies what passes from a message of one leg into one of the other.
 pub(super) fn pass(from: &Message, into: &mut Message) {
     for field in from.headers.iter().filter(|field| passes(field.name())) {
         into.headers.append(field.clone());
+    }
+    let warnings = from.headers.values(&HeaderName::Warning);
+    for warning in warnings.iter().filter_map(|value| without_agent(value)) {
+        into.headers.push(HeaderName::Warning, warning);
     }
     for name in [HeaderName::Supported, HeaderName::Require] {
         let options = end_to_end(&from.headers, &name);
@@ -72,7 +79,7 @@ pub(super) fn pass(from: &Message, into: &mut Message) {
 }
 
 /// The response of one leg as an answer to the request of the other: code, reason, what passes, and
-/// where a redirection leads to.
+/// what explains the code.
 pub(super) fn response(request: &Message, tag: Option<&str>, response: &Message) -> Message {
     let code = response.code().unwrap_or(StatusCode::SERVER_INTERNAL_ERROR);
     let mut passed = request.response(code, tag);
@@ -83,10 +90,40 @@ pub(super) fn response(request: &Message, tag: Option<&str>, response: &Message)
         };
     }
     pass(response, &mut passed);
-    if matches!(code.as_u16(), 300..=399) {
-        copy_all(&response.headers, &mut passed, &HeaderName::Contact);
+    for name in explained_by(code) {
+        copy_all(&response.headers, &mut passed, name);
+    }
+    match code {
+        // What we allow is what the side that asked may use.
+        StatusCode::METHOD_NOT_ALLOWED => passed.headers.push(HeaderName::Allow, ALLOW),
+        // Whoever says when it is back in service says it of itself. Coming from us it would say that we
+        // are not; without, a 503 is taken as a 500 (RFC 3261 §21.5.4).
+        StatusCode::SERVICE_UNAVAILABLE => {
+            passed.headers.remove(&HeaderName::RetryAfter);
+        }
+        _ => {}
     }
     passed
+}
+
+/// The headers without which a failure says little: where a redirection leads to, what would be
+/// understood instead.
+const fn explained_by(code: StatusCode) -> &'static [HeaderName] {
+    match code.as_u16() {
+        300..=399 | 485 => &[HeaderName::Contact],
+        415 => &[HeaderName::Accept, HeaderName::AcceptEncoding],
+        420 => &[HeaderName::Unsupported],
+        _ => &[],
+    }
+}
+
+/// A Warning, `code agent "text"`, with our word for the agent; `None` if it is none.
+fn without_agent(warning: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = warning.splitn(3, |&byte| byte == b' ');
+    let (code, _agent, text) = (parts.next()?, parts.next()?, parts.next()?);
+    let text = text.trim_ascii_start();
+    let well_formed = code.len() == 3 && code.iter().all(u8::is_ascii_digit);
+    (well_formed && text.first() == Some(&b'"')).then(|| [code, WARNS, text].join(&b' '))
 }
 
 /// Puts the Record-Route of the request into a response that makes a dialog (RFC 3261 §12.1.1).
@@ -173,6 +210,7 @@ mod tests {
             HeaderName::Replaces,
             HeaderName::UserAgent,
             HeaderName::Server,
+            HeaderName::Warning,
         ] {
             assert!(!passes(&own), "{own}");
         }
@@ -192,6 +230,27 @@ mod tests {
             .map(|name| name.trim_matches('`').to_ascii_lowercase())
             .collect();
         assert_eq!(written, PASSED);
+    }
+
+    #[test]
+    fn who_warns_is_not_told() {
+        let without = |warning: &str| {
+            let warning = without_agent(warning.as_bytes())?;
+            String::from_utf8(warning).ok()
+        };
+        for (warning, passed) in [
+            (
+                r#"370 10.2.0.9:5060 "Insufficient "bandwidth""#,
+                Some(r#"370 far-end "Insufficient "bandwidth""#),
+            ),
+            (r#"399 [fd02::9]  "x""#, Some(r#"399 far-end "x""#)),
+            ("399 10.2.0.9 unquoted", None),
+            (r#"99 10.2.0.9 "x""#, None),
+            (r#""399 10.2.0.9 x""#, None),
+            ("399 10.2.0.9", None),
+        ] {
+            assert_eq!(without(warning).as_deref(), passed, "{warning}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn dial(world: &mut World, name: &str) -> Phone {
 fn out_of_service(world: &mut World, at: &str) {
     let invite = expect(world, addr(at), "INVITE");
     let callee = Phone::callee(at, &invite, "down");
-    callee.respond(world, &invite, 503, "");
+    callee.respond_with(world, &invite, 503, "", "Retry-After: 3600");
     callee.expect(world, "ACK");
 }
 
@@ -101,15 +101,36 @@ fn the_last_failure_is_the_callers() {
 }
 
 #[test]
+fn a_target_that_is_out_of_service_does_not_take_us_along() {
+    let mut world = World::new();
+    let mut caller = dial(&mut world, "down");
+    for target in [CALLEE, SECOND, OTHER_TRUNK] {
+        out_of_service(&mut world, target);
+    }
+    let failure = caller.expect(&mut world, "503");
+    assert!(!failure.headers.contains(&HeaderName::RetryAfter));
+    caller.ack(&mut world, &failure, "");
+    world.assert_clean();
+}
+
+#[test]
 fn an_answer_of_the_callee_is_not_second_guessed() {
-    for (code, more) in [
-        (302, "Warning: 399 x \"moved\""),
-        (401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\""),
-        (404, "Reason: Q.850;cause=1"),
-        (486, ""),
-        (500, "Retry-After: 7"),
-        (603, ""),
+    for (code, more, passed) in [
+        (
+            302,
+            "Warning: 399 10.2.0.2 \"moved\"",
+            "Warning: 399 far-end \"moved\"",
+        ),
+        (401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\"", ""),
+        (404, "Reason: Q.850;cause=1", ""),
+        (405, "Allow: PUBLISH", "Allow: INVITE, ACK"),
+        (415, "Accept: text/plain", ""),
+        (420, "Unsupported: timer", ""),
+        (486, "", ""),
+        (500, "Retry-After: 7", ""),
+        (603, "", ""),
     ] {
+        let passed = if passed.is_empty() { more } else { passed };
         let mut world = World::new();
         let mut caller = dial(&mut world, "decided");
         let invite = expect(&mut world, addr(CALLEE), "INVITE");
@@ -118,7 +139,7 @@ fn an_answer_of_the_callee_is_not_second_guessed() {
         callee.expect(&mut world, "ACK");
         let failure = caller.expect(&mut world, &code.to_string());
         let text = String::from_utf8(failure.to_bytes()).expect("text");
-        assert!(text.contains(more), "{more} in {text}");
+        assert!(text.contains(passed), "{passed} in {text}");
         assert_eq!(text.contains("Contact"), code == 302, "{text}");
         caller.ack(&mut world, &failure, "");
         assert_eq!(world.agent.counters().calls_failed[&code], 1);
