@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
 use crate::installer::NextHopQuery;
 use crate::settings::{ListenerId, Settings};
-use crate::sip::{Message, Method, StatusCode};
+use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::Path;
 
 /// What happened outside.
@@ -261,24 +261,28 @@ impl Agent {
     }
 
     fn turn_away(&mut self, path: Path, request: &Message, now: Timestamp) {
-        let (since, count) = self.strangers;
+        let (since, _) = self.strangers;
         if now.since(since) >= Duration::from_secs(1) {
             self.strangers = (now, 0);
         }
         if request.method() == Some(&Method::Ack) {
             return self.calls.count_dropped("stranger_ack");
         }
-        if self.strangers.1 >= STRANGERS_PER_SECOND || request.via().is_err() {
+        let via = request.via().ok().filter(|_| request.check().is_ok());
+        let Some(mut via) = via.filter(|_| self.strangers.1 < STRANGERS_PER_SECOND) else {
             return self.calls.count_dropped("stranger");
-        }
-        self.strangers.1 = count + 1;
+        };
+        self.strangers.1 += 1;
         self.calls.count_refused(StatusCode::FORBIDDEN);
+        via.note_source(path.remote);
+        let mut response = request.response(StatusCode::FORBIDDEN, Some(STRANGERS_TAG));
+        response
+            .headers
+            .replace_first(&HeaderName::Via, via.to_string());
         self.outputs.push_back(Output::Send {
             listener: path.listener,
-            remote: path.remote,
-            bytes: request
-                .response(StatusCode::FORBIDDEN, Some(STRANGERS_TAG))
-                .to_bytes(),
+            remote: via.response_address().unwrap_or(path.remote),
+            bytes: response.to_bytes(),
         });
     }
 

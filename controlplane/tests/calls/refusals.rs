@@ -112,6 +112,20 @@ fn a_stranger_gets_a_403_without_state_and_not_too_many() {
     scanner.peer = "<sip:10.1.0.1>".into();
     scanner.request(&mut world, "OPTIONS", "");
     scanner.expect(&mut world, "403");
+    // Through a NAT: back to where it came from, which the answer names (RFC 3581).
+    let translated = "OPTIONS sip:10.1.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.0.9:5060;rport;branch=z9hG4bKn\r\n\
+        From: <sip:x@y>;tag=1\r\nTo: <sip:10.1.0.1>\r\nCall-ID: nat\r\nCSeq: 1 OPTIONS\r\n\r\n";
+    let outside = addr("10.1.0.77:40001");
+    world.send(outside, addr(INSIDE), translated.into());
+    let answer = expect(&mut world, outside, "403");
+    assert_eq!(
+        header(&answer, HeaderName::Via),
+        "SIP/2.0/UDP 192.168.0.9:5060;rport=40001;branch=z9hG4bKn;received=10.1.0.77"
+    );
+    // Without what every request has, nobody would know the answer for its own.
+    let bare = translated.replace("Call-ID: nat\r\n", "");
+    world.send(outside, addr(INSIDE), bare.into());
+    assert_eq!(world.next(outside), None);
     world.send(addr("10.1.0.66:5060"), addr(INSIDE), b"garbage".to_vec());
     assert_eq!(
         world.agent.counters().messages_dropped["stranger_not_sip"],
