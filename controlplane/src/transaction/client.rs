@@ -114,11 +114,16 @@ impl Transactions {
         path: Path,
     ) -> Result<(), TransactionError> {
         let accepted = |client: &&Client| client.state == State::Accepted;
-        if self.clients.get(&id).filter(accepted).is_none() {
+        let Some(client) = self.clients.get(&id).filter(accepted) else {
             return Err(TransactionError::TooLate);
-        }
+        };
         if ack.method() != Some(&Method::Ack) {
             return Err(TransactionError::Unfit);
+        }
+        // The same credentials as the INVITE's (RFC 3261 §13.2.2.4): an ACK cannot be challenged.
+        for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+            let fields = client.request.headers.all(&name);
+            fields.for_each(|field| ack.headers.append(field.clone()));
         }
         self.add_via(&mut ack, path, 0)?;
         ack.check().map_err(|_| TransactionError::Unfit)?;

@@ -154,3 +154,29 @@ fn neither_side_sees_the_other_ones_names_or_addresses() {
     caller.respond(&mut world, &bye, 200, "");
     world.assert_clean();
 }
+
+#[test]
+fn the_callers_credentials_go_with_the_ack_too() {
+    let mut world = World::new();
+    let mut caller = Phone::caller("digest");
+    let credentials =
+        "Digest username=\"a\", realm=\"x\", nonce=\"y\", uri=\"sip:z\", response=\"0\"";
+    let more = format!("Proxy-Authorization: {credentials}\r\n");
+    caller.invite_with(&mut world, "900", &sdp("10.1.0.2", 4000), &more);
+    caller.expect(&mut world, "100");
+    let invite = expect(&mut world, addr(CALLEE), "INVITE");
+    let callee = Phone::callee(CALLEE, &invite, "callee");
+    callee.respond(&mut world, &invite, 200, &sdp("10.2.0.2", 6000));
+    let ack = callee.expect(&mut world, "ACK");
+    for message in [invite, ack] {
+        let passed = header(&message, HeaderName::ProxyAuthorization);
+        assert_eq!(passed, credentials, "{:?}", message.start);
+    }
+    let answer = caller.expect(&mut world, "200");
+    caller.ack(&mut world, &answer, "");
+    caller.request(&mut world, "BYE", "");
+    caller.expect(&mut world, "200");
+    let bye = callee.take_bye(&mut world);
+    assert!(!bye.headers.contains(&HeaderName::ProxyAuthorization));
+    world.assert_clean();
+}
