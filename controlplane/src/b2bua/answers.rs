@@ -179,7 +179,7 @@ impl Call {
     /// The caller's ACK.
     pub(super) fn on_caller_ack(&mut self, cx: &mut Context, ack: &Message) {
         if let Some(reason) = self.farewell.owed.take() {
-            self.send_bye(cx, Side::A, Some(reason));
+            self.send_bye_with(cx, Side::A, Some(&reason));
             return self.finish_if_done();
         }
         if !self.step(Trigger::Ack) || self.has_offer() {

@@ -88,8 +88,9 @@ pub(super) struct Pair {
 pub(super) struct Farewell {
     /// BYEs without a final response.
     pub(super) byes: Vec<ClientKey>,
-    /// The caller is owed a BYE that may not leave before its ACK (RFC 3261 §15), with this Reason.
-    pub(super) owed: Option<&'static str>,
+    /// The caller is owed a BYE that may not leave before its ACK (RFC 3261 §15), with this Reason,
+    /// if any.
+    pub(super) owed: Option<Vec<u8>>,
 }
 
 impl Pair {

@@ -112,7 +112,7 @@ impl Call {
                     self.send_bye(cx, Side::B, Some(cause.reason()));
                     match acknowledged {
                         true => self.send_bye(cx, Side::A, Some(cause.reason())),
-                        false => self.farewell.owed = Some(cause.reason()),
+                        false => self.farewell.owed = Some(cause.reason().into()),
                     }
                     self.finish_if_done();
                 }
@@ -190,6 +190,10 @@ impl Call {
             (CallState::Answered | CallState::Established, _) => {
                 self.on_final_bye(cx, side, reason.as_ref());
             }
+            // The caller ends what it has not acknowledged: it is owed nothing any more.
+            (CallState::Ending, Side::A) if self.farewell.owed.take().is_some() => {
+                self.finish_if_done();
+            }
             // Byes have crossed: ours is out already, and its answer is on the way.
             _ => {}
         }
@@ -209,7 +213,7 @@ impl Call {
         );
         let reason = reason.map(|field| field.value().into_owned());
         match (side, acknowledged) {
-            (Side::B, false) => self.farewell.owed = Some(""),
+            (Side::B, false) => self.farewell.owed = Some(reason.unwrap_or_default()),
             _ => self.send_bye_with(cx, side.other(), reason.as_deref()),
         }
         self.finish_if_done();
@@ -218,7 +222,7 @@ impl Call {
     /// The caller never acknowledged the 2xx (RFC 3261 §13.3.1.4).
     pub(super) fn on_no_ack(&mut self, cx: &mut Context) {
         if let Some(reason) = self.farewell.owed.take() {
-            self.send_bye(cx, Side::A, Some(reason));
+            self.send_bye_with(cx, Side::A, Some(&reason));
             return self.finish_if_done();
         }
         if self.state() == CallState::Answered {
@@ -244,7 +248,7 @@ impl Call {
         self.send_bye_with(cx, side, reason.map(str::as_bytes));
     }
 
-    fn send_bye_with(&mut self, cx: &mut Context, side: Side, reason: Option<&[u8]>) {
+    pub(super) fn send_bye_with(&mut self, cx: &mut Context, side: Side, reason: Option<&[u8]>) {
         let owes_ack = self
             .attempt
             .as_ref()

@@ -105,7 +105,8 @@ fn a_bye_to_a_caller_that_has_not_acknowledged_waits_for_its_ack() {
         callee.respond(&mut world, &invite, 200, &sdp("10.2.0.2", 6000));
         callee.expect(&mut world, "ACK");
         let answer = caller.expect(&mut world, "200");
-        callee.request(&mut world, "BYE", "");
+        let reason = "Reason: Q.850;cause=16\r\n";
+        callee.request_with(&mut world, "BYE", "", reason);
         callee.expect(&mut world, "200");
         caller.expect_nothing(&mut world);
         assert_eq!(world.state(), CallState::Ending);
@@ -117,11 +118,32 @@ fn a_bye_to_a_caller_that_has_not_acknowledged_waits_for_its_ack() {
             world.advance(Duration::from_secs(1));
         }
         if acknowledges {
-            caller.take_bye(&mut world);
+            let bye = caller.take_bye(&mut world);
+            assert_eq!(header(&bye, HeaderName::Reason), "Q.850;cause=16");
             assert_eq!(world.agent.calls(), []);
         }
         world.assert_clean();
     }
+}
+
+#[test]
+fn a_caller_that_ends_the_call_itself_is_owed_no_bye() {
+    let mut world = World::new();
+    let (mut caller, invite) = calling(&mut world, "both");
+    let mut callee = Phone::callee(CALLEE, &invite, "callee");
+    callee.respond(&mut world, &invite, 200, &sdp("10.2.0.2", 6000));
+    callee.expect(&mut world, "ACK");
+    let answer = caller.expect(&mut world, "200");
+    callee.request(&mut world, "BYE", "");
+    callee.expect(&mut world, "200");
+    caller.learn(&answer);
+    caller.request(&mut world, "BYE", "");
+    caller.expect(&mut world, "200");
+    assert_eq!(world.agent.calls(), []);
+    caller.cseq -= 1;
+    caller.ack(&mut world, &answer, "");
+    world.assert_quiet();
+    world.assert_clean();
 }
 
 fn caller_hears(world: &mut World, caller: &Phone) -> String {
