@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use contract::{Command, DeviceId, DscpMarking, LatchPolicy};
@@ -340,10 +341,14 @@ fn a_call_over_loopback_is_set_up_and_ended_and_a_stop_drains_the_loop() {
         user: None,
         to: vec![TrunkId(1)],
     }];
-    let parties = std::thread::spawn(move || call(&caller, &callee, relay));
-    let mut parties = Some(parties);
+    // Not before somebody listens: the caller sends its INVITE once.
+    let mut idle = Some((caller, callee));
+    let mut parties = None;
     run_until_stopped(&settings, |agent, _, now| {
-        if let Some(over) = parties.take_if(|parties| parties.is_finished()) {
+        if let Some((caller, callee)) = idle.take() {
+            parties = Some(std::thread::spawn(move || call(&caller, &callee, relay)));
+        }
+        if let Some(over) = parties.take_if(|parties: &mut JoinHandle<()>| parties.is_finished()) {
             over.join().expect("the call goes as it should");
             agent.handle(Input::Stop, now);
         }
