@@ -10,15 +10,13 @@ use crate::session::{Engine, Family, LegSpec};
 use crate::settings::{ListenerId, MediaGroupId, Settings, TrunkId};
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, StatusCode, Tokens};
-use crate::transaction::{ClientKey, Config, Path, ServerKey, TransactionError, Transactions};
+use crate::transaction::{
+    ClientKey, Config, Path, RETRY_AFTER, ServerKey, TransactionError, Transactions,
+};
 
 use super::index::{Index, Owner};
 use super::passing;
 use super::{CallId, Counters};
-
-/// When a refused caller may try again, in seconds: long enough for a burst to pass, short enough that
-/// a carrier that marks us as down for that long does not lose much. RFC 3261 §20.33.
-const RETRY_AFTER: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct Context {

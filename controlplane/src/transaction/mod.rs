@@ -49,6 +49,7 @@ use timer::Timer;
 
 pub use counters::Counters;
 pub use occurrence::{Occurrence, TransactionError};
+pub use stateless::RETRY_AFTER;
 
 /// One transaction, of either side. Never used twice.
 type Id = u64;

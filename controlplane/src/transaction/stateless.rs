@@ -3,6 +3,10 @@
 use super::{Path, Transactions};
 use crate::sip::{HeaderName, Message, Method, ParseError, StatusCode};
 
+/// When a refused client may try again, in seconds: long enough for a burst to pass, short enough that
+/// a carrier that marks us as down for that long does not lose much. RFC 3261 §20.33.
+pub const RETRY_AFTER: u32 = 5;
+
 impl Transactions {
     /// Answers a request that could be read in part, if enough of it could: a Via to follow, and
     /// From, Call-ID and CSeq for the client to know its request by. An ACK is never answered.
@@ -47,6 +51,10 @@ impl Transactions {
             (reason, &mut response.start)
         {
             *reason = words.as_bytes().to_vec();
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = RETRY_AFTER.to_string();
+            response.headers.push(HeaderName::RetryAfter, seconds);
         }
         let back = Path {
             listener: path.listener,

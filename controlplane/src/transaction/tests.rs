@@ -5,9 +5,9 @@ use std::time::Duration;
 use contract::Timestamp;
 
 use super::test_bench::{Bench, address, incoming, outgoing, parse, peer, status, words};
-use super::{Occurrence, Path, TransactionError};
+use super::{Occurrence, Path, RETRY_AFTER, TransactionError};
 use crate::settings::ListenerId;
-use crate::sip::{Header, HeaderName, Message, ParseErrorKind};
+use crate::sip::{Header, HeaderName, Message, ParseErrorKind, StatusCode};
 
 const BRANCH: &str = "z9hG4bKtest";
 
@@ -336,7 +336,10 @@ fn beyond_the_bound_new_requests_get_503_and_calls_can_still_end() {
     let refused = bench.layer.request(bench.now, outgoing("BYE"), peer());
     assert_eq!(refused, Err(TransactionError::Full));
     bench.receive(&incoming("CANCEL", "z9hG4bK2"));
-    assert_eq!(words(&bench.heard()), ["send 503"]);
+    let refused = bench.sent().pop().expect("a response");
+    assert_eq!(refused.code(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    let seconds = refused.headers.value(&HeaderName::RetryAfter);
+    assert_eq!(seconds, Some(RETRY_AFTER.to_string().into_bytes()));
 }
 
 #[test]
