@@ -37,7 +37,8 @@ pub enum Received {
 pub enum Sent {
     /// Sent, or waiting to be.
     Accepted,
-    /// Dropped because the network is congested: as if the network had lost it.
+    /// Dropped because the network is congested, or because it is longer than a datagram can be: as if the
+    /// network had lost it. What else goes to this address is not concerned.
     Lost,
     /// It cannot be sent to this address.
     Failed,
@@ -188,7 +189,7 @@ impl UdpListener {
             }
             Some(Errno::EMSGSIZE) => {
                 self.counts.oversize += 1;
-                Sent::Failed
+                Sent::Lost
             }
             _ => {
                 self.counts.send_errors += 1;
@@ -233,7 +234,7 @@ mod tests {
         });
         assert_eq!(from, a.local_address().expect("bound"));
         assert_eq!(buffer.get(..length), Some(&biggest[..]));
-        assert_eq!(a.send(to_b, vec![7; 65_600]), Sent::Failed);
+        assert_eq!(a.send(to_b, vec![7; 65_600]), Sent::Lost);
         assert_eq!(a.counts().oversize, 1);
         assert_eq!(b.receive(&mut buffer), Received::Nothing);
     }
