@@ -58,9 +58,9 @@ pub enum MuxLine {
     Remove,
 }
 
-/// Attributes that are removed at every level: ICE (RFC 8839), alternative addresses (RFC 6947) and
-/// source filters (RFC 4570).
-const REMOVED: [&str; 11] = [
+/// Attributes that are removed at every level: ICE (RFC 8839; `alt` in its first drafts, which old soft
+/// phones still speak), alternative addresses (RFC 6947) and source filters (RFC 4570).
+const REMOVED: [&str; 12] = [
     "candidate",
     "end-of-candidates",
     "remote-candidates",
@@ -70,6 +70,7 @@ const REMOVED: [&str; 11] = [
     "ice-pacing",
     "ice-lite",
     "ice-mismatch",
+    "alt",
     "altc",
     "source-filter",
 ];
@@ -254,7 +255,8 @@ mod tests {
     const OFFER: &str = "v=0\r\no=alice 1 7 IN IP4 192.0.2.1\r\ns=call\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
         a=group:BUNDLE 0 1\r\na=group:LS 0 1\r\na=ice-lite\r\nx=what is this\r\n\
         m=audio 5000  RTP/AVP 8  101 \r\na=rtcp:5003 IN IP4 192.0.2.1\r\na=rtcp-mux\r\n\
-        a=candidate:1 1 UDP 1 192.0.2.1 5000 typ host\r\na=ice-ufrag:x\r\na=source-filter: incl IN IP4 * 192.0.2.1\r\n\
+        a=candidate:1 1 UDP 1 192.0.2.1 5000 typ host\r\n\
+        a=alt:1 1 : a b 192.0.2.1 5000\r\na=ice-ufrag:x\r\na=source-filter: incl IN IP4 * 192.0.2.1\r\n\
         a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n\
         m=video 5004 RTP/AVP 96\r\nc=IN IP4 0.0.0.0\r\na=altc:1 IP6 2001:db8::1 5004\r\na=rtcp:5005\r\n";
 
