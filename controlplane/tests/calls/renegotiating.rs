@@ -110,7 +110,7 @@ fn a_rejected_reinvite_leaves_everything_as_it_was() {
     callee.respond_with(&mut world, &invite, 488, "", "Warning: 399 x \"no\"");
     callee.expect(&mut world, "ACK");
     let refused = caller.expect(&mut world, "488");
-    assert_eq!(header(&refused, HeaderName::Warning), "399 x \"no\"");
+    assert_eq!(header(&refused, HeaderName::Warning), "399 far-end \"no\"");
     caller.ack(&mut world, &refused, "");
     let key = |flows: &std::collections::BTreeMap<_, contract::FlowEntry>| -> Vec<_> {
         let entries = flows.values();
