@@ -31,6 +31,18 @@ struct Rings {
     statistics: KernelStatistics,
 }
 
+impl Rings {
+    fn new(size: usize) -> Self {
+        Self {
+            fill: VecDeque::with_capacity(2 * size),
+            rx: VecDeque::with_capacity(size),
+            tx: VecDeque::with_capacity(size),
+            completion: VecDeque::with_capacity(size),
+            ..Self::default()
+        }
+    }
+}
+
 /// Frames and sockets in memory.
 #[derive(Debug)]
 pub struct MemoryPort {
@@ -54,7 +66,7 @@ impl MemoryPort {
         Self {
             memory: vec![0; frames * FRAME_SIZE],
             free: (0..frames).collect(),
-            rings: places.iter().map(|_| Rings::default()).collect(),
+            rings: places.iter().map(|_| Rings::new(ring_size)).collect(),
             places,
             ring_size,
             kick_budget: 32,

@@ -287,6 +287,57 @@ fn a_batch_of_64_is_kicked_until_the_ring_is_empty() {
     assert_eq!(residence.iter().map(|(_, count)| count).sum::<u64>(), 64);
 }
 
+/// Polls once, on whatever was delivered before, and says how often that allocated.
+fn allocations(bench: &mut Bench) -> u64 {
+    bench.now = bench.now + Duration::from_millis(50);
+    allocation_counter::measure(|| {
+        bench.poll();
+    })
+    .count_total
+}
+
+#[test]
+fn nothing_is_allocated_after_the_start() {
+    let mut bench = bench();
+    let mut learning = entry(1, 20_000);
+    learning.latch.policy = LatchPolicy::Learn {
+        window: Duration::from_secs(100),
+    };
+    learning.idle_after = Some(Duration::from_millis(300));
+    let remove = Command::Remove {
+        id: learning.id,
+        key: learning.key,
+    };
+    // The twin keeps what it has sent, which allocates; its kernel is the only one that may.
+    bench.worker.port_mut().kick_budget = 0;
+    for round in 0..6 {
+        bench.events();
+        let commands = [
+            Command::Install(learning),
+            Command::Update(learning),
+            remove,
+        ];
+        let _ = bench.shared.commands.push(commands[round % 3]).unwrap();
+        for _ in 0..20 {
+            for frame in [packet(20_000), packet(20_100), vec![0; 60]] {
+                bench.worker.port_mut().deliver(0, &frame);
+            }
+        }
+        let mut count = allocations(&mut bench);
+        // Silence, until the sweep finds it.
+        for _ in 0..10 {
+            count += allocations(&mut bench);
+        }
+        assert_eq!(count, 0, "in round {round}");
+    }
+    let counted = bench.shared.tally.drops();
+    for reason in [DropReason::NoFlow, DropReason::NotMedia, DropReason::TxFull] {
+        assert!(counted[reason.index()] > 0, "{reason} was tried");
+    }
+    let control = allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 100])));
+    assert_eq!(control.count_total, 1, "the counter counts");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Deliver(u16),

@@ -105,21 +105,27 @@ fn drive(umem: &mut Umem, socket: &mut Socket) {
     }
 }
 
-/// Receives until `wanted` frames are here.
-fn receive(umem: &mut Umem, socket: &mut Socket, wanted: usize) -> Vec<Frame> {
-    let mut frames = Vec::with_capacity(wanted);
+/// Receives until `frames` has no more room.
+fn receive(umem: &mut Umem, socket: &mut Socket, frames: &mut Vec<Frame>) {
     let start = Instant::now();
-    while frames.len() < wanted {
+    while frames.len() < frames.capacity() {
         assert!(
             start.elapsed() < PATIENCE,
-            "{} of {wanted}: {:?}",
+            "{} of {}: {:?}",
             frames.len(),
+            frames.capacity(),
             socket.statistics()
         );
         wait([socket.as_fd()], Some(Duration::from_millis(100))).expect("poll");
-        socket.receive(umem, &mut frames);
+        socket.receive(umem, frames);
         socket.refill(umem);
     }
+}
+
+/// Receives until `wanted` frames are here.
+fn received(umem: &mut Umem, socket: &mut Socket, wanted: usize) -> Vec<Frame> {
+    let mut frames = Vec::with_capacity(wanted);
+    receive(umem, socket, &mut frames);
     frames
 }
 
@@ -144,11 +150,15 @@ fn frames_cross_devices_and_queues_of_one_umem_without_loss() {
             for queue in 0..2usize {
                 send(&mut ends, &mut source.sockets[queue], numbers.clone());
                 let socket = &mut ingress.sockets[queue];
-                let mut frames = receive(&mut relay, socket, BURST as usize);
                 let out = &mut egress.sockets[queue];
-                assert_eq!(out.transmit(&mut frames), BURST as usize);
-                drive(&mut relay, out);
-                let arrived = receive(&mut ends, &mut sink.sockets[queue], BURST as usize);
+                let mut frames = Vec::with_capacity(BURST as usize);
+                let forwarding = allocation_counter::measure(|| {
+                    receive(&mut relay, socket, &mut frames);
+                    assert_eq!(out.transmit(&mut frames), BURST as usize);
+                    drive(&mut relay, out);
+                });
+                assert_eq!(forwarding.count_total, 0, "forwarding allocates nothing");
+                let arrived = received(&mut ends, &mut sink.sockets[queue], BURST as usize);
                 for (frame, number) in arrived.iter().zip(numbers.clone()) {
                     assert_eq!(ends.packet(frame), packet(queue as u32, number));
                 }
@@ -216,7 +226,7 @@ fn a_stalled_receiver_loses_what_exceeds_its_fill_ring_and_the_kernel_says_so() 
             socket.statistics().expect("statistics").fill_ring_empty,
             u64::from(BURST)
         );
-        let frames = receive(&mut stalled, socket, 128);
+        let frames = received(&mut stalled, socket, 128);
         let last = packet(0, 127);
         assert_eq!(stalled.packet(&frames[127]), last);
         free(&mut stalled, frames);
@@ -305,7 +315,7 @@ fn a_successor_goes_on_where_its_predecessor_stopped() {
         let mut sink = Port::open(right.clone(), 1, &mut old, &config());
         let free_at_start = old.free_count();
         send(&mut ends, &mut source.sockets[0], 0..40);
-        let first = receive(&mut old, &mut sink.sockets[0], 40);
+        let first = received(&mut old, &mut sink.sockets[0], 40);
         free(&mut old, first);
         send(&mut ends, &mut source.sockets[0], 40..80);
         let socket_fd = owned(&sink.sockets[0]);
@@ -320,7 +330,7 @@ fn a_successor_goes_on_where_its_predecessor_stopped() {
             (socket.mode(), socket.rings()),
             (BindMode::Copy, config().rings)
         );
-        let rest = receive(&mut new, &mut socket, 60);
+        let rest = received(&mut new, &mut socket, 60);
         for (frame, number) in rest.iter().zip(40..) {
             assert_eq!(new.packet(frame), packet(0, number));
         }
@@ -378,7 +388,7 @@ fn generic_mode_receives_too_and_a_dropped_link_detaches() {
         let mut socket = Socket::open(&right, 0, &mut umem, &config()).expect("a socket");
         program.register(&socket).expect("a free slot");
         send(&mut ends, &mut source.sockets[0], 0..10);
-        let frames = receive(&mut umem, &mut socket, 10);
+        let frames = received(&mut umem, &mut socket, 10);
         assert_eq!(umem.packet(&frames[9]), packet(0, 9));
         free(&mut umem, frames);
         drop(link);
@@ -605,7 +615,7 @@ fn pins_outlive_the_process_and_a_successor_swaps_the_program() {
 }
 
 fn free_received(umem: &mut Umem, socket: &mut Socket, wanted: usize) {
-    let frames = receive(umem, socket, wanted);
+    let frames = received(umem, socket, wanted);
     free(umem, frames);
 }
 
