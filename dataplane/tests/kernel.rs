@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::*;
@@ -444,6 +445,39 @@ fn a_queue_of_another_process_is_named_in_every_mode_and_no_lower_rung_is_tried(
         let error = start(&netns, &taken).unwrap_err().to_string();
         assert!(error.contains("out0 queue 1 is taken"), "{error}");
     }
+}
+
+#[test]
+fn stopped_amid_traffic_it_ends_and_starts_again_at_once() {
+    let netns = Netns::new();
+    let (inside, a, outside, b) = KINDS[0];
+    let (caller, callee) = (socket(&netns, "a", a), socket(&netns, "b", b));
+    let off = support::latch(LatchPolicy::Off, None);
+    let to_b = callee.local_addr().unwrap();
+    let facing_a = entry(1, inside, off, outside, to_b, link(&netns, 1));
+    let talking = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Not for ever, should an assertion fail below.
+            for _ in 0..100_000 {
+                if !talking.load(Ordering::Relaxed) {
+                    break;
+                }
+                // Refused while the relay's kernel answers for the port.
+                let _ = caller.send_to(&rtp(1, 160), addr(inside));
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        for _ in 0..5 {
+            let dataplane = start(&netns, &settings()).unwrap();
+            command(&dataplane, Command::Install(facing_a), &mut Vec::new());
+            callee.recv(&mut [0; 2048]).unwrap();
+            let began = Instant::now();
+            dataplane.stop();
+            assert!(began.elapsed() < Duration::from_secs(2));
+        }
+        talking.store(false, Ordering::Relaxed);
+    });
 }
 
 #[test]
