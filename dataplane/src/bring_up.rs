@@ -193,18 +193,20 @@ fn bind(
     settings: &Settings,
     devices: &mut [OpenDevice],
 ) -> Result<(BindMode, Vec<OpenWorker>), StartError> {
-    let has = |mode| settings.devices.iter().any(|device| device.mode == mode);
-    let copied = devices
+    let rungs: Vec<Rung> = settings
+        .devices
         .iter()
-        .any(|device| device.attached == AttachMode::Generic)
-        || has(XdpMode::Copy);
-    let demanded = has(XdpMode::ZeroCopy);
-    if demanded && copied {
-        return Err(StartError::Settings(
-            "one device demands zero-copy and another copy or generic mode: a worker's sockets share their frames, and so the mode".into(),
-        ));
-    }
-    if !copied {
+        .zip(devices.iter())
+        .map(|(configured, open)| Rung {
+            device: &configured.name,
+            mode: configured.mode,
+            attached: open.attached,
+        })
+        .collect();
+    let demanded = rungs.iter().any(|rung| rung.mode == XdpMode::ZeroCopy);
+    if let Some(copies) = rungs.iter().find(|rung| rung.copies()) {
+        say_who_is_held_down(&rungs, copies)?;
+    } else {
         match open_patiently(settings, devices, BindMode::ZeroCopy) {
             Ok(workers) => return Ok((BindMode::ZeroCopy, workers)),
             Err(error @ Error::NoZeroCopy { .. }) if !demanded => {
@@ -216,6 +218,36 @@ fn bind(
     }
     let workers = open_patiently(settings, devices, BindMode::Copy)?;
     Ok((BindMode::Copy, workers))
+}
+
+/// What a device is configured for, and where its program runs.
+#[derive(Clone, Copy, Debug)]
+struct Rung<'a> {
+    device: &'a str,
+    mode: XdpMode,
+    attached: AttachMode,
+}
+
+impl Rung<'_> {
+    fn copies(&self) -> bool {
+        self.attached == AttachMode::Generic || self.mode == XdpMode::Copy
+    }
+}
+
+/// Nobody falls silently: names those that might do zero-copy but for `copies`. An error if one demands it.
+fn say_who_is_held_down(rungs: &[Rung<'_>], copies: &Rung<'_>) -> Result<(), StartError> {
+    for rung in rungs.iter().filter(|rung| !rung.copies()) {
+        let because = format!(
+            "{} is in copy or generic mode, and a worker's sockets share their frames, and so the mode",
+            copies.device
+        );
+        if rung.mode == XdpMode::ZeroCopy {
+            let text = format!("{} cannot be in zero-copy mode: {because}", rung.device);
+            return Err(StartError::Settings(text));
+        }
+        warn!("{} uses copy mode: {because}", rung.device);
+    }
+    Ok(())
 }
 
 fn open_patiently(
@@ -296,5 +328,35 @@ const fn page_bytes(size: PageSize) -> usize {
     match size {
         PageSize::Base => 4096,
         PageSize::Huge => 2 << 20,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_device_that_copies_holds_the_others_to_it_and_is_named() {
+        let rung = |device, mode, attached| Rung {
+            device,
+            mode,
+            attached,
+        };
+        let best = rung("in0", XdpMode::Best, AttachMode::Native);
+        let demands = rung("in1", XdpMode::ZeroCopy, AttachMode::Native);
+        let fell = rung("out0", XdpMode::Best, AttachMode::Generic);
+        let copies = rung("out1", XdpMode::Copy, AttachMode::Native);
+        assert!(!best.copies() && !demands.copies());
+        for held in [fell, copies] {
+            assert!(held.copies());
+            assert!(say_who_is_held_down(&[best, held], &held).is_ok());
+            let refusal = say_who_is_held_down(&[best, held, demands], &held);
+            let text = refusal.expect_err("it demands zero-copy").to_string();
+            let start = format!(
+                "in1 cannot be in zero-copy mode: {} is in copy",
+                held.device
+            );
+            assert!(text.starts_with(&start), "{text}");
+        }
     }
 }
