@@ -150,16 +150,22 @@ impl Context {
         self.transactions.respond(self.now, key, response).is_ok()
     }
 
-    /// A response of our own making. 503 and 500 say when to try again.
+    /// A response of our own making. 503 says when to try again; so does 500, at random, so that two
+    /// requests that were in each other's way are not again (RFC 3261 §14.2).
     pub(super) fn own_response(
-        &self,
+        &mut self,
         request: &Message,
         code: StatusCode,
         tag: Option<&str>,
     ) -> Message {
         let mut response = request.response(code, tag);
-        if code == StatusCode::SERVICE_UNAVAILABLE || code == StatusCode::SERVER_INTERNAL_ERROR {
-            let seconds = RETRY_AFTER.to_string();
+        let seconds = match code {
+            StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER),
+            StatusCode::SERVER_INTERNAL_ERROR => Some(self.tokens.up_to(10)),
+            _ => None,
+        };
+        if let Some(seconds) = seconds {
+            let seconds = seconds.to_string();
             response.headers.push(HeaderName::RetryAfter, seconds);
         }
         self.sign(&mut response);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 
 /// Makes tags, branches and Call-IDs that nobody can guess, from a generator that the caller seeds:
 /// from the system in the server, from a constant in a test.
@@ -28,6 +28,11 @@ impl Tokens {
     /// A From or To tag: 64 random bits (RFC 3261 §19.3 asks for 32).
     pub fn tag(&mut self) -> String {
         format!("{:016x}", self.rng.next_u64())
+    }
+
+    /// A number from 0 to `most`, as likely as any other.
+    pub fn up_to(&mut self, most: u32) -> u32 {
+        self.rng.random_range(0..=most)
     }
 
     /// A branch: the magic cookie and 96 random bits.
