@@ -3,7 +3,7 @@
 //! Sits between the transactions and the calls. Knows nothing of the other leg, of media, or of what
 //! a method means beyond its place in the sequence.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::sip::typed::{CSeq, NameAddr, TypedError, Uri};
 use crate::sip::{HeaderName, Message, Method};
@@ -151,14 +151,20 @@ impl Dialog {
 
     /// Where the next request goes: the first route or the target where that is a literal address
     /// (tandem asks no DNS), else back to where the dialog came from. Also back there when a peer without
-    /// a route is behind NAT.
+    /// a route is behind NAT: its Via says so, or its target is private and its own address is not.
     pub fn next_hop(&self) -> SocketAddr {
+        let own = self.path.remote;
+        let behind_nat = |target: &SocketAddr| {
+            self.translated || is_private(target.ip()) && !is_private(own.ip())
+        };
         let literal = match self.route_set.first() {
             Some(route) => route.uri.socket_addr(),
-            None if self.translated => None,
-            None => self.remote_target.socket_addr(),
+            None => self
+                .remote_target
+                .socket_addr()
+                .filter(|target| !behind_nat(target)),
         };
-        literal.unwrap_or(self.path.remote)
+        literal.unwrap_or(own)
     }
 
     /// Where its first message came from.
@@ -196,6 +202,19 @@ impl Dialog {
 fn came_translated(request: &Message, from: SocketAddr) -> bool {
     let said = request.via().ok().and_then(|via| via.host.ip());
     said.is_some_and(|said| said != from.ip())
+}
+
+/// Whether the address means something only within some network: RFC 1918, RFC 6598 (carriers' NAT), RFC 4193,
+/// link-local, loopback.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            let shared = first == 100 && second & 0xc0 == 64;
+            v4.is_private() || v4.is_link_local() || v4.is_loopback() || shared
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback(),
+    }
 }
 
 #[cfg(test)]
@@ -307,6 +326,26 @@ mod tests {
             dialog.next_hop(),
             "192.0.2.9:5060".parse().expect("address")
         );
+    }
+
+    #[test]
+    fn a_callee_behind_nat_is_reached_where_it_answered_from() {
+        for (contact, from, next_hop) in [
+            ("192.168.0.9:5070", "203.0.113.7:40001", "203.0.113.7:40001"),
+            ("100.64.0.9", "203.0.113.7:40001", "203.0.113.7:40001"),
+            ("192.168.0.9:5070", "10.0.0.9:5060", "192.168.0.9:5070"),
+            ("203.0.113.9", "203.0.113.7:5060", "203.0.113.9:5060"),
+            ("[fd00::9]", "[2001:db8::7]:5060", "[2001:db8::7]:5060"),
+        ] {
+            let answer = response(&format!("Contact: <sip:b@{contact}>\r\n"));
+            let path = Path {
+                remote: from.parse().expect("an address"),
+                ..path()
+            };
+            let dialog = Dialog::of_client(&message(INVITE), &answer, path).expect("a dialog");
+            let expected = next_hop.parse().expect("an address");
+            assert_eq!(dialog.next_hop(), expected, "{contact}");
+        }
     }
 
     #[test]
