@@ -60,6 +60,7 @@ fn is_foreign(line: &[u8]) -> bool {
         "a=ice-",
         "a=remote-candidates",
         "a=end-of-candidates",
+        "a=alt:",
         "a=altc",
         "a=source-filter",
         "a=group:bundle",
