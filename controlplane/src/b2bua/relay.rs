@@ -84,19 +84,19 @@ impl Call {
             Method::Invite | Method::Update => passing::sdp_of(&request),
             _ => None,
         };
+        // An INVITE without description asks the other side for an offer.
+        let exchanges = sdp.is_some() || method == Method::Invite;
+        if let Some(code) = self.offer_in_the_way(from).filter(|_| exchanges) {
+            return cx.refuse(key, &request, code);
+        }
         let offered = match (sdp, self.session) {
-            (Some(sdp), Some(session)) => {
-                if let Some(code) = self.offer_in_the_way(from) {
-                    return cx.refuse(key, &request, code);
+            (Some(sdp), Some(session)) => match cx.engine.offer(cx.now, session, from, sdp) {
+                Ok(rewritten) => Some(rewritten),
+                Err(error) => {
+                    let code = code_of(cx, &error);
+                    return cx.refuse(key, &request, in_dialog(code));
                 }
-                match cx.engine.offer(cx.now, session, from, sdp) {
-                    Ok(rewritten) => Some(rewritten),
-                    Err(error) => {
-                        let code = code_of(cx, &error);
-                        return cx.refuse(key, &request, in_dialog(code));
-                    }
-                }
-            }
+            },
             _ => None,
         };
         let offer = match (&offered, &method) {

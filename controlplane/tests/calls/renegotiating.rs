@@ -402,6 +402,13 @@ fn offers_that_cross_are_told_so() {
         &described("10.1.0.2", 4000, 3, "sendonly"),
     );
     again.expect(&mut world, "500");
+    // An INVITE that asks for an offer is in the way no less.
+    for (phone, code) in [(&mut callee, "491"), (&mut again, "500")] {
+        phone.request(&mut world, "INVITE", "");
+        phone.expect(&mut world, "100");
+        let refused = phone.expect(&mut world, code);
+        phone.ack(&mut world, &refused, "");
+    }
     callee.respond(
         &mut world,
         &ours,
