@@ -4,11 +4,12 @@
 //! Needs root and says so.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -86,9 +87,20 @@ impl Host {
     }
 
     /// A UDP socket bound inside.
+    ///
+    /// A port that was just closed may still be taken for a moment: a journey beside this one that starts
+    /// a command has copies of all our descriptors until the command is running.
     pub(crate) fn udp(&self, address: SocketAddr) -> UdpSocket {
-        self.within(|| UdpSocket::bind(address))
-            .unwrap_or_else(|error| panic!("bind {address} in {}: {error}", self.name))
+        let give_up = Instant::now() + Duration::from_secs(2);
+        loop {
+            match self.within(|| UdpSocket::bind(address)) {
+                Ok(socket) => return socket,
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => panic!("bind {address} in {}: {error}", self.name),
+            }
+        }
     }
 
     /// Rules for the namespace's packet filter, in `nft` syntax.
