@@ -58,6 +58,9 @@ impl Description {
             if index == 0 && line.text.trim_ascii_end() != b"v=0" {
                 return Err(SdpError::NotSdp);
             }
+            if line.text.iter().any(|byte| matches!(byte, b'\r' | 0)) {
+                return Err(SdpError::BadByte { line: index + 1 });
+            }
             description.push(index + 1, line)?;
         }
         let origins = description
@@ -152,6 +155,14 @@ mod tests {
         assert_eq!(parse("m=audio 1 RTP/AVP 0"), Err(SdpError::NotSdp));
         assert_eq!(parse("v=0\r\ns=-\r\n"), Err(SdpError::NoOrigin));
         assert_eq!(parse("v=0\r\no=a\r\no=b\r\n"), Err(SdpError::NoOrigin));
+        for hidden in ["s=-\rc=IN IP4 192.0.2.1", "s=-\0", "s=-\r"] {
+            let body = format!("v=0\r\no=a\r\n{hidden}\r\n");
+            assert_eq!(
+                parse(&body),
+                Err(SdpError::BadByte { line: 3 }),
+                "{hidden:?}"
+            );
+        }
         for media in [
             "audio",
             "audio 1",

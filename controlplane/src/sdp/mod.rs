@@ -34,6 +34,13 @@ pub enum SdpError {
     /// The first line is not `v=0`.
     #[error("not a session description: the first line is not v=0")]
     NotSdp,
+    /// A line with a NUL, or with a CR that no LF follows: RFC 8866 §9 allows neither, and a receiver that
+    /// takes a bare CR for a line's end would read lines that tandem did not.
+    #[error("line {line}: a NUL or a bare CR")]
+    BadByte {
+        /// The line.
+        line: usize,
+    },
     /// There is no `o=` line before the first `m=`, or more than one.
     #[error("the session description has no single o= line")]
     NoOrigin,
