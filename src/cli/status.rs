@@ -94,7 +94,7 @@ fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {
 
 fn workers(workers: &WorkerTotals) -> Vec<Row> {
     let memory = if workers.huge_pages {
-        "huge pages"
+        "2 MB pages"
     } else {
         "4 KB pages"
     };
