@@ -153,10 +153,11 @@ fn ten_thousand_mutated_messages_disturb_nobody() {
         let _answering = answering;
         undisturbed(&mut pair, |network, _| {
             let sender = network.caller.udp(at("10.1.0.3", 5099));
-            let corpus = corpus();
+            let (own, foreign) = (own_messages(), foreign_messages());
             let mut noise = Noise(SEED);
             for number in 0..10_000 {
-                let message = mutated(&corpus, &mut noise);
+                let corpus = if number % 2 == 0 { &own } else { &foreign };
+                let message = mutated(corpus, &mut noise);
                 // ICMP errors of earlier ones are of no interest here.
                 let _ = sender.send_to(&message, at("10.1.0.1", 5060));
                 if number % 5 == 0 {
@@ -186,43 +187,56 @@ fn ten_thousand_mutated_messages_disturb_nobody() {
     call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
 }
 
-/// Messages that are right, and those of the parser's corpus.
-fn corpus() -> Vec<Vec<u8>> {
-    let sdp = audio(at("10.1.0.2", 33_000), 1, SENDRECV);
-    let sdp6 = audio(at("fd01::2", 33_000), 1, SENDRECV);
-    let mut all = Vec::new();
-    for (method, body) in [
-        ("INVITE", sdp.as_str()),
-        ("INVITE", sdp6.as_str()),
-        ("INVITE", ""),
-        ("UPDATE", sdp.as_str()),
-        ("INFO", "Signal=1"),
-        ("BYE", ""),
-        ("CANCEL", ""),
-        ("ACK", ""),
-        ("OPTIONS", ""),
-        ("FROBNICATE", ""),
-    ] {
-        all.push(
-            format!(
-                "{method} sip:7711@10.1.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.3:5099;branch=z9hG4bKm1;rport\r\n\
-                 Max-Forwards: 70\r\nFrom: <sip:m@10.1.0.3:5099>;tag=m1\r\nTo: <sip:7711@10.1.0.1>\r\n\
-                 Call-ID: m1@10.1.0.3\r\nCSeq: 1 {method}\r\nContact: <sip:m@10.1.0.3:5099>\r\n\
-                 Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
-            .into_bytes(),
-        );
+/// Messages that are right: of every method, and INVITEs with every body of the corpus.
+fn own_messages() -> Vec<Vec<u8>> {
+    let sdp = audio(at("10.1.0.2", 33_000), 1, SENDRECV).into_bytes();
+    let sdp6 = audio(at("fd01::2", 33_000), 1, SENDRECV).into_bytes();
+    let mut all = vec![
+        own_message("INVITE", &sdp),
+        own_message("INVITE", &sdp6),
+        own_message("INVITE", b""),
+        own_message("UPDATE", &sdp),
+        own_message("INFO", b"Signal=1"),
+    ];
+    for method in ["BYE", "CANCEL", "ACK", "OPTIONS", "FROBNICATE"] {
+        all.push(own_message(method, b""));
     }
-    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/sip");
-    let mut paths: Vec<_> = std::fs::read_dir(&files)
-        .expect("tests/corpus/sip exists")
+    let bodies = files("sdp");
+    all.extend(bodies.iter().map(|body| own_message("INVITE", body)));
+    all
+}
+
+fn own_message(method: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "{method} sip:7711@10.1.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.3:5099;branch=z9hG4bKm1;rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:m@10.1.0.3:5099>;tag=m1\r\nTo: <sip:7711@10.1.0.1>\r\n\
+         Call-ID: m1@10.1.0.3\r\nCSeq: 1 {method}\r\nContact: <sip:m@10.1.0.3:5099>\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// The messages of the parser's corpus, right and wrong ones, as far as a datagram holds them.
+fn foreign_messages() -> Vec<Vec<u8>> {
+    let mut all = [files("sip/valid"), files("sip/invalid")].concat();
+    all.retain(|message| message.len() < 60_000);
+    all
+}
+
+/// All files of a folder of the corpus.
+fn files(folder: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/corpus")
+        .join(folder);
+    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the corpus has this folder")
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_file())
         .collect();
     paths.sort();
-    all.extend(paths.iter().filter_map(|path| std::fs::read(path).ok()));
-    all
+    assert!(paths.len() >= 10, "{} is whole", folder.display());
+    let read = |path| std::fs::read(path).expect("files of the corpus can be read");
+    paths.iter().map(read).collect()
 }
 
 fn mutated(corpus: &[Vec<u8>], noise: &mut Noise) -> Vec<u8> {
@@ -251,7 +265,7 @@ fn mutated(corpus: &[Vec<u8>], noise: &mut Noise) -> Vec<u8> {
                 let other = &corpus[noise.below(corpus.len())];
                 let from = noise.below(other.len());
                 message.truncate(place);
-                message.extend(&other[from..]);
+                message.extend(other.iter().skip(from));
             }
         }
     }
