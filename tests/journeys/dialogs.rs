@@ -382,3 +382,73 @@ fn several_streams_and_a_rejected_one() {
         Pair::assert_audio(parties);
     }
 }
+
+/// A session description of audio and further streams, each one line of G.711 at a port; 0 is a rejected one.
+fn with_streams(party: &Party, version: u32, ports: &[u16]) -> String {
+    let mut sdp = audio(party.address(), version, SENDRECV);
+    for port in ports {
+        sdp += &format!("m=audio {port} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n");
+    }
+    sdp
+}
+
+#[test]
+fn streams_come_and_go_in_the_middle_of_a_call() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut call, mut first) = pair.call(30_000);
+    let mut added = pair.parties(30_004);
+    let flows = |pair: &Pair| {
+        let status = pair.relay.json(&["status"]);
+        status.pointer("/media/flows").and_then(|n| n.as_u64())
+    };
+    assert_eq!(flows(&pair), Some(4), "RTP and RTCP each way");
+
+    // A second stream is added.
+    let (offer, answer) = (
+        with_streams(&first[0], 2, &[30_004]),
+        with_streams(&first[1], 2, &[30_004]),
+    );
+    let ends = (&mut pair.caller, &mut pair.callee);
+    let (offered, answered) = renegotiate(ends, &mut call.caller, &offer, &answer);
+    let (offered, answered) = (streams(&offered), streams(&answered));
+    assert_eq!(offered[0], call.callee_sends_to, "the first stays");
+    assert_eq!(answered[0], call.caller_sends_to, "the first stays");
+    added[0].towards = Some(answered[1]);
+    added[1].towards = Some(offered[1]);
+    Pair::assert_audio(&mut first);
+    Pair::assert_audio(&mut added);
+    assert_eq!(flows(&pair), Some(8));
+
+    // The callee removes it; its ports carry nothing any more.
+    let (offer, answer) = (
+        with_streams(&first[1], 3, &[0]),
+        with_streams(&first[0], 3, &[0]),
+    );
+    let ends = (&mut pair.callee, &mut pair.caller);
+    let (offered, answered) = renegotiate(ends, &mut call.callee, &offer, &answer);
+    assert_eq!(streams(&offered)[1].port(), 0, "{offered}");
+    assert_eq!(streams(&answered)[1].port(), 0, "{answered}");
+    pair.relay.expect_gauge("flows", 4, Duration::from_secs(5));
+    added.iter_mut().for_each(Party::start_over);
+    talk(&mut added, 5);
+    for party in &added {
+        assert_eq!(party.heard(), 0, "removed");
+    }
+    Pair::assert_audio(&mut first);
+
+    // Its place is taken by another.
+    let (offer, answer) = (
+        with_streams(&first[0], 4, &[30_004]),
+        with_streams(&first[1], 4, &[30_004]),
+    );
+    let ends = (&mut pair.caller, &mut pair.callee);
+    let (offered, answered) = renegotiate(ends, &mut call.caller, &offer, &answer);
+    let again = streams(&answered)[1];
+    assert_ne!(Some(again), added[0].towards, "the old port rests");
+    added[0].towards = Some(again);
+    added[1].towards = Some(streams(&offered)[1]);
+    Pair::assert_audio(&mut first);
+    Pair::assert_audio(&mut added);
+    pair.finish(call);
+}

@@ -57,8 +57,11 @@ fn interrupted_twice_it_exits_at_once() {
     let (_call, _parties) = pair.call(30_000);
     pair.relay.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(300));
+    let state = pair.relay.json(&["status"])["state"].clone();
+    assert_eq!(state, "draining", "the first one drains");
     pair.relay.signal(Signal::INT);
-    pair.relay.wait(Duration::from_secs(2));
+    let status = pair.relay.wait(Duration::from_secs(2));
+    assert_eq!(status.code(), Some(1), "a call was cut off");
 }
 
 #[test]
@@ -71,12 +74,64 @@ fn an_operator_hangs_up_a_call() {
     pair.relay.json(&["calls", "show", &id]);
     let flows = pair.relay.json(&["flows", &id]).to_string();
     assert!(flows.contains("10.1.0.2:30000"), "{flows}");
-    pair.relay.json(&["calls", "hangup", &id]);
+    tables(&pair, &id);
+    let said = pair.relay.table(&["calls", "hangup", &id]);
+    assert_eq!(said, format!("call {id} is being ended\n"));
     let bye = pair.callee.expect_request("BYE");
     pair.callee.respond(&bye, 200, "OK", "");
     let bye = pair.caller.expect_request("BYE");
     pair.caller.respond(&bye, 200, "OK", "");
     pair.relay.expect_gauge("calls", 0, Duration::from_secs(5));
+}
+
+/// What an operator reads while a call is up: every column under its heading.
+fn tables(pair: &Pair, id: &str) {
+    let calls = pair.relay.table(&["calls"]);
+    assert_eq!(under(&calls, "TRUNKS"), ["callers > callees4"], "{calls}");
+    assert!(calls.ends_with("\n1 calls\n"), "{calls}");
+
+    let call = pair.relay.table(&["calls", "show", id]);
+    assert_eq!(
+        under(&call, "THEIR RTP"),
+        ["10.1.0.2:30000", "10.2.0.2:30000"],
+        "{call}"
+    );
+    let flows = pair.relay.table(&["flows", id]);
+    let goes_to = under(&flows, "GOES TO");
+    assert_eq!(goes_to.len(), 4, "{flows}");
+    for address in ["10.1.0.2:30000", "10.2.0.2:30001"] {
+        assert!(goes_to.contains(&address), "{flows}");
+    }
+    let workers = pair.relay.table(&["workers"]);
+    assert_eq!(under(&workers, "STATE"), ["runs", "runs"], "{workers}");
+    let full = under(&workers, "RX RING FULL");
+    assert_eq!(full, ["0", "0", "0", "0"], "{workers}");
+    let status = pair.relay.table(&["status"]);
+    assert_eq!(under(&status, "XDP MODE"), ["copy", "copy"], "{status}");
+    for words in ["1 of 10000 up", " pages", "received, ", "residence "] {
+        assert!(status.contains(words), "no {words:?} in:\n{status}");
+    }
+}
+
+/// The cells under a heading: what overlaps it in the lines down to the end of the table. Columns are at
+/// least two blanks apart.
+#[track_caller]
+fn under<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
+    let mut lines = text.lines();
+    let start = lines
+        .find_map(|line| line.find(heading))
+        .unwrap_or_else(|| panic!("no {heading} in:\n{text}"));
+    let heading = start..start + heading.len();
+    let cell = |line: &'a str| {
+        let mut end = 0;
+        line.split("  ").find_map(|cell| {
+            let start = end;
+            end = start + cell.len() + 2;
+            let overlaps = start < heading.end && heading.start < start + cell.len();
+            (overlaps && !cell.trim().is_empty()).then(|| cell.trim())
+        })
+    };
+    lines.map_while(cell).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::lab::call::Call;
 use crate::lab::network::{Host, Network, at};
 use crate::lab::phone::Phone;
 use crate::lab::relay::{Relay, Setup};
-use crate::lab::rtp::{Party, assert_both_heard_all, introduce, talk};
+use crate::lab::rtp::{Party, assert_both_heard_all, assert_heard_all, introduce, talk};
 use crate::lab::turn::Turn;
 
 /// `home` (192.168.10.2) is behind the caller's host, which hides it behind 10.1.0.2 and another port.
@@ -111,4 +111,53 @@ fn a_stranger_is_dropped_when_only_the_sdp_is_believed() {
     parties[1].listen();
     assert_eq!(parties[1].heard(), 0, "the SDP named another address");
     assert_eq!(relay.workers().dropped_for("wrong_source"), 20);
+}
+
+/// A call of a caller that is where it says, with one more host that sends to its port.
+fn with_a_stranger(latch: &str) -> (Relay, Nat, [Party; 2], Party) {
+    let nat = Nat::new();
+    let setup = Setup::default()
+        .replace("latch_window = \"10s\"\n", "")
+        .set("latch", latch);
+    let relay = Relay::start(&nat.network, &setup);
+    let hosts = &nat.network;
+    let mut caller = Phone::new(&hosts.caller, at("10.1.0.2", 5060), at("10.1.0.1", 5060));
+    let mut callee = Phone::new(&hosts.callee, at("10.2.0.2", 5060), at("10.2.0.1", 5060));
+    let mut one = Party::g711(&hosts.caller, at("10.1.0.2", 30_000));
+    let mut other = Party::g711(&hosts.callee, at("10.2.0.2", 30_000));
+    introduce(&mut one, &mut other);
+    let (one_at, other_at) = (one.address(), other.address());
+    let call = Call::establish(&mut caller, &mut callee, "4711", one_at, other_at);
+    one.towards = Some(call.caller_sends_to);
+    other.towards = Some(call.callee_sends_to);
+    let mut stranger = Party::g711(&nat.stranger, at("10.3.0.2", 30_000));
+    stranger.towards = Some(call.caller_sends_to);
+    (relay, nat, [one, other], stranger)
+}
+
+#[test]
+fn the_signalled_source_alone_is_heard_when_only_the_sdp_is_believed() {
+    let _turn = Turn::shared();
+    let (relay, _nat, mut parties, mut stranger) = with_a_stranger("\"sdp\"");
+    // The stranger is first.
+    stranger.speak();
+    let [one, other] = &mut parties;
+    talk([&mut *one, &mut *other, &mut stranger], 50);
+    assert_both_heard_all(&parties[0], &parties[1]);
+    let dropped = relay.workers().dropped_for("wrong_source");
+    assert_eq!(dropped, stranger.sent());
+}
+
+#[test]
+fn anybody_is_heard_when_latching_is_off_and_the_signalled_address_is_answered() {
+    let _turn = Turn::shared();
+    let (relay, _nat, mut parties, mut stranger) = with_a_stranger("\"off\"");
+    let [one, other] = &mut parties;
+    // What the callee hears is the stranger; what it says goes where the SDP said.
+    introduce(&mut stranger, other);
+    talk([&mut *other, &mut stranger], 50);
+    assert_heard_all(other, &stranger);
+    one.listen();
+    assert_heard_all(one, other);
+    assert_eq!(relay.workers().dropped(), 0);
 }

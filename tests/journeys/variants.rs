@@ -1,12 +1,15 @@
 //! Proof 1 under other configurations: modes, idling, workers, addresses, markings, rtcp-mux.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::lab::call::Call;
 use crate::lab::network::{Network, at};
 use crate::lab::pair::Pair;
+use crate::lab::phone::Phone;
 use crate::lab::relay::Setup;
 use crate::lab::rtp::{Media, Party, assert_both_heard_all, introduce, talk};
 use crate::lab::sip::{SENDRECV, audio, stream};
@@ -115,6 +118,73 @@ fn packets_leave_with_the_configured_marking_and_a_fresh_ttl() {
     assert_eq!(pair.network.caller.counted("marked"), 50);
     assert_eq!(pair.network.callee.counted("marked"), 50);
     pair.finish(call);
+}
+
+#[test]
+fn the_marking_survives_the_change_to_ipv6_and_the_hop_limit_is_fresh() {
+    let _turn = Turn::shared();
+    let setup = Setup::default().under("name = \"outside\"", "dscp = \"preserve\"");
+    let mut pair = Pair::new(&setup);
+    pair.network.caller.filter(
+        "table inet marker { chain output { type filter hook output priority 0; \
+         udp dport 20000-29999 ip dscp set cs1; ip ttl set 5; }; }",
+    );
+    pair.network.callee.filter(
+        "table inet media { counter marked {}; chain input { type filter hook input priority 0; \
+         udp sport 20000-29999 ip6 dscp cs1 ip6 hoplimit 64 counter name marked; }; }",
+    );
+    let mut callee = Phone::new(
+        &pair.network.callee,
+        at("fd02::2", 5060),
+        at("fd02::1", 5060),
+    );
+    let mut one = Party::g711(&pair.network.caller, at("10.1.0.2", 30_000));
+    let mut other = Party::g711(&pair.network.callee, at("fd02::2", 30_000));
+    introduce(&mut one, &mut other);
+    let (one_at, other_at) = (one.address(), other.address());
+    let call = Call::establish(&mut pair.caller, &mut callee, "6711", one_at, other_at);
+    one.towards = Some(call.caller_sends_to);
+    other.towards = Some(call.callee_sends_to);
+    let mut parties = [one, other];
+    Pair::assert_audio(&mut parties);
+    assert_eq!(pair.network.callee.counted("marked"), 50);
+    call.caller_hangs_up(&mut pair.caller, &mut callee);
+}
+
+#[test]
+fn rtcp_is_muxed_with_the_side_that_wants_it_and_apart_with_the_other() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let mut parties = pair.parties(30_000);
+    let mut dialog = pair.caller.dialog("4711");
+    let offer = audio(parties[0].address(), 1, SENDRECV) + "a=rtcp-mux\r\n";
+    let request = pair.caller.request(&mut dialog, "INVITE").with_sdp(&offer);
+    pair.caller.send(&request);
+    let invite = pair.callee.expect_request("INVITE");
+    let ok = pair.callee.response(&invite, 200, "OK", "t");
+    let answer = audio(parties[1].address(), 1, SENDRECV);
+    pair.callee.send(&ok.with_sdp(&answer));
+    let ok = pair.caller.expect_response(200, "INVITE");
+    assert!(ok.body.contains("a=rtcp-mux\r\n"), "{}", ok.body);
+    dialog.learn(&ok);
+    let ack = pair.caller.request(&mut dialog, "ACK");
+    pair.caller.send(&ack);
+    pair.callee.expect_request("ACK");
+    parties[0].towards = Some(stream(&ok));
+    parties[1].towards = Some(stream(&invite));
+    Pair::assert_audio(&mut parties);
+
+    // The caller's RTCP comes and goes by the port of its audio, the callee's by the next.
+    drop(parties);
+    let mut one = Party::new(&pair.network.caller, at("10.1.0.2", 30_000), Media::Rtcp);
+    let mut other = Party::new(&pair.network.callee, at("10.2.0.2", 30_001), Media::Rtcp);
+    introduce(&mut one, &mut other);
+    one.towards = Some(stream(&ok));
+    let rtp = stream(&invite);
+    other.towards = Some(SocketAddr::new(rtp.ip(), rtp.port() + 1));
+    let mut parties = [one, other];
+    talk(&mut parties, 5);
+    assert_both_heard_all(&parties[0], &parties[1]);
 }
 
 #[test]

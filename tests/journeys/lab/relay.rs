@@ -271,6 +271,19 @@ impl Relay {
     /// A CLI verb's output as JSON.
     #[track_caller]
     pub(crate) fn json(&self, verb: &[&str]) -> Value {
+        let text = self.answer(&[verb, &["--json"]].concat());
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("tandem {verb:?} --json said no JSON ({error}): {text}"))
+    }
+
+    /// A CLI verb's output as an operator reads it.
+    #[track_caller]
+    pub(crate) fn table(&self, verb: &[&str]) -> String {
+        self.answer(verb)
+    }
+
+    #[track_caller]
+    fn answer(&self, verb: &[&str]) -> String {
         let output = self.ask(verb);
         assert!(
             output.status.success(),
@@ -278,16 +291,12 @@ impl Relay {
             String::from_utf8_lossy(&output.stderr),
             self.log()
         );
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            let text = String::from_utf8_lossy(&output.stdout);
-            panic!("tandem {verb:?} --json said no JSON ({error}): {text}")
-        })
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     fn ask(&self, verb: &[&str]) -> Output {
         Command::new(TANDEM)
             .args(verb)
-            .arg("--json")
             .arg("--socket")
             .arg(self.directory.path().join("admin.sock"))
             .stdin(Stdio::null())
