@@ -3,10 +3,17 @@
 
 use std::{fs, io};
 
-/// Numbers from linux/capability.h.
-const NEEDED: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_BPF", 39)];
+/// Numbers from linux/capability.h. Without CAP_PERFMON the kernel's verifier forbids the XDP program to
+/// add a variable to a map value's address, as it does for programs that it does not trust
+/// (kernel/bpf/verifier.c, `sanitize_ptr_alu`).
+const NEEDED: [(&str, u32); 4] = [
+    ("CAP_NET_ADMIN", 12),
+    ("CAP_NET_RAW", 13),
+    ("CAP_BPF", 39),
+    ("CAP_PERFMON", 38),
+];
 
-/// It includes CAP_BPF (kernel/bpf/syscall.c, `bpf_capable`).
+/// It includes CAP_BPF and CAP_PERFMON (linux/capability.h, `bpf_capable`, `perfmon_capable`).
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// Why the process may not run the dataplane.
@@ -14,8 +21,9 @@ const CAP_SYS_ADMIN: u32 = 21;
 pub(crate) enum PrivilegeError {
     /// Capabilities are missing.
     #[error(
-        "missing {}: run tandem as root, or give it CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF \
-         (`setcap cap_net_admin,cap_net_raw,cap_bpf+ep`, or systemd's AmbientCapabilities)",
+        "missing {}: run tandem as root, or give it CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF \
+         and CAP_PERFMON (`setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep`, or systemd's \
+         AmbientCapabilities)",
         .0.join(", ")
     )]
     Missing(Vec<&'static str>),
@@ -47,7 +55,7 @@ fn effective(status: &str) -> Option<u64> {
 fn missing(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective & (1 << bit) != 0;
     let lacks = |&&(name, bit): &&(&'static str, u32)| match name {
-        "CAP_BPF" => !has(bit) && !has(CAP_SYS_ADMIN),
+        "CAP_BPF" | "CAP_PERFMON" => !has(bit) && !has(CAP_SYS_ADMIN),
         _ => !has(bit),
     };
     NEEDED.iter().filter(lacks).map(|&(name, _)| name).collect()
@@ -60,10 +68,13 @@ mod tests {
     #[test]
     fn each_missing_capability_is_named() {
         assert_eq!(missing(u64::MAX), [""; 0]);
-        assert_eq!(missing(0), ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]);
+        assert_eq!(
+            missing(0),
+            ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF", "CAP_PERFMON"]
+        );
         assert_eq!(missing(!(1 << 13)), ["CAP_NET_RAW"]);
         let old = (1 << 12) | (1 << 13) | (1 << CAP_SYS_ADMIN);
-        assert_eq!(missing(old), [""; 0], "CAP_SYS_ADMIN includes CAP_BPF");
+        assert_eq!(missing(old), [""; 0], "CAP_SYS_ADMIN includes the others");
     }
 
     #[test]

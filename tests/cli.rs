@@ -77,8 +77,11 @@ impl Site {
 
     /// Starts tandem and waits until it answers.
     fn start(&self) -> Running {
-        let mut child = self
-            .run_command()
+        self.start_by(self.run_command())
+    }
+
+    fn start_by(&self, mut command: Command) -> Running {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -386,9 +389,9 @@ fn a_second_instance_is_refused_and_a_dead_ones_socket_replaced() {
 #[test]
 fn a_missing_capability_is_named() {
     let site = Site::new();
-    for capability in ["net_admin", "net_raw", "bpf"] {
+    for capability in ["net_admin", "net_raw", "bpf", "perfmon"] {
         let mut command = site.namespace.command("setpriv");
-        // CAP_SYS_ADMIN would include CAP_BPF.
+        // CAP_SYS_ADMIN would include the last two.
         command
             .arg(format!("--bounding-set=-{capability},-sys_admin"))
             .args([TANDEM, "run", "-c"])
@@ -400,6 +403,19 @@ fn a_missing_capability_is_named() {
         );
         assert!(sentence.starts_with(&expected), "{sentence}");
     }
+}
+
+#[test]
+fn the_documented_capabilities_suffice() {
+    let site = Site::new();
+    let mut command = site.namespace.command("setpriv");
+    command
+        .arg("--bounding-set=-all,+net_admin,+net_raw,+bpf,+perfmon,+ipc_lock,+net_bind_service")
+        .args(["--inh-caps=-all", TANDEM, "run", "-c"])
+        .arg(site.config());
+    let mut running = site.start_by(command);
+    running.signal("TERM");
+    assert_eq!(running.end(), Some(0));
 }
 
 #[test]
