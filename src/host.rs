@@ -13,6 +13,9 @@ pub(crate) struct Host {
     pub(crate) devices: BTreeMap<String, HostDevice>,
     /// Every address of every device.
     pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Which devices an address is reached through, where the kernel tells: by its network (IPv4), or as it
+    /// was given (IPv6).
+    pub(crate) holders: BTreeMap<IpAddr, BTreeSet<String>>,
     /// The cores that this process may run on.
     pub(crate) cores: BTreeSet<usize>,
     /// Ports that the kernel may give to sockets that ask for none.
@@ -63,12 +66,18 @@ impl Host {
         addresses.extend(local_v4(&trie).map(IpAddr::V4));
         let inet6 = read_or_empty("/proc/net/if_inet6")?;
         addresses.extend(local_v6(&inet6).map(IpAddr::V6));
+        let routes = read_or_empty("/proc/net/route")?;
+        let mut holders: BTreeMap<IpAddr, BTreeSet<String>> = BTreeMap::new();
+        for (address, device) in holders_v4(&routes, local_v4(&trie)).chain(holders_v6(&inet6)) {
+            holders.entry(address).or_default().insert(device);
+        }
         let status = fs::read_to_string("/proc/self/status")?;
         let range = read_or_empty("/proc/sys/net/ipv4/ip_local_port_range")?;
         let reserved = read_or_empty("/proc/sys/net/ipv4/ip_local_reserved_ports")?;
         Ok(Self {
             devices: devices(Path::new("/sys/class/net"))?,
             addresses,
+            holders,
             cores: allowed_cores(&status),
             ephemeral: EphemeralPorts {
                 range: two_ports(&range),
@@ -84,6 +93,47 @@ fn read_or_empty(path: &str) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         other => other,
     }
+}
+
+/// The columns of the address and the device (net/ipv6/addrconf.c, `if6_seq_show`).
+fn holders_v6(inet6: &str) -> impl Iterator<Item = (IpAddr, String)> {
+    inet6.lines().filter_map(|line| {
+        let address = local_v6(line).next()?;
+        let device = line.split_whitespace().last()?;
+        Some((IpAddr::V6(address), device.to_owned()))
+    })
+}
+
+/// For each address the devices with the narrowest network around it (net/ipv4/fib_trie.c,
+/// `fib_route_seq_show`: device, destination, gateway and, as the eighth, mask, as they lie in memory).
+fn holders_v4(
+    routes: &str,
+    addresses: impl Iterator<Item = Ipv4Addr>,
+) -> impl Iterator<Item = (IpAddr, String)> {
+    let hexadecimal = |text: &str| Some(u32::from_str_radix(text, 16).ok()?.swap_bytes());
+    let networks: Vec<_> = routes
+        .lines()
+        .filter_map(|line| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            let &[device, destination, gateway, _, _, _, _, mask, ..] = columns.as_slice() else {
+                return None;
+            };
+            let (destination, mask) = (hexadecimal(destination)?, hexadecimal(mask)?);
+            (hexadecimal(gateway)? == 0 && mask != 0)
+                .then(|| (device.to_owned(), destination, mask))
+        })
+        .collect();
+    addresses.flat_map(move |address| {
+        let around = |&&(_, destination, mask): &&(String, u32, u32)| {
+            address.to_bits() & mask == destination
+        };
+        let narrowest = networks.iter().filter(around).map(|n| n.2).max();
+        let devices = networks.iter().filter(around);
+        devices
+            .filter(|network| Some(network.2) == narrowest)
+            .map(|network| (IpAddr::V4(address), network.0.clone()))
+            .collect::<Vec<_>>()
+    })
 }
 
 fn devices(class: &Path) -> io::Result<BTreeMap<String, HostDevice>> {
@@ -221,6 +271,26 @@ nonsense
 ";
         let found: Vec<_> = local_v6(text).map(|address| address.to_string()).collect();
         assert_eq!(found, ["fd00::2", "::1"]);
+        let devices: Vec<_> = holders_v6(text).map(|(_, device)| device).collect();
+        assert_eq!(devices, ["eth0", "lo"]);
+    }
+
+    #[test]
+    fn ipv4_addresses_are_reached_through_the_narrowest_network() {
+        let routes = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+up0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+in0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
+out0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+";
+        let holders = |address: Ipv4Addr| -> Vec<_> {
+            holders_v4(routes, std::iter::once(address))
+                .map(|(_, device)| device)
+                .collect()
+        };
+        assert_eq!(holders(Ipv4Addr::new(10, 0, 2, 1)), ["out0"]);
+        assert_eq!(holders(Ipv4Addr::new(10, 0, 3, 1)), ["in0"]);
+        assert_eq!(holders(Ipv4Addr::new(192, 0, 2, 1)), [""; 0]);
     }
 
     #[test]

@@ -111,7 +111,8 @@ fn load(args: &RunArgs) -> Result<Config, RunError> {
 
 fn start_logging(args: &RunArgs, config: &Config) -> Result<(), RunError> {
     let filter = match &args.log {
-        Some(filter) => EnvFilter::try_new(filter).map_err(|_| RunError::Log(filter.clone()))?,
+        Some(filter) if config::is_log_filter(filter) => EnvFilter::new(filter),
+        Some(filter) => return Err(RunError::Log(filter.clone())),
         None => EnvFilter::new(&config.appliance.log),
     };
     let logs = tracing_subscriber::fmt()

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::host::Host;
 
 use super::diagnostic::Diagnostic;
-use super::file::{Device, File, Queues};
+use super::file::{Device, File, Media, Queues};
 use super::nearest::did_you_mean;
 use super::section::Located;
 
@@ -19,6 +19,7 @@ pub(crate) fn check(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>)
     for media in &file.media {
         for address in &media.addresses {
             check_address(address, address.value, host, diagnostics);
+            check_holder(media, address, file, host, diagnostics);
         }
         if let Some(ports) = &media.ports {
             check_ephemeral(ports, host, diagnostics);
@@ -101,6 +102,36 @@ fn check_address<T>(
         known => format!("one of {} (`ip address`)", known.join(", ")),
     };
     diagnostics.push(Diagnostic::error(place.span.clone(), message, expected));
+}
+
+/// An address that is reached through another of the file's devices: what arrives there for it goes to the
+/// kernel. One that is at no device of the file (a VLAN's, lo's) says nothing about where its media arrives.
+fn check_holder(
+    media: &Media,
+    address: &Located<IpAddr>,
+    file: &File,
+    host: &Host,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let (Some(device), Some(holders)) = (&media.device, host.holders.get(&address.value)) else {
+        return;
+    };
+    if holders.contains(&device.value) {
+        return;
+    }
+    let devices = file.devices.iter().filter_map(|d| d.name.as_ref());
+    let Some(holder) = devices
+        .map(|n| &n.value)
+        .find(|name| holders.contains(*name))
+    else {
+        return;
+    };
+    let message = format!(
+        "{} is reached through {holder}: media for it that arrives there is not relayed",
+        address.value
+    );
+    let expected = format!("an address of {}, or device = {holder:?}", device.value);
+    diagnostics.push(Diagnostic::warning(address.span.clone(), message, expected));
 }
 
 fn is_link_local(address: &IpAddr) -> bool {

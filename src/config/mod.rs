@@ -32,6 +32,7 @@ use crate::host::Host;
 
 pub(crate) use diagnostic::{Report, Severity};
 pub(crate) use file::Appliance;
+pub(crate) use kind::is_log_filter;
 
 use diagnostic::Diagnostic;
 use file::File;
@@ -123,11 +124,13 @@ fn check(source: Source, host: Option<&Host>) -> Checked {
     Checked { config, report }
 }
 
-/// The parser's findings: the first on each line, since the others mostly follow from it.
+/// The parser's findings: the first on each line, and of a run that says the same (an unclosed bracket is
+/// met again on every line below) the first, since the others mostly follow from it.
 fn syntax_errors(source: &Source, errors: &[toml::de::Error]) -> Vec<Diagnostic> {
     let mut diagnostics: Vec<_> = errors.iter().map(syntax_error).collect();
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     diagnostics.dedup_by_key(|diagnostic| source.position(diagnostic.span.start).line);
+    diagnostics.dedup_by(|next, kept| next.message == kept.message);
     diagnostics
 }
 

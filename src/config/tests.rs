@@ -4,6 +4,7 @@ use super::*;
 use crate::host::{EphemeralPorts, HostDevice};
 use contract::{DeviceId, LatchPolicy, QueueId};
 use dataplane::settings::{IdlePolicy, ReceivedChecksums, XdpMode};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../examples/tandem.toml");
@@ -16,7 +17,14 @@ fn host() -> Host {
     };
     let devices = [("in0", device(2, false)), ("out0", device(4, true))];
     let addresses = ["10.1.0.1", "fd01::1", "10.2.0.1", "fd02::1", "fe80::7"];
+    let held = |(address, device): (&str, &str)| {
+        let address = address.parse().expect("an address");
+        (address, BTreeSet::from([device.to_owned()]))
+    };
     Host {
+        holders: [("10.1.0.1", "in0"), ("10.2.0.1", "out0"), ("fd02::1", "lo")]
+            .map(held)
+            .into(),
         devices: devices.map(|(name, d)| (name.to_owned(), d)).into(),
         addresses: addresses
             .map(|a| a.parse().expect("an address"))
@@ -199,7 +207,10 @@ fn ports_that_clash() {
     findings(
         "addresses = [\"10.2.0.1\", \"fd02::1\"]",
         "addresses = [\"10.1.0.1\"]",
-        &["ports 20000-29999 of 10.1.0.1 overlap with 20000-29999 of the same address"],
+        &[
+            "10.1.0.1 is reached through in0: media for it that arrives there is not relayed",
+            "ports 20000-29999 of 10.1.0.1 overlap with 20000-29999 of the same address",
+        ],
     );
     findings(
         "address = \"10.2.0.1:5060\"",
@@ -320,6 +331,23 @@ fn warnings_do_not_forbid() {
     assert_eq!(checked.report.count(Severity::Warning), 1);
     assert_eq!(checked.report.count(Severity::Error), 0);
     assert!(checked.config.is_some());
+}
+
+#[test]
+fn a_media_address_that_another_of_the_devices_holds() {
+    findings(
+        "device = \"out0\"",
+        "device = \"in0\"",
+        &[
+            "10.2.0.1 is reached through out0: media for it that arrives there is not relayed / \
+           an address of in0, or device = \"out0\"",
+        ],
+    );
+}
+
+#[test]
+fn what_follows_from_a_bracket_that_is_not_closed_is_left_out() {
+    findings("cores = [0, 1]", "cores = [0, 1", &["missing comma"]);
 }
 
 #[test]

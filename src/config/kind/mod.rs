@@ -9,6 +9,7 @@ use std::path::{Component, PathBuf};
 use contract::DscpMarking;
 use regex::Regex;
 use toml::de::DeValue;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::nearest::did_you_mean;
 
@@ -201,12 +202,17 @@ pub(crate) fn dscp() -> Kind<DscpMarking> {
 pub(crate) fn log_filter() -> Kind<String> {
     let expected = "a level (error, warn, info, debug, trace) or a filter such as \
                     \"info,controlplane=debug\"";
-    Kind::of_text(expected, |text| {
-        let known = tracing_subscriber::filter::EnvFilter::try_new(text);
-        known
-            .map(|_| text.to_owned())
-            .map_err(|_| format!("is {text:?}"))
+    Kind::of_text(expected, |text| match is_log_filter(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("is {text:?}")),
     })
+}
+
+/// Whether this is a level or a filter. A word alone that is no level, "verbose", would be the name of a
+/// module that there is not, and so silence everything: it is refused.
+pub(crate) fn is_log_filter(text: &str) -> bool {
+    let named = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
+    EnvFilter::try_new(text).is_ok() && text.split(',').map(str::trim).all(named)
 }
 
 /// The word "all", or `None` for anything else: the caller reads a list.
@@ -275,6 +281,9 @@ mod tests {
         let long = format!("'/{}'", "x".repeat(103));
         assert_eq!(read(&socket_path(), &long), Err("has 104 bytes".to_owned()));
         assert!(read(&log_filter(), "'info,controlplane=debug'").is_ok());
+        assert!(read(&log_filter(), "'off'").is_ok());
         assert!(read(&log_filter(), "'controlplane=loud'").is_err());
+        assert!(read(&log_filter(), "'verbose'").is_err());
+        assert!(read(&log_filter(), "'info,verbose'").is_err());
     }
 }
