@@ -66,12 +66,13 @@ fn render_verb(verb: &clap::Command, parent: &str, roff: &mut Vec<u8>) -> std::i
     Ok(())
 }
 
-/// The text after the options, which is examples first.
+/// The text after the options, which is examples first; its lines are kept as they are.
 fn render_examples(page: &clap_mangen::Man, roff: &mut Vec<u8>) -> std::io::Result<()> {
     let mut extra = Vec::new();
     page.render_extra_section(&mut extra)?;
-    let extra = String::from_utf8_lossy(&extra).replace(".SH EXTRA", ".SH EXAMPLES");
+    let extra = String::from_utf8_lossy(&extra).replace(".SH EXTRA\n", ".SH EXAMPLES\n.nf\n");
     roff.extend(extra.bytes());
+    roff.extend(b".fi\n");
     Ok(())
 }
 

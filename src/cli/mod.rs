@@ -55,9 +55,9 @@ Examples:
   tandem run -c /etc/tandem.toml --json 2>>/var/log/tandem.json
 
 Signals:
-  SIGTERM, SIGINT   refuse new calls with 503, wait up to `drain_timeout` for the others to end, end the
-                    rest with BYE, exit with 0
-  SIGINT again      exit at once")]
+  SIGTERM, SIGINT   refuse new calls with 503, leave `drain_timeout` to the others,
+                    end the rest with BYE, exit with 0
+  SIGINT again      (or after SIGTERM) exit at once, with 1")]
     Run(RunArgs),
     /// Read a configuration file and report everything that is wrong with it
     #[command(after_help = "\
