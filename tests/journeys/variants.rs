@@ -47,6 +47,43 @@ fn the_best_mode_of_a_veth_is_copy() {
     assert_eq!(modes(&pair), ["copy", "copy"]);
 }
 
+/// 2 MB pages that the kernel keeps for programs that ask; as many as before when dropped.
+struct HugePages {
+    before: String,
+}
+
+impl HugePages {
+    const FILE: &str = "/proc/sys/vm/nr_hugepages";
+
+    fn reserve(count: u32) -> Self {
+        let before = std::fs::read_to_string(Self::FILE).expect("the kernel has huge pages");
+        std::fs::write(Self::FILE, count.to_string()).expect("journeys run as root");
+        let kept = std::fs::read_to_string(Self::FILE).unwrap_or_default();
+        assert_eq!(kept.trim(), count.to_string(), "not enough free memory");
+        Self { before }
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        let _ = std::fs::write(Self::FILE, &self.before);
+    }
+}
+
+#[test]
+fn frames_lie_in_huge_pages_where_there_are_some() {
+    let _turn = Turn::alone();
+    let _pages = HugePages::reserve(64);
+    let pair = one_call(&Setup::default().under("[workers]", "ring_size = 256"));
+    let workers = pair.relay.json(&["workers"]);
+    for worker in 0..2 {
+        let size = workers.pointer(&format!("/workers/{worker}/page_size"));
+        assert_eq!(size.and_then(Value::as_u64), Some(2 << 20), "{workers}");
+    }
+    let status = pair.relay.table(&["status"]);
+    assert!(status.contains("2 of 2 run, 2 MB pages"), "{status}");
+}
+
 #[test]
 fn workers_may_spin() {
     let _turn = Turn::alone();
