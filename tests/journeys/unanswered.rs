@@ -6,6 +6,7 @@ use crate::lab::network::at;
 use crate::lab::pair::Pair;
 use crate::lab::phone::{Dialog, Phone};
 use crate::lab::relay::Setup;
+use crate::lab::rtp::{Party, introduce, talk};
 use crate::lab::sip::{Message, SENDRECV, audio, stream};
 use crate::lab::turn::Turn;
 
@@ -236,6 +237,55 @@ fn forks_are_mirrored_and_the_first_answer_wins() {
     parties[0].towards = Some(stream(&ok));
     parties[1].towards = Some(stream(&invite));
     Pair::assert_audio(&mut parties);
+    let bye = pair.caller.request(&mut dialog, "BYE");
+    pair.caller.send(&bye);
+    let bye = pair.callee.expect_request("BYE");
+    assert_eq!(bye.tag("To"), Some("mobile"));
+    pair.callee.respond(&bye, 200, "OK", "");
+    pair.caller.expect_response(200, "BYE");
+    assert_no_call_left(&mut pair);
+}
+
+#[test]
+fn audio_goes_from_the_fork_that_was_heard_early_to_the_one_that_answers() {
+    let _turn = Turn::shared();
+    let mut pair = Pair::new(&Setup::default());
+    let (mut dialog, _) = dial(&mut pair, "4711");
+    let invite = pair.callee.expect_request("INVITE");
+    let [one, desk] = pair.parties(30_000);
+    let mobile = Party::g711(&pair.network.callee, at("10.2.0.2", 32_000));
+    let mut says = |code, reason, tag, party: &Party| {
+        let response = pair.callee.response(&invite, code, reason, tag);
+        let sdp = audio(party.address(), 1, SENDRECV);
+        pair.callee.send(&response.with_sdp(&sdp));
+        pair.caller.expect_response(code, "INVITE")
+    };
+    let progress = says(183, "Session Progress", "desk", &desk);
+    let mut parties = [one, desk];
+    parties[0].towards = Some(stream(&progress));
+    parties[1].towards = Some(stream(&invite));
+    Pair::assert_audio(&mut parties);
+
+    let ok = says(200, "OK", "mobile", &mobile);
+    assert_ne!(ok.tag("To"), progress.tag("To"), "another dialog");
+    dialog.learn(&ok);
+    let ack = pair.caller.request(&mut dialog, "ACK");
+    pair.caller.send(&ack);
+    pair.callee.expect_request("ACK");
+    let [one, desk] = parties;
+    let mut parties = [one, mobile];
+    let [one, other] = &mut parties;
+    introduce(one, other);
+    one.towards = Some(stream(&ok));
+    other.towards = Some(stream(&invite));
+    Pair::assert_audio(&mut parties);
+
+    // The desk goes on for a while: nobody hears it.
+    parties[0].start_over();
+    let mut desk = [desk];
+    talk(&mut desk, 10);
+    parties[0].listen();
+    assert_eq!(parties[0].strange(), 0, "the desk is no party any more");
     let bye = pair.caller.request(&mut dialog, "BYE");
     pair.caller.send(&bye);
     let bye = pair.callee.expect_request("BYE");

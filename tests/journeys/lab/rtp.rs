@@ -139,6 +139,11 @@ impl Party {
         self.heard.len() as u64
     }
 
+    /// Packets that it should not have heard.
+    pub(crate) fn strange(&self) -> usize {
+        self.strange.len()
+    }
+
     /// Sends the next packet.
     pub(crate) fn speak(&mut self) {
         let Some(towards) = self.towards else { return };
