@@ -183,7 +183,8 @@ fn hold_in_the_old_way_names_no_address() {
 #[test]
 fn audio_follows_a_new_address() {
     let _turn = Turn::shared();
-    let mut pair = Pair::new(&Setup::default());
+    // The old address is locked for good when the new one comes.
+    let mut pair = Pair::new(&Setup::default().set("latch_window", "\"500ms\""));
     let (mut call, mut parties) = pair.call(30_000);
     Pair::assert_audio(&mut parties);
 
