@@ -1,38 +1,23 @@
 //! Sockets on a real kernel, over veth pairs.
 
 mod namespace;
+mod small;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use af_xdp::{
-    AttachMode, BindMode, BusyPoll, Device, Error, Frame, HugePages, Kick, Link, Program,
-    RingSizes, Socket, SocketConfig, Statistics, Umem, UmemConfig, Verdict, wait,
+    AttachMode, BindMode, BusyPoll, Device, Error, Frame, Kick, Link, Program, RingSizes, Socket,
+    SocketConfig, Statistics, Umem, Verdict, wait,
 };
 use namespace::{device, isolated, run, veth};
+use small::{config, small_umem};
 
 const MEDIA: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Below the 256 entries between the two ends of a veth pair, which lose what exceeds them.
 const BURST: u32 = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
-
-fn small_umem() -> Umem {
-    Umem::create(&UmemConfig {
-        frame_count: 4096,
-        frame_size: 2048,
-        headroom: 0,
-        huge_pages: HugePages::Never,
-    })
-    .expect("a UMEM")
-}
-
-fn config() -> SocketConfig {
-    SocketConfig {
-        rings: RingSizes::balanced(256),
-        ..SocketConfig::default()
-    }
-}
 
 /// A device whose media goes to sockets.
 struct Port {
@@ -435,123 +420,6 @@ fn busy_polling_receives() {
         free(&mut umem, frames);
         assert!(sink.sockets[0].busy_polls() && !source.sockets[0].busy_polls());
         assert!(!source.sockets[0].rx_needs_wakeup(), "interrupts do");
-    });
-}
-
-#[test]
-fn each_failure_says_what_to_do_and_gives_the_frames_back() {
-    isolated(|| {
-        let (left, right) = veth("left", "right", 2);
-        let mut umem = small_umem();
-        let total = umem.free_count();
-        let fails = |umem: &mut Umem, device: &Device, queue, config: &SocketConfig, says: &str| {
-            let before = umem.free_count();
-            let error = Socket::open(device, queue, umem, config)
-                .expect_err(says)
-                .to_string();
-            assert!(error.contains(says), "{error}");
-            assert_eq!(umem.free_count(), before, "{error}");
-        };
-        let zero_copy = SocketConfig {
-            mode: BindMode::ZeroCopy,
-            ..config()
-        };
-        fails(
-            &mut umem,
-            &left,
-            0,
-            &zero_copy,
-            "cannot do zero-copy on queue 0",
-        );
-        fails(
-            &mut umem,
-            &left,
-            2,
-            &config(),
-            "left has no queue 2: its RX queues are 0 to 1",
-        );
-        let deep = SocketConfig {
-            rings: RingSizes::balanced(4096),
-            ..config()
-        };
-        fails(
-            &mut umem,
-            &left,
-            0,
-            &deep,
-            "needs 8192 frames for its fill ring and the UMEM has 4096",
-        );
-        let odd = SocketConfig {
-            rings: RingSizes::balanced(300),
-            ..config()
-        };
-        fails(&mut umem, &left, 0, &odd, "power of two");
-        assert_eq!(umem.free_count(), total);
-
-        let socket = Socket::open(&left, 0, &mut umem, &config()).expect("a socket");
-        fails(&mut umem, &left, 0, &config(), "left queue 0 is taken");
-        fails(&mut umem, &left, 1, &zero_copy, "already in copy mode");
-        let mut other = small_umem();
-        fails(&mut other, &left, 0, &config(), "left queue 0 is taken");
-        drop(socket);
-
-        let mut socket = Socket::open(&left, 0, &mut umem, &config()).expect("free again");
-        run("ip", "link set left down");
-        let error = socket.kick().expect_err("down").to_string();
-        assert!(
-            error.contains("left queue 0: the device is down"),
-            "{error}"
-        );
-        run("ip", "link del right");
-        fails(
-            &mut umem,
-            &right,
-            0,
-            &config(),
-            "no network device \"right\"",
-        );
-    });
-}
-
-#[test]
-fn another_program_is_named_as_the_obstacle() {
-    isolated(|| {
-        let (left, _right) = veth("left", "right", 1);
-        let mut first = Program::load().expect("loading needs root");
-        let mut second = Program::load().expect("loading needs root");
-        let link = first
-            .attach(&left, AttachMode::Native)
-            .expect("veth has native XDP");
-        for mode in [AttachMode::Native, AttachMode::Generic] {
-            let error = second.attach(&left, mode).expect_err("taken");
-            assert!(
-                matches!(&error, Error::OtherProgram { device } if device == "left"),
-                "{error}"
-            );
-        }
-        link.detach();
-        second
-            .attach(&left, AttachMode::Native)
-            .expect("free again");
-    });
-}
-
-#[test]
-fn native_mode_says_what_stands_in_its_way() {
-    isolated(|| {
-        let (left, _right) = veth("left", "right", 1);
-        let mut program = Program::load().expect("loading needs root");
-        run("ip", "link set right mtu 9000");
-        run("ip", "link set left mtu 9000");
-        let error = program
-            .attach(&left, AttachMode::Native)
-            .expect_err("too large");
-        assert!(error.to_string().contains("lower the MTU"), "{error}");
-        let loopback = device("lo");
-        let error = program
-            .attach(&loopback, AttachMode::Native)
-            .expect_err("no driver");
-        assert!(matches!(error, Error::NoNativeXdp { .. }), "{error}");
     });
 }
 
