@@ -11,8 +11,8 @@ use dataplane::report::{DeviceReport, Report, SocketReport, WorkerReport};
 use hdrhistogram::Histogram;
 
 use crate::admin::views::{
-    CallCounts, Counts, Device, Listener, MediaCounts, NextHops, Residence, SipCounts, Socket,
-    Worker, WorkerTotals, Workers, XdpStatistics,
+    CallCounts, Counts, Device, Listener, MediaCounts, NextHops, Residence, Ring, SipCounts,
+    Socket, Worker, WorkerTotals, Workers, XdpStatistics,
 };
 
 /// Calls, with the bound on them.
@@ -174,6 +174,9 @@ fn worker_view(worker: &WorkerReport, devices: &[DeviceReport]) -> Worker {
         drops: drop_counts(&worker.drops),
         batches: worker.batches,
         sleeps: worker.sleeps,
+        busy_ns: worker.time.busy,
+        idle_ns: worker.time.idle,
+        asleep_ns: worker.time.asleep,
         residence_ns: residence(&worker.residence),
         flows: worker.flows,
         frames: worker.frames,
@@ -190,6 +193,8 @@ fn worker_view(worker: &WorkerReport, devices: &[DeviceReport]) -> Worker {
 }
 
 fn socket_view(socket: &SocketReport, devices: &[DeviceReport]) -> Socket {
+    let (levels, depths) = (socket.levels, socket.binding.depths);
+    let ring = |level, size| Ring { level, size };
     let device = devices.get(usize::from(socket.device.0));
     Socket {
         device: device.map_or_else(String::new, |device| device.name.clone()),
@@ -202,6 +207,10 @@ fn socket_view(socket: &SocketReport, devices: &[DeviceReport]) -> Socket {
         rx_bytes: socket.rx_bytes,
         tx_packets: socket.tx_packets,
         tx_bytes: socket.tx_bytes,
+        rx_ring: ring(levels.rx, depths.rx),
+        rx_ring_max: socket.rx_level_max,
+        tx_ring: ring(levels.tx, depths.tx),
+        fill_ring: ring(levels.fill, depths.fill),
         xdp_statistics: XdpStatistics {
             rx_dropped: socket.kernel.rx_dropped,
             rx_ring_full: socket.kernel.rx_ring_full,
@@ -245,7 +254,8 @@ fn residence<'a>(buckets: impl IntoIterator<Item = &'a (u64, u64)>) -> Residence
 mod tests {
     use super::*;
     use contract::{DeviceId, QueueId, WorkerId};
-    use dataplane::report::{Binding, KernelStatistics, ModeInForce};
+    use dataplane::port::RingLevels;
+    use dataplane::report::{Binding, KernelStatistics, ModeInForce, TimeSpent};
 
     fn socket(device: u16, queue: u32, packets: u64) -> SocketReport {
         SocketReport {
@@ -254,12 +264,23 @@ mod tests {
             binding: Binding {
                 need_wakeup: true,
                 tx_budget: Some(256),
+                depths: RingLevels {
+                    rx: 64,
+                    tx: 64,
+                    fill: 128,
+                },
                 ..Binding::default()
             },
             rx_packets: packets,
             rx_bytes: packets * 214,
             tx_packets: packets / 2,
             tx_bytes: packets * 107,
+            levels: RingLevels {
+                rx: 5,
+                tx: 6,
+                fill: 7,
+            },
+            rx_level_max: 50,
             kernel: KernelStatistics {
                 rx_ring_full: 3,
                 ..KernelStatistics::default()
@@ -281,6 +302,11 @@ mod tests {
             drops,
             batches: 9,
             sleeps: 8,
+            time: TimeSpent {
+                busy: 1,
+                idle: 2,
+                asleep: 3,
+            },
             residence,
             frames: 64,
             free_frames: 7,
@@ -314,6 +340,18 @@ mod tests {
         assert_eq!(view.workers[1].sockets[1].queue, 1);
         assert_eq!(view.workers[1].sockets[1].tx_budget, Some(256));
         assert_eq!(view.workers[1].sockets[1].xdp_statistics.rx_ring_full, 3);
+        let socket = &view.workers[0].sockets[0];
+        let ring = |level, size| Ring { level, size };
+        assert_eq!((socket.rx_ring, socket.rx_ring_max), (ring(5, 64), 50));
+        assert_eq!(
+            (socket.tx_ring, socket.fill_ring),
+            (ring(6, 64), ring(7, 128))
+        );
+        let worker = &view.workers[0];
+        assert_eq!(
+            (worker.busy_ns, worker.idle_ns, worker.asleep_ns),
+            (1, 2, 3)
+        );
         assert_eq!(view.totals.rx_packets, 300);
         assert_eq!(view.totals.tx_packets, 150);
         assert_eq!(view.totals.dropped, 10);

@@ -19,7 +19,7 @@ use af_xdp::{Socket, SocketConfig, Umem, UmemConfig};
 use contract::DeviceId;
 use tracing::warn;
 
-use crate::port::{BATCH, Place};
+use crate::port::{BATCH, Place, RingLevels};
 use crate::report::{Binding, ModeInForce};
 use crate::settings::{Settings, XdpMode};
 use crate::start_error::StartError;
@@ -321,6 +321,11 @@ fn binding(socket: &Socket) -> Binding {
         need_wakeup: socket.uses_need_wakeup(),
         busy_poll: socket.busy_polls(),
         tx_budget: socket.tx_budget(),
+        depths: RingLevels {
+            rx: socket.rings().rx,
+            tx: socket.rings().tx,
+            fill: socket.rings().fill,
+        },
     }
 }
 

@@ -18,12 +18,12 @@ use crate::pin;
 use crate::pipeline::{Origin, Pipeline};
 use crate::port::{Place, Port};
 use crate::report::{
-    Binding, DeviceReport, FlowTally, ModeInForce, Report, SocketReport, WorkerReport,
+    Binding, DeviceReport, FlowTally, ModeInForce, Report, SocketReport, TimeSpent, WorkerReport,
 };
 use crate::settings::Settings;
 use crate::start_error::StartError;
 use crate::storage;
-use crate::tally::{FlowTallies, WorkerTally};
+use crate::tally::{FlowTallies, SocketTally, WorkerTally};
 use crate::worker::{Shared, Worker};
 use crate::xsk_port::XskPort;
 
@@ -274,20 +274,16 @@ fn report_worker(id: WorkerId, worker: &Running) -> WorkerReport {
         core: worker.core,
         running: !tally.ended.load(Ordering::Acquire),
         sockets: sockets
-            .map(|((place, binding), socket)| SocketReport {
-                device: place.device,
-                queue: place.queue,
-                binding: *binding,
-                rx_packets: socket.rx_packets.read(),
-                rx_bytes: socket.rx_bytes.read(),
-                tx_packets: socket.tx_packets.read(),
-                tx_bytes: socket.tx_bytes.read(),
-                kernel: socket.kernel(),
-            })
+            .map(|((place, binding), socket)| report_socket(*place, *binding, socket))
             .collect(),
         drops: tally.drops(),
         batches: tally.batches.read(),
         sleeps: tally.sleeps.read(),
+        time: TimeSpent {
+            busy: tally.busy.read(),
+            idle: tally.idle.read(),
+            asleep: tally.asleep.read(),
+        },
         residence: tally.residence.counts(),
         frames: worker.frames,
         free_frames: tally.free_frames.read() as u32,
@@ -295,6 +291,22 @@ fn report_worker(id: WorkerId, worker: &Running) -> WorkerReport {
         flows: tally.flows.read(),
         commands_refused: worker.shared.commands.refused(),
         events_delayed: tally.events_delayed.read(),
+    }
+}
+
+fn report_socket(place: Place, binding: Binding, socket: &SocketTally) -> SocketReport {
+    let (levels, rx_level_max) = socket.levels();
+    SocketReport {
+        device: place.device,
+        queue: place.queue,
+        binding,
+        rx_packets: socket.rx_packets.read(),
+        rx_bytes: socket.rx_bytes.read(),
+        tx_packets: socket.tx_packets.read(),
+        tx_bytes: socket.tx_bytes.read(),
+        levels,
+        rx_level_max,
+        kernel: socket.kernel(),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::port::{BATCH, Frames, Place, Port};
+use crate::port::{BATCH, Frames, Place, Port, RingLevels};
 use crate::report::KernelStatistics;
 
 /// Bytes of a frame.
@@ -188,6 +188,15 @@ impl Port for MemoryPort {
 
     fn release(&mut self, packet: MemoryPacket) {
         self.free.push(packet.frame);
+    }
+
+    fn levels(&self, socket: usize) -> RingLevels {
+        let rings = &self.rings[socket];
+        RingLevels {
+            rx: rings.rx.len() as u32,
+            tx: rings.tx.len() as u32,
+            fill: rings.fill.len() as u32,
+        }
     }
 
     fn free_frames(&self) -> u32 {

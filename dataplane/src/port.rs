@@ -46,6 +46,17 @@ pub struct Place {
     pub queue: QueueId,
 }
 
+/// How full a socket's rings are, in entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingLevels {
+    /// Received packets that wait for the worker.
+    pub rx: u32,
+    /// Packets that wait for the kernel.
+    pub tx: u32,
+    /// Frames that the kernel may receive into.
+    pub fill: u32,
+}
+
 /// The sockets of one worker. A socket is named by its index in [`Port::places`].
 pub trait Port: Frames {
     /// Where each socket is bound.
@@ -68,6 +79,9 @@ pub trait Port: Frames {
 
     /// Makes a packet's frame free.
     fn release(&mut self, packet: Self::Packet);
+
+    /// How full a socket's rings were when they were last looked at. Cheap enough for every poll.
+    fn levels(&self, socket: usize) -> RingLevels;
 
     /// How many frames are on the free list.
     fn free_frames(&self) -> u32;

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use contract::{DeviceId, DropReason, QueueId, Timestamp, WorkerId};
 
+use crate::port::RingLevels;
+
 /// Every device and every worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -69,6 +71,8 @@ pub struct WorkerReport {
     pub batches: u64,
     /// How often it slept for want of work.
     pub sleeps: u64,
+    /// Where its time went.
+    pub time: TimeSpent,
     /// How long frames stayed, from the read of the RX ring to the return of the TX kick, as
     /// (nanoseconds, frames): the middle of each bucket that counted any, rising. A bucket is at the
     /// most a sixteenth as wide as its value.
@@ -94,6 +98,17 @@ impl WorkerReport {
     }
 }
 
+/// Where a worker's time went since it started, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeSpent {
+    /// In polls that found work: packets, commands, a TX ring to kick, slots to sweep.
+    pub busy: u64,
+    /// In polls that found none.
+    pub idle: u64,
+    /// Asleep.
+    pub asleep: u64,
+}
+
 /// One AF_XDP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketReport {
@@ -111,6 +126,11 @@ pub struct SocketReport {
     pub tx_packets: u64,
     /// Bytes of frames handed to the kernel.
     pub tx_bytes: u64,
+    /// How full its rings were at the last poll: what waited in the RX ring before the poll, what was left in
+    /// the others after it.
+    pub levels: RingLevels,
+    /// The most that ever waited in the RX ring.
+    pub rx_level_max: u32,
     /// The kernel's own counters (`XDP_STATISTICS`).
     pub kernel: KernelStatistics,
 }
@@ -127,6 +147,8 @@ pub struct Binding {
     /// Packets that one call sends at the most in copy mode; `None`: the kernel does not let it be chosen
     /// (before 6.17), and sends 32.
     pub tx_budget: Option<u32>,
+    /// How many entries its rings have.
+    pub depths: RingLevels,
 }
 
 /// `struct xdp_statistics` of `linux/if_xdp.h`: frames, since the socket was bound.

@@ -12,6 +12,7 @@ use crate::address_index::{self, AddressIndex};
 use crate::classify::Family;
 use crate::flow_table::Slot;
 use crate::histogram::Histogram;
+use crate::port::RingLevels;
 use crate::report::{FlowTally, KernelStatistics};
 use crate::settings::MediaAddress;
 use crate::storage::{self, StorageError};
@@ -227,10 +228,41 @@ pub struct SocketTally {
     pub tx_packets: Counter,
     /// Bytes of them.
     pub tx_bytes: Counter,
+    /// Packets that waited in the RX ring at the last poll, those included that it then took.
+    rx_level: Counter,
+    /// The most that ever waited there.
+    rx_level_max: Counter,
+    /// Packets left in the TX ring by the last poll.
+    tx_level: Counter,
+    /// Frames left in the fill ring by the last poll.
+    fill_level: Counter,
     kernel: [Counter; 6],
 }
 
 impl SocketTally {
+    /// Publishes how full the rings are after a poll that received so many packets.
+    #[inline]
+    pub fn set_levels(&self, after: RingLevels, received: u32) {
+        let rx = u64::from(after.rx) + u64::from(received);
+        self.rx_level.set(rx);
+        if rx > self.rx_level_max.read() {
+            self.rx_level_max.set(rx);
+        }
+        self.tx_level.set(u64::from(after.tx));
+        self.fill_level.set(u64::from(after.fill));
+    }
+
+    /// The rings' levels as last published, and the most that ever waited in the RX ring.
+    pub fn levels(&self) -> (RingLevels, u32) {
+        let level = |counter: &Counter| counter.read() as u32;
+        let levels = RingLevels {
+            rx: level(&self.rx_level),
+            tx: level(&self.tx_level),
+            fill: level(&self.fill_level),
+        };
+        (levels, level(&self.rx_level_max))
+    }
+
     /// Publishes the kernel's counters.
     pub fn set_kernel(&self, statistics: &KernelStatistics) {
         let values = [
@@ -269,6 +301,12 @@ pub struct WorkerTally {
     pub batches: Counter,
     /// Times it slept.
     pub sleeps: Counter,
+    /// Nanoseconds in polls that found work.
+    pub busy: Counter,
+    /// Nanoseconds in polls that found none.
+    pub idle: Counter,
+    /// Nanoseconds asleep.
+    pub asleep: Counter,
     /// Frames on the free list.
     pub free_frames: Counter,
     /// Flows installed.

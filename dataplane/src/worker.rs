@@ -75,6 +75,17 @@ pub struct Worker<P: Port> {
     staged: Vec<Vec<P::Packet>>,
     swept: Timestamp,
     statistics_fetched: Timestamp,
+    /// Up to when its time has been accounted for, and what it has done since.
+    accounted: Timestamp,
+    doing: Doing,
+}
+
+/// What a worker's time goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Work,
+    Looking,
+    Sleep,
 }
 
 impl<P: Port> Worker<P> {
@@ -93,6 +104,8 @@ impl<P: Port> Worker<P> {
             verdicts: [Verdict::Drop(DropReason::Truncated); BATCH],
             swept: Timestamp::ZERO,
             statistics_fetched: Timestamp::ZERO,
+            accounted: Timestamp::ZERO,
+            doing: Doing::Looking,
             port,
             pipeline,
             shared,
@@ -110,23 +123,46 @@ impl<P: Port> Worker<P> {
     pub fn poll(&mut self, clock: &impl Fn() -> Timestamp) -> Polled {
         let mut polled = Polled::default();
         let now = clock();
+        self.account(now);
         self.carry_out_commands(now, &mut polled);
         for socket in 0..self.origins.len() {
             self.port.tend(socket);
-            if self.serve(socket, clock) {
+            let received = self.serve(socket, clock);
+            if received > 0 {
                 polled.worked = true;
             }
             if self.port.is_transmitting(socket) {
                 self.port.kick(socket);
                 polled.worked = true;
             }
+            let levels = self.port.levels(socket);
+            self.shared.tally.sockets[socket].set_levels(levels, received as u32);
         }
         if self.sweep(now) {
             polled.worked = true;
         }
         self.tell_news(&mut polled);
         self.publish(now);
+        self.doing = if polled.worked {
+            Doing::Work
+        } else {
+            Doing::Looking
+        };
         polled
+    }
+
+    /// Books the time since the last call on what was done in it: from the start of a poll to the start of
+    /// the next, so that no poll needs a second look at the clock.
+    #[inline]
+    fn account(&mut self, now: Timestamp) {
+        let tally = &self.shared.tally;
+        let spent = match self.doing {
+            Doing::Work => &tally.busy,
+            Doing::Looking => &tally.idle,
+            Doing::Sleep => &tally.asleep,
+        };
+        spent.add(now.since(self.accounted).as_nanos() as u64);
+        self.accounted = now;
     }
 
     /// Polls until told to stop. `ring` tells the control plane that events wait.
@@ -138,6 +174,7 @@ impl<P: Port> Worker<P> {
         ring: &impl Fn(),
     ) {
         let mut busy = clock();
+        self.accounted = busy;
         while !stop.load(Ordering::Acquire) {
             let polled = self.poll(clock);
             if polled.told {
@@ -151,6 +188,8 @@ impl<P: Port> Worker<P> {
             if polled.worked {
                 busy = now;
             } else if now.since(busy) >= spin {
+                self.account(now);
+                self.doing = Doing::Sleep;
                 self.sleep(stop);
             }
         }
@@ -208,12 +247,12 @@ impl<P: Port> Worker<P> {
         polled.told = true;
     }
 
-    /// Receives and forwards one batch; `false` when there was none.
-    fn serve(&mut self, socket: usize, clock: &impl Fn() -> Timestamp) -> bool {
+    /// Receives and forwards one batch; says of how many packets.
+    fn serve(&mut self, socket: usize, clock: &impl Fn() -> Timestamp) -> usize {
         self.port.receive(socket, &mut self.batch);
         let count = self.batch.len();
         if count == 0 {
-            return false;
+            return 0;
         }
         let read = clock();
         let lengths = self.batch.iter().map(|packet| self.port.len_of(packet));
@@ -237,7 +276,7 @@ impl<P: Port> Worker<P> {
             let stayed = clock().since(read).as_nanos() as u64;
             self.shared.tally.residence.record(stayed, sent as u64);
         }
-        true
+        count
     }
 
     /// Carries the verdicts out: each packet goes to a stage or back to the free list.

@@ -10,7 +10,7 @@ use af_xdp::{Doorbell, Frame, Kick, Socket, Umem};
 use std::os::fd::AsFd;
 use tracing::{error, info, warn};
 
-use crate::port::{Frames, Place, Port};
+use crate::port::{Frames, Place, Port, RingLevels};
 use crate::report::KernelStatistics;
 
 /// A worker's UMEM and sockets.
@@ -114,6 +114,16 @@ impl Port for XskPort {
 
     fn release(&mut self, packet: Frame) {
         self.umem.free_frame(packet);
+    }
+
+    #[inline]
+    fn levels(&self, socket: usize) -> RingLevels {
+        let levels = self.sockets[socket].levels();
+        RingLevels {
+            rx: levels.rx,
+            tx: levels.tx,
+            fill: levels.fill,
+        }
     }
 
     fn free_frames(&self) -> u32 {

@@ -266,9 +266,20 @@ fn check_report(dataplane: &Dataplane, sent: u64) {
         );
         assert_eq!(worker.drops.iter().sum::<u64>(), 0, "{:?}", worker.drops);
         assert!(worker.sleeps > 0, "nobody spins between the calls");
+        let time = worker.time;
+        assert!(
+            time.asleep > time.busy && time.busy > 0 && time.idle > 0,
+            "{time:?}"
+        );
         assert_eq!(worker.flows, 2 * FLOWS);
         for socket in &worker.sockets {
             let binding = socket.binding;
+            assert_eq!((binding.depths.rx, binding.depths.fill), (256, 512));
+            assert_eq!(
+                (socket.levels.rx, socket.levels.tx, socket.levels.fill),
+                (0, 0, 512)
+            );
+            assert_eq!(socket.rx_level_max > 0, socket.rx_packets > 0);
             assert!(binding.need_wakeup && !binding.zero_copy && !binding.busy_poll);
         }
         // Every frame is free or in a fill ring, of which there are two of 512.
@@ -501,7 +512,10 @@ fn workers_that_poll_the_driver_forward_and_say_so() {
     let mut sockets = report.workers.iter().flat_map(|worker| &worker.sockets);
     assert!(sockets.all(|socket| socket.binding.busy_poll));
     assert!(
-        report.workers.iter().all(|worker| worker.sleeps == 0),
+        report
+            .workers
+            .iter()
+            .all(|worker| worker.sleeps == 0 && worker.time.asleep == 0),
         "they spin"
     );
 }

@@ -204,6 +204,28 @@ fn the_kernels_counters_are_published_and_never_go_back() {
 }
 
 #[test]
+fn levels_of_the_rings_and_what_time_went_to_are_published() {
+    let mut bench = bench();
+    let packet = packet(20_000);
+    let tally = bench.shared.tally.clone();
+    let levels = || tally.sockets[0].levels();
+    for (packets, took) in [(60, 300), (5, 40), (0, 7)] {
+        for _ in 0..packets {
+            assert!(bench.worker.port_mut().deliver(0, &packet));
+        }
+        bench.poll();
+        let (now, most) = levels();
+        assert_eq!((now.rx, most), (packets, 60));
+        assert_eq!((now.tx, now.fill), (0, 2 * RING as u32));
+        bench.now = bench.now + Duration::from_nanos(took);
+    }
+    bench.poll();
+    // The bench's first poll came after 1000 ns, and found nothing.
+    let spent = (tally.busy.read(), tally.idle.read(), tally.asleep.read());
+    assert_eq!(spent, (340, 1_000 + 7, 0));
+}
+
+#[test]
 fn a_full_event_mailbox_delays_everything_and_loses_nothing() {
     let mut bench = Bench::sized(ReceivedChecksums::Finished, 8, 2);
     let learn = LatchPolicy::Learn {

@@ -209,6 +209,12 @@ pub(crate) struct Worker {
     pub(crate) batches: u64,
     /// How often it slept for want of work.
     pub(crate) sleeps: u64,
+    /// Nanoseconds in polls that found work.
+    pub(crate) busy_ns: u64,
+    /// Nanoseconds in polls that found none.
+    pub(crate) idle_ns: u64,
+    /// Nanoseconds asleep.
+    pub(crate) asleep_ns: u64,
     /// How long frames stayed.
     pub(crate) residence_ns: Residence,
     /// Flows installed.
@@ -250,8 +256,25 @@ pub(crate) struct Socket {
     pub(crate) tx_packets: u64,
     /// Bytes in them.
     pub(crate) tx_bytes: u64,
+    /// Packets that waited in the RX ring at the last poll.
+    pub(crate) rx_ring: Ring,
+    /// The most that ever waited there.
+    pub(crate) rx_ring_max: u32,
+    /// Packets left in the TX ring by the last poll.
+    pub(crate) tx_ring: Ring,
+    /// Frames left in the fill ring by the last poll.
+    pub(crate) fill_ring: Ring,
     /// The kernel's own counters.
     pub(crate) xdp_statistics: XdpStatistics,
+}
+
+/// How full a ring is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ring {
+    /// Entries in it.
+    pub(crate) level: u32,
+    /// Entries that it has room for.
+    pub(crate) size: u32,
 }
 
 /// `struct xdp_statistics` of the kernel.

@@ -92,6 +92,8 @@ pub use error::Error;
 pub use frame::Frame;
 pub use poll::{MAX_WATCHED, wait};
 pub use program::{AttachMode, Link, PinnedTo, Program, TestVerdict};
-pub use socket::{BindMode, BusyPoll, Kick, RingSizes, Socket, SocketConfig, Statistics};
+pub use socket::{
+    BindMode, BusyPoll, Kick, RingLevels, RingSizes, Socket, SocketConfig, Statistics,
+};
 pub use umem::{HugePages, PageSize, Standby, Umem, UmemConfig};
 pub use verdict::{Verdict, VerdictCounts};

@@ -124,6 +124,12 @@ impl<T: Copy> Producer<T> {
             .wrapping_sub(self.memory.consumer().load(Ordering::Acquire))
     }
 
+    /// As [`Producer::pending`] when we last looked at the consumer's index: no shared memory is read.
+    #[inline]
+    pub(crate) fn known_pending(&self) -> u32 {
+        self.index.wrapping_sub(self.consumer)
+    }
+
     /// Whether the kernel has asked to be called.
     #[inline]
     pub(crate) fn needs_wakeup(&self) -> bool {
@@ -165,6 +171,12 @@ impl<T: Copy> Consumer<T> {
             return known;
         }
         self.producer = self.memory.producer().load(Ordering::Acquire);
+        self.producer.wrapping_sub(self.index)
+    }
+
+    /// Entries that were seen to wait when we last looked at the producer's index: no shared memory is read.
+    #[inline]
+    pub(crate) fn known_waiting(&self) -> u32 {
         self.producer.wrapping_sub(self.index)
     }
 

@@ -152,6 +152,17 @@ pub struct Statistics {
     pub tx_ring_empty: u64,
 }
 
+/// How full a socket's rings are, in entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingLevels {
+    /// Received packets that wait for us.
+    pub rx: u32,
+    /// Packets that wait for the kernel.
+    pub tx: u32,
+    /// Frames that the kernel may receive into.
+    pub fill: u32,
+}
+
 /// What a [`Socket::kick`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kick {
@@ -339,6 +350,17 @@ impl Socket {
     #[inline]
     pub fn tx_pending(&self) -> u32 {
         self.tx.pending()
+    }
+
+    /// How full the rings are: TX now, RX and fill as they were when receiving and refilling last looked, so that
+    /// asking costs no cache line that the kernel writes to meanwhile.
+    #[inline]
+    pub fn levels(&self) -> RingLevels {
+        RingLevels {
+            rx: self.rx.known_waiting(),
+            tx: self.tx.pending(),
+            fill: self.fill.known_pending(),
+        }
     }
 
     /// Makes the kernel send: one `sendto`.
