@@ -7,12 +7,10 @@
 mod calls;
 mod check;
 mod client;
-mod duration;
 mod flows;
 mod generate;
 mod output;
 mod status;
-mod table;
 mod workers;
 
 use std::path::PathBuf;
@@ -22,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::startup;
 pub(crate) use check::verdict;
+use terminal::{table, units as duration};
 
 use client::Client;
 

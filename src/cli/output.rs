@@ -1,19 +1,12 @@
-//! Writing to stdout: a reader that has seen enough (`tandem calls | head`) is no failure.
+//! Writing to stdout: text, or JSON on one line.
 
-use std::io::{self, Write};
+use terminal::output;
 
 use super::Failure;
 
 /// Writes text as it is.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => Ok(()),
-    }
+    output::print(text).map_err(Failure::Output)
 }
 
 /// Writes a value as JSON, on one line.

@@ -1,17 +1,19 @@
 //! Aligned tables: columns two blanks apart, numbers to the right, no lines around them.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 /// A table being filled.
 #[derive(Debug)]
-pub(crate) struct Columns {
+pub struct Columns {
     table: Table,
     right: Vec<bool>,
 }
 
 impl Columns {
     /// Columns with these titles; a title that begins with `>` is a column of numbers.
-    pub(crate) fn new(titles: &[&str]) -> Self {
+    pub fn new(titles: &[&str]) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         let right: Vec<_> = titles.iter().map(|title| title.starts_with('>')).collect();
@@ -24,14 +26,14 @@ impl Columns {
     }
 
     /// A row of as many cells as there are columns.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         let cells = cells.into_iter().zip(&self.right);
         let cells: Vec<_> = cells.map(|(text, &right)| cell(text, right)).collect();
         self.table.add_row(cells);
     }
 
     /// The table's text, each line ended.
-    pub(crate) fn render(mut self) -> String {
+    pub fn render(mut self) -> String {
         for column in self.table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -54,14 +56,14 @@ fn cell(text: String, right: bool) -> Cell {
 }
 
 /// Names and values under each other.
-pub(crate) fn properties(rows: &[(&str, String)]) -> String {
+pub fn properties(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}\n");
     rows.iter().map(line).collect()
 }
 
 /// `name 12, other 3`, without what never happened; `none` for nothing.
-pub(crate) fn spell_counts(counts: &crate::admin::views::Counts) -> String {
+pub fn spell_counts(counts: &BTreeMap<String, u64>) -> String {
     let spelt: Vec<_> = counts
         .iter()
         .filter(|(_, count)| **count > 0)
@@ -74,7 +76,7 @@ pub(crate) fn spell_counts(counts: &crate::admin::views::Counts) -> String {
 }
 
 /// The value, or a dash.
-pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+pub fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
@@ -101,6 +103,6 @@ mod tests {
             spell_counts(&[("486".to_owned(), 2), ("503".to_owned(), 0)].into()),
             "486 2"
         );
-        assert_eq!(spell_counts(&crate::admin::views::Counts::new()), "none");
+        assert_eq!(spell_counts(&BTreeMap::new()), "none");
     }
 }
