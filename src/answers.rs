@@ -1,6 +1,7 @@
 //! Answers the admin socket's requests from the two planes: the only place where both are looked at.
 
 use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
 
 use contract::Timestamp;
 use controlplane::agent::{Agent, Input};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::admin::protocol::{MOST_CALLS, Request};
-use crate::admin::views::{Calls, Flows, HungUp, Status};
+use crate::admin::views::{Calls, Flows, HungUp, Status, Taken};
 use crate::planes::SharedDataplane;
 use crate::{call_views, status};
 
@@ -24,15 +25,21 @@ pub(crate) struct Answers {
     devices: Vec<String>,
     /// Pairs of media ports that the configuration gives.
     port_pairs: u64,
+    /// When the process started, by both clocks.
+    origin: Instant,
+    started_unix_ms: u64,
 }
 
 impl Answers {
-    /// Answers about this dataplane.
+    /// Answers about this dataplane, in a process that began at `origin`.
     pub(crate) fn new(
         dataplane: SharedDataplane,
         config: PathBuf,
         settings: &dataplane::settings::Settings,
+        origin: Instant,
     ) -> Self {
+        let started = SystemTime::now().checked_sub(origin.elapsed());
+        let started = started.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         let pairs = settings.media.iter().map(|media| {
             let (first, last) = media.ports;
             u64::from(last.saturating_sub(first)).div_ceil(2)
@@ -42,6 +49,8 @@ impl Answers {
             config,
             devices: settings.devices.iter().map(|d| d.name.clone()).collect(),
             port_pairs: pairs.sum(),
+            origin,
+            started_unix_ms: started.map_or(0, |since_1970| since_1970.as_millis() as u64),
         }
     }
 
@@ -66,12 +75,25 @@ impl Answers {
                 agent.handle(Input::HangUp(CallId(id)), now);
                 json(&HungUp { hanging_up: id })
             }
-            Request::Workers {} => json(&status::workers(&self.dataplane.report())),
+            Request::Workers {} => {
+                let taken = self.taken();
+                json(&status::workers(&self.dataplane.report(), taken))
+            }
             Request::Flows { id } => json(&self.flows(id, agent, now)?),
         }
     }
 
+    /// The time of an answer whose counters are read next. Not the event loop's: that was read before the other
+    /// work of its turn, and rates are as exact as this.
+    fn taken(&self) -> Taken {
+        Taken {
+            started_unix_ms: self.started_unix_ms,
+            at_ns: self.origin.elapsed().as_nanos() as u64,
+        }
+    }
+
     fn status(&self, agent: &Agent, host: &Host, now: Timestamp) -> Status {
+        let taken = self.taken();
         let report = self.dataplane.report();
         let (gauges, counters) = (agent.gauges(), agent.counters());
         let settings = agent.settings();
@@ -81,6 +103,7 @@ impl Answers {
             "running"
         };
         Status {
+            taken,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             state: state.to_owned(),

@@ -87,7 +87,7 @@ fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
     let workers = dataplane.workers();
     let mut dataplane = SharedDataplane::new(dataplane);
     let mut agent = Agent::new(config.control, workers, StdRng::from_seed(seed()?));
-    let answers = Answers::new(dataplane.clone(), args.config.clone(), &config.data);
+    let answers = Answers::new(dataplane.clone(), args.config.clone(), &config.data, origin);
     let mut admin = Admin::new(lock.bind()?, answers).map_err(RunError::Watch)?;
     announce(&dataplane);
     let ended = server

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 
 use crate::admin::views::{
     CallCounts, Counts, Device, Listener, MediaCounts, NextHops, Residence, Ring, SipCounts,
-    Socket, Worker, WorkerTotals, Workers, XdpStatistics,
+    Socket, Taken, Worker, WorkerTotals, Workers, XdpStatistics,
 };
 
 /// Calls, with the bound on them.
@@ -130,9 +130,10 @@ pub(crate) fn devices(report: &Report) -> Vec<Device> {
 }
 
 /// The workers, each and together.
-pub(crate) fn workers(report: &Report) -> Workers {
+pub(crate) fn workers(report: &Report, taken: Taken) -> Workers {
     let worker = |worker| worker_view(worker, &report.devices);
     Workers {
+        taken,
         workers: report.workers.iter().map(worker).collect(),
         totals: worker_totals(report),
     }
@@ -178,6 +179,7 @@ fn worker_view(worker: &WorkerReport, devices: &[DeviceReport]) -> Worker {
         idle_ns: worker.time.idle,
         asleep_ns: worker.time.asleep,
         residence_ns: residence(&worker.residence),
+        residence_buckets: worker.residence.clone(),
         flows: worker.flows,
         frames: worker.frames,
         free_frames: worker.free_frames,
@@ -231,7 +233,7 @@ fn drop_counts(drops: &[u64; DropReason::COUNT]) -> Counts {
 }
 
 /// Quantiles of (nanoseconds, frames) pairs. Three significant digits: finer than the pairs' own buckets.
-fn residence<'a>(buckets: impl IntoIterator<Item = &'a (u64, u64)>) -> Residence {
+pub(crate) fn residence<'a>(buckets: impl IntoIterator<Item = &'a (u64, u64)>) -> Residence {
     let Ok(mut histogram) = Histogram::<u64>::new(3) else {
         return Residence::default();
     };
@@ -333,7 +335,7 @@ mod tests {
 
     #[test]
     fn workers_sum_their_sockets_and_totals_sum_the_workers() {
-        let view = workers(&report());
+        let view = workers(&report(), Taken::default());
         assert_eq!(view.workers[1].rx_packets, 150);
         assert_eq!(view.workers[1].tx_packets, 75);
         assert_eq!(view.workers[1].sockets[1].device, "out0");
@@ -363,7 +365,7 @@ mod tests {
 
     #[test]
     fn residence_is_merged_before_quantiles_are_taken() {
-        let view = workers(&report());
+        let view = workers(&report(), Taken::default());
         let near = |nanos: u64, expected: u64| nanos.abs_diff(expected) <= expected / 500;
         assert_eq!(view.workers[0].residence_ns.count, 100);
         assert!(near(view.workers[0].residence_ns.p50, 1_000));
@@ -372,6 +374,8 @@ mod tests {
         assert_eq!(view.totals.residence_ns.count, 200);
         assert!(near(view.totals.residence_ns.p50, 2_000));
         assert_eq!(residence(&[]), Residence::default());
+        let buckets = [(1_000, 99), (50_000, 1)];
+        assert_eq!(view.workers[0].residence_buckets, buckets);
     }
 
     #[test]

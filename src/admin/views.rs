@@ -8,9 +8,23 @@ use serde::{Deserialize, Serialize};
 /// Counts by name.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
+/// When an answer was taken, and of which process: rates are differences between two answers of one process
+/// over the difference of their times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    /// When the process started, in milliseconds since 1970. Another number is another process, whose counters
+    /// began at 0.
+    pub(crate) started_unix_ms: u64,
+    /// Nanoseconds from the start to this answer, by a clock that never goes back.
+    pub(crate) at_ns: u64,
+}
+
 /// `tandem status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
+    /// When.
+    #[serde(flatten)]
+    pub(crate) taken: Taken,
     /// The program's version.
     pub(crate) version: String,
     /// The process.
@@ -178,6 +192,9 @@ pub(crate) struct Residence {
 /// `tandem workers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Workers {
+    /// When.
+    #[serde(flatten)]
+    pub(crate) taken: Taken,
     /// Every worker.
     pub(crate) workers: Vec<Worker>,
     /// All of them together.
@@ -217,6 +234,9 @@ pub(crate) struct Worker {
     pub(crate) asleep_ns: u64,
     /// How long frames stayed.
     pub(crate) residence_ns: Residence,
+    /// The same as (nanoseconds, frames), rising: the middle of each bucket that counted any, a bucket being at
+    /// the most a sixteenth as wide as its value. Two answers' difference is the residence of the time between.
+    pub(crate) residence_buckets: Vec<(u64, u64)>,
     /// Flows installed.
     pub(crate) flows: u64,
     /// Frames of its memory.
