@@ -4,51 +4,50 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::port::BATCH;
-use dataplane::settings::ReceivedChecksums::{self, Finished, MayBeUnfinished};
-use tandem_benches::{Crossing, Scene};
+use dataplane::settings::ReceivedChecksums;
+use tandem_benches::shape::Crossing;
+use tandem_benches::{Scene, Shape};
 
 /// Only the processing is timed, not the making of the packets.
-fn time(scene: &mut Scene, crossing: Crossing, batches: u64) -> Duration {
+fn time(scene: &mut Scene, one_sided: bool, batches: u64) -> Duration {
     let mut total = Duration::ZERO;
-    for _ in 0..batches {
-        scene.prepare(crossing);
-        let start = Instant::now();
-        scene.process();
-        total += start.elapsed();
+    for _ in 0..batches.div_ceil(2) {
+        scene.prepare(one_sided);
+        for _ in 0..2 {
+            let start = Instant::now();
+            scene.process();
+            total += start.elapsed();
+            scene.next_batch();
+        }
     }
-    assert!(scene.forwarded_all(), "the benchmark's packets are dropped");
-    total
+    total.mul_f64(batches as f64 / (2 * batches.div_ceil(2)) as f64)
 }
 
-fn measure(
-    criterion: &mut Criterion,
-    name: &str,
-    flows: usize,
-    crossing: Crossing,
-    checksums: ReceivedChecksums,
-) {
-    let mut scene = Scene::new(flows, crossing, checksums);
+fn measure(criterion: &mut Criterion, name: &str, flows: usize, shape: Shape) {
+    let mut scene = Scene::new(flows, shape, 2);
+    let one_sided = matches!(shape.crossing, Crossing::V4ToV6 | Crossing::V6ToV4);
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function(BenchmarkId::new(name, flows), |bencher| {
-        bencher.iter_custom(|batches| time(&mut scene, crossing, batches));
+        bencher.iter_custom(|batches| time(&mut scene, one_sided, batches));
     });
     group.finish();
 }
 
 fn pipeline(criterion: &mut Criterion) {
-    for flows in [1, 1_000, 100_000] {
-        measure(criterion, "ipv4", flows, Crossing::V4, Finished);
+    let plain = Shape::PLAIN;
+    for flows in [1, 1_000, 100_000, 400_000] {
+        measure(criterion, "ipv4", flows, plain);
     }
-    measure(criterion, "ipv6", 1_000, Crossing::V6, Finished);
-    measure(criterion, "ipv4-to-ipv6", 1_000, Crossing::V4ToV6, Finished);
-    measure(
-        criterion,
-        "ipv4-verified",
-        1_000,
-        Crossing::V4,
-        MayBeUnfinished,
-    );
+    let crossing = |crossing| Shape { crossing, ..plain };
+    measure(criterion, "ipv6", 1_000, crossing(Crossing::V6));
+    measure(criterion, "ipv6", 400_000, crossing(Crossing::V6));
+    measure(criterion, "ipv4-to-ipv6", 1_000, crossing(Crossing::V4ToV6));
+    let verified = Shape {
+        checksums: ReceivedChecksums::MayBeUnfinished,
+        ..plain
+    };
+    measure(criterion, "ipv4-verified", 1_000, verified);
 }
 
 criterion_group!(benches, pipeline);
