@@ -15,6 +15,7 @@
 mod command;
 mod drop_reason;
 mod flow;
+mod homes;
 mod ids;
 mod link;
 mod time;
@@ -22,6 +23,7 @@ mod time;
 pub use command::{Command, Event, Refusal};
 pub use drop_reason::DropReason;
 pub use flow::{DscpMarking, Egress, FlowEntry, FlowKey, Latch, LatchPolicy};
+pub use homes::Homes;
 pub use ids::{DeviceId, FlowId, QueueId, WorkerId};
 pub use link::{Link, MacAddress, VlanTag, VlanTags};
 pub use time::Timestamp;

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use contract::{Command, Event, Link, Timestamp, WorkerId};
+use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
@@ -70,6 +70,8 @@ pub enum Input {
         /// The next hop; `None` while nobody answers for it.
         answer: Option<Link>,
     },
+    /// Which worker the packets of a port arrive at has become known or, when empty, is not known any more.
+    Homes(Homes),
     /// Nothing but that time has passed.
     Time,
     /// An operator ends a call.
@@ -181,6 +183,7 @@ impl Agent {
                 self.calls.on_command_rejected(worker, command);
             }
             Input::NextHop { query, answer } => self.calls.on_next_hop(query, answer),
+            Input::Homes(homes) => self.calls.set_homes(homes),
             Input::Time => {}
             Input::HangUp(call) => self.calls.hang_up(call),
             Input::Drain { deadline } => {

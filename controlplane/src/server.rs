@@ -309,6 +309,10 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             self.handle(Input::Worker { worker, event }, now);
         }
         self.events = events;
+        if let Some(homes) = self.dataplane.homes() {
+            let now = self.now();
+            self.handle(Input::Homes(homes), now);
+        }
         self.look_for_the_dead();
     }
 

@@ -21,7 +21,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
-use contract::{Command, Event, Link, Timestamp, WorkerId};
+use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use crate::agent::Output;
@@ -87,6 +87,10 @@ impl B2bua {
 
     pub(crate) fn on_next_hop(&mut self, query: NextHopQuery, link: Option<Link>) {
         self.cx.engine.next_hop_resolved(self.cx.now, query, link);
+    }
+
+    pub(crate) fn set_homes(&mut self, homes: Homes) {
+        self.cx.engine.set_homes(homes);
     }
 
     /// Does what is due.

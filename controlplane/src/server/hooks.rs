@@ -3,7 +3,7 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 
-use contract::{Command, Event, Timestamp, WorkerId};
+use contract::{Command, Event, Homes, Timestamp, WorkerId};
 
 use super::Host;
 use crate::agent::Agent;
@@ -21,6 +21,12 @@ pub trait Dataplane {
 
     /// A worker that serves its queues no more. Asked after each [`Dataplane::drain`].
     fn dead_worker(&self) -> Option<WorkerId>;
+
+    /// Which worker the packets of a port arrive at, when that is known anew or (empty) not any more. Asked
+    /// after each [`Dataplane::drain`].
+    fn homes(&mut self) -> Option<Homes> {
+        None
+    }
 }
 
 /// The worker's mailbox is full: the command was not taken.

@@ -9,7 +9,7 @@ mod reconcile;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use contract::{Command, Event, FlowKey, Link, Timestamp, WorkerId};
+use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use super::leg::{Leg, Taker};
@@ -70,6 +70,11 @@ impl Engine {
             next_session: 0,
             counters: Counters::default(),
         }
+    }
+
+    /// Which worker the packets of a port arrive at: the ports of a session are chosen by it where it is known.
+    pub fn set_homes(&mut self, homes: Homes) {
+        self.ports.set_homes(homes);
     }
 
     /// Opens a session. Takes no ports yet: offers do.

@@ -152,8 +152,10 @@ impl Taker<'_> {
 
     fn take(&mut self, leg: &Leg, address: IpAddr) -> Result<PortPair, SessionError> {
         let group = leg.spec.group;
+        // Beside the session's first port of this exchange: all that one call sends meets in one cache.
+        let neighbour = self.taken.first().map(|pair| pair.rtp());
         self.ports
-            .allocate(self.now, self.rng, group, address)
+            .allocate_beside(self.now, self.rng, group, address, neighbour)
             .ok_or(SessionError::PortsExhausted(group))
     }
 

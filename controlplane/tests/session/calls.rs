@@ -1,9 +1,9 @@
 //! What offers and answers make of flows and of the bodies that are sent on.
 
-use contract::Event;
+use contract::{Event, Homes, WorkerId};
 use controlplane::session::{ErrorClass, Family, SessionError, Side, StreamState};
 
-use crate::rig::{MEDIA_TIMEOUT, Rig, at, leg, line, link, media_ports, sdp};
+use crate::rig::{MEDIA_TIMEOUT, Rig, at, leg, line, link, media_ports, sdp, settings};
 
 const AUDIO: &str = "m=audio 5000 RTP/AVP 8 101\na=rtpmap:101 telephone-event/8000";
 
@@ -45,6 +45,33 @@ fn a_call_has_four_flows_that_lead_to_each_other() {
     assert_eq!(rig.engine.flows(id).len(), 4);
     rig.engine.close(rig.now, id);
     rig.assert_clean();
+}
+
+#[test]
+fn both_legs_of_a_call_meet_at_one_worker_where_the_homes_are_known() {
+    let mut rig = Rig::with(settings((20_000, 20_999)), 4, 1);
+    let home = |port: u16| WorkerId((port / 2).wrapping_mul(40_503) >> 5 & 3);
+    let mut homes = Homes::default();
+    for address in ["10.1.0.1", "10.2.0.1"] {
+        let address = address.parse().expect("an address");
+        homes.set(address, 20_000, (20_000..21_000).map(home));
+    }
+    let meet = |rig: &mut Rig| {
+        let mut met = 0;
+        for _ in 0..100 {
+            let (id, a, b) = call(rig);
+            met += u32::from(home(a) == home(b));
+            rig.engine.close(rig.now, id);
+            rig.settle();
+        }
+        met
+    };
+    let by_chance = meet(&mut rig);
+    assert!((10..45).contains(&by_chance), "{by_chance} of 100");
+    rig.engine.set_homes(homes);
+    assert_eq!(meet(&mut rig), 100);
+    rig.engine.set_homes(Homes::default());
+    assert!(meet(&mut rig) < 45);
 }
 
 #[test]
