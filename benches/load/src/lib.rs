@@ -19,6 +19,7 @@
 
 pub mod admin_client;
 pub mod cli;
+pub mod plot;
 pub mod report;
 pub mod rtp;
 pub mod streams;
