@@ -9,7 +9,13 @@
 //!   duplicated, unknown                    frames beside these
 //! ```
 
+mod console;
+pub mod deliver;
+pub mod table;
+
 use serde::{Deserialize, Serialize};
+
+pub use console::Console;
 
 /// One run of the tool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
