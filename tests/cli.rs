@@ -202,7 +202,9 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 #[test]
 fn wrong_usage_is_exit_code_2() {
     for wrong in [
-        &["frob"][..],
+        &["top", "--interval", "1"][..],
+        &["top", "--interval", "100ms"],
+        &["frob"],
         &[],
         &["run"],
         &["calls", "show"],
@@ -249,6 +251,7 @@ fn without_a_running_tandem_the_verbs_say_so() {
         &["calls", "hangup", "1"],
         &["workers"],
         &["flows", "1"],
+        &["top", "--once"],
     ] {
         let output = tandem(&[verb, &["--socket", "/nonexistent/admin.sock"]].concat());
         assert_eq!(output.status.code(), Some(1), "{verb:?}");
@@ -338,8 +341,13 @@ fn the_operations_guide_names_every_field() {
     let site = Site::new();
     let _running = site.start();
     let mut names = Vec::new();
-    for verb in ["status", "workers", "calls"] {
-        fields(&site.ask_json(&[verb]), &mut names);
+    for verb in [
+        &["status"][..],
+        &["workers"],
+        &["calls"],
+        &["top", "--once"],
+    ] {
+        fields(&site.ask_json(verb), &mut names);
     }
     assert!(names.iter().any(|name| name == "rx_fill_ring_empty_descs"));
     for name in names {

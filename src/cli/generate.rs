@@ -92,6 +92,7 @@ mod tests {
             "CALLS SHOW",
             "CALLS HANGUP",
             "WORKERS",
+            "TOP",
             "FLOWS",
             "COMPLETIONS",
             "MAN",

@@ -11,10 +11,12 @@ mod flows;
 mod generate;
 mod output;
 mod status;
+mod top;
 mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -88,6 +90,15 @@ Examples:
   tandem workers
   tandem workers --json | jq '.workers[] | {worker, rx_packets, tx_packets}'")]
     Workers(Query),
+    /// Watch it: packets, bits, drops, rings, time and calls, each second
+    #[command(after_help = "\
+Examples:
+  tandem top                          Until `q` is pressed; `?` tells the other keys
+  tandem top --interval 5s
+  tandem top --once                   One interval as tables
+  tandem top --once --json | jq .totals.rx_pps
+  tandem top --json | jq -c '[.at_ns, .totals.rx_pps, .drops]'    One line an interval")]
+    Top(TopArgs),
     /// Show the flows of a call: addresses, latches, packets by worker
     #[command(after_help = "\
 Examples:
@@ -150,6 +161,18 @@ impl Query {
     fn client(&self) -> Client {
         Client::new(self.socket.clone())
     }
+}
+
+#[derive(Debug, Args)]
+struct TopArgs {
+    /// Print one interval and end
+    #[arg(long)]
+    once: bool,
+    /// How long an interval is: 200ms to 1h
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = top::interval)]
+    interval: Duration,
+    #[command(flatten)]
+    query: Query,
 }
 
 #[derive(Debug, Args)]
@@ -216,6 +239,7 @@ impl Cli {
             Verb::Status(query) => status::show(&query),
             Verb::Calls(args) => calls::execute(&args),
             Verb::Workers(query) => workers::show(&query),
+            Verb::Top(args) => top::show(&args),
             Verb::Flows(args) => flows::show(&args),
             Verb::Completions(args) => generate::completions(&args),
             Verb::Man(args) => generate::man(&args),
@@ -242,6 +266,12 @@ pub(crate) enum Failure {
     /// The running tandem could not be asked, or said no.
     #[error(transparent)]
     Client(#[from] client::ClientError),
+    /// There were no two answers of one process.
+    #[error("tandem was started again in this interval: its counters began anew")]
+    Restarted,
+    /// The terminal could not be used.
+    #[error("cannot use the terminal: {0}")]
+    Terminal(std::io::Error),
     /// What was asked for could not be written to stdout.
     #[error("cannot write to stdout: {0}")]
     Output(std::io::Error),

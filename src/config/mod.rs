@@ -32,7 +32,7 @@ use crate::host::Host;
 
 pub(crate) use diagnostic::{Report, Severity};
 pub(crate) use file::Appliance;
-pub(crate) use kind::is_log_filter;
+pub(crate) use kind::{is_log_filter, read_duration};
 
 use diagnostic::Diagnostic;
 use file::File;

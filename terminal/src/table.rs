@@ -26,7 +26,7 @@ impl Columns {
     }
 
     /// A row of as many cells as there are columns.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells = cells.into_iter().zip(&self.right);
         let cells: Vec<_> = cells.map(|(text, &right)| cell(text, right)).collect();
         self.table.add_row(cells);

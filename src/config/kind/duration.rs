@@ -43,7 +43,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// `1h30m`, `500ms`: every unit at most once, larger ones first. `None` when it is not that.
-fn read_duration(text: &str) -> Option<Duration> {
+pub(crate) fn read_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut micros: u64 = 0;
     let mut units = UNITS.as_slice();

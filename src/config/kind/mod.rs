@@ -14,7 +14,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use super::nearest::did_you_mean;
 
 pub(crate) use address::{ip_address, listen_address, peer_address, port_range};
-pub(crate) use duration::{duration, duration_or_off, spell_duration};
+pub(crate) use duration::{duration, duration_or_off, read_duration, spell_duration};
 
 /// Why a value is not of its kind: the predicate of a sentence whose subject is the key.
 type Problem = String;
