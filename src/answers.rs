@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::admin::protocol::{MOST_CALLS, Request};
 use crate::admin::views::{Calls, Flows, HungUp, Status, Taken};
 use crate::planes::SharedDataplane;
-use crate::{call_views, status};
+use crate::{call_views, numa, status};
 
 /// What the answers are taken from.
 #[derive(Debug)]
@@ -116,6 +116,7 @@ impl Answers {
             next_hops: status::next_hops(&host.neighbours()),
             devices: status::devices(&report),
             workers: status::worker_totals(&report),
+            numa: numa::numa(&report),
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Host {
     pub(crate) holders: BTreeMap<IpAddr, BTreeSet<String>>,
     /// The cores that this process may run on.
     pub(crate) cores: BTreeSet<usize>,
+    /// The NUMA node of each core of the machine; empty where the kernel knows none.
+    pub(crate) core_nodes: BTreeMap<usize, u32>,
     /// Ports that the kernel may give to sockets that ask for none.
     pub(crate) ephemeral: EphemeralPorts,
 }
@@ -30,6 +32,8 @@ pub(crate) struct HostDevice {
     /// Whether its frames may come from a kernel that leaves checksums to hardware which is not there:
     /// a device without hardware (veth, bridge), or one between a guest and its host.
     pub(crate) unfinished_checksums: bool,
+    /// The NUMA node of its hardware, if it has any and the firmware says.
+    pub(crate) numa_node: Option<u32>,
 }
 
 /// `net.ipv4.ip_local_port_range` less `net.ipv4.ip_local_reserved_ports`; both hold for IPv6 too.
@@ -79,6 +83,7 @@ impl Host {
             addresses,
             holders,
             cores: allowed_cores(&status),
+            core_nodes: core_nodes(Path::new("/sys/devices/system/node")),
             ephemeral: EphemeralPorts {
                 range: two_ports(&range),
                 reserved: reserved.split(',').filter_map(span_of_ports).collect(),
@@ -155,10 +160,33 @@ fn devices(class: &Path) -> io::Result<BTreeMap<String, HostDevice>> {
         let device = HostDevice {
             queues: u32::try_from(queues.filter(is_rx).count()).unwrap_or(u32::MAX),
             unfinished_checksums: may_be_unfinished(driver(&path).as_deref()),
+            numa_node: numa_node(&path),
         };
         devices.insert(name, device);
     }
     Ok(devices)
+}
+
+/// -1 stands for "not known".
+fn numa_node(device: &Path) -> Option<u32> {
+    let node = fs::read_to_string(device.join("device/numa_node")).ok()?;
+    u32::try_from(node.trim().parse::<i64>().ok()?).ok()
+}
+
+/// By `nodeN/cpulist`.
+fn core_nodes(nodes: &Path) -> BTreeMap<usize, u32> {
+    let entries = fs::read_dir(nodes).into_iter().flatten().flatten();
+    let cores = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let node = name.to_str()?.strip_prefix("node")?.parse::<u32>().ok()?;
+        let list = fs::read_to_string(entry.path().join("cpulist")).ok()?;
+        Some(
+            core_list(&list)
+                .map(move |core| (core, node))
+                .collect::<Vec<_>>(),
+        )
+    });
+    cores.flatten().collect()
 }
 
 /// The driver of a device's hardware; `None` for one without hardware.
@@ -210,11 +238,16 @@ fn allowed_cores(status: &str) -> BTreeSet<usize> {
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
         .unwrap_or_default();
+    core_list(list).collect()
+}
+
+/// `0-3,8`, as the kernel spells sets of cores.
+fn core_list(list: &str) -> impl Iterator<Item = usize> {
     let range = |part: &str| {
         let (first, last) = part.trim().split_once('-').unwrap_or((part, part));
         Some(first.trim().parse::<usize>().ok()?..=last.trim().parse::<usize>().ok()?)
     };
-    list.split(',').filter_map(range).flatten().collect()
+    list.split(',').filter_map(range).flatten()
 }
 
 fn two_ports(text: &str) -> Option<(u16, u16)> {
@@ -302,6 +335,34 @@ out0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
         assert_eq!(cores("0-2,5"), [0, 1, 2, 5]);
         assert_eq!(cores("3"), [3]);
         assert_eq!(cores(""), [0_usize; 0]);
+    }
+
+    #[test]
+    fn nodes_of_cores_and_devices_are_read_from_sys() {
+        let sys = tempfile::tempdir().expect("a directory");
+        let write = |path: &str, text: &str| {
+            let path = sys.path().join(path);
+            fs::create_dir_all(path.parent().expect("in the tree")).expect("a directory");
+            fs::write(path, text).expect("a file");
+        };
+        write("node/node0/cpulist", "0-1,4\n");
+        write("node/node1/cpulist", "2-3\n");
+        write("node/node2/cpulist", "\n"); // Memory without cores.
+        write("node/possible", "0-2\n");
+        let cores = core_nodes(&sys.path().join("node"));
+        assert_eq!(cores, [(0, 0), (1, 0), (2, 1), (3, 1), (4, 0)].into());
+        assert!(core_nodes(&sys.path().join("absent")).is_empty());
+        write("net/far/queues/rx-0/rps_cpus", "");
+        write("net/far/device/numa_node", "1\n");
+        write("net/unsaid/queues/rx-0/rps_cpus", "");
+        write("net/unsaid/device/numa_node", "-1\n");
+        write("net/virtual/queues/rx-0/rps_cpus", "");
+        let devices = devices(&sys.path().join("net")).expect("a tree");
+        let node = |name: &str| devices[name].numa_node;
+        assert_eq!(
+            (node("far"), node("unsaid"), node("virtual")),
+            (Some(1), None, None)
+        );
     }
 
     #[test]

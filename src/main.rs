@@ -16,6 +16,7 @@ mod call_views;
 mod cli;
 mod config;
 mod host;
+mod numa;
 mod planes;
 mod privileges;
 mod startup;

@@ -169,5 +169,8 @@ fn announce(dataplane: &SharedDataplane) {
             "worker running"
         );
     }
+    for warning in crate::numa::numa(&report).warnings {
+        tracing::warn!("{warning}");
+    }
     tracing::info!("ready");
 }

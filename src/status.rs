@@ -253,11 +253,11 @@ pub(crate) fn residence<'a>(buckets: impl IntoIterator<Item = &'a (u64, u64)>) -
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use contract::{DeviceId, QueueId, WorkerId};
     use dataplane::port::RingLevels;
-    use dataplane::report::{Binding, KernelStatistics, ModeInForce, TimeSpent};
+    use dataplane::report::{Binding, KernelStatistics, ModeInForce, NumaPlaces, TimeSpent};
 
     fn socket(device: u16, queue: u32, packets: u64) -> SocketReport {
         SocketReport {
@@ -290,12 +290,14 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
+    /// Two devices, two workers.
+    pub(crate) fn report() -> Report {
         let mut drops = [0; DropReason::COUNT];
         drops[DropReason::WrongSource.index()] = 5;
         let worker = |number: u16, residence: Vec<(u64, u64)>, page_size| WorkerReport {
             worker: WorkerId(number),
             core: usize::from(number) + 1,
+            numa: NumaPlaces::default(),
             running: number == 0,
             sockets: vec![
                 socket(0, u32::from(number), 100),
@@ -322,6 +324,7 @@ mod tests {
             driver: "veth".to_owned(),
             mode: ModeInForce::Copy,
             queues: 2,
+            numa_node: None,
             verdicts: vec![("redirect", 150)],
         };
         Report {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Only what is configured as `Best` may fall, and only because the driver cannot; where it ended up is
-//! reported. On an error everything that was opened is closed again by being dropped. Starts nothing.
+//! reported. On an error everything that was opened is closed again by being dropped. Starts no thread: what is
+//! a worker's is opened by its own, which it is given.
 
 use std::collections::HashSet;
 use std::thread;
@@ -15,10 +16,11 @@ use std::time::Duration;
 use af_xdp::{
     AttachMode, BindMode, BusyPoll, Doorbell, Error, HugePages, Link, PageSize, Program, RingSizes,
 };
-use af_xdp::{Socket, SocketConfig, Umem, UmemConfig};
+use af_xdp::{Socket, SocketConfig, Umem, UmemConfig, numa};
 use contract::DeviceId;
 use tracing::warn;
 
+use crate::pinned::{Outcome, Pinned};
 use crate::port::{BATCH, Place, RingLevels};
 use crate::report::{Binding, ModeInForce};
 use crate::settings::{Settings, XdpMode};
@@ -48,7 +50,7 @@ pub(crate) struct OpenDevice {
     _link: Link,
 }
 
-/// A worker's port, ready to run, and what is said of it.
+/// A worker's port, ready to run, and what is said of it. Made by the worker's own thread.
 #[derive(Debug)]
 pub(crate) struct OpenWorker {
     /// Its sockets and frames.
@@ -59,37 +61,22 @@ pub(crate) struct OpenWorker {
     pub(crate) bound: Vec<(Place, Binding)>,
     /// Bytes in a page of its UMEM.
     pub(crate) page_size: usize,
+    /// The NUMA nodes that its frames lie on.
+    pub(crate) umem_nodes: Vec<u32>,
 }
 
-/// Everything that is open.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// By [`DeviceId`].
-    pub(crate) devices: Vec<OpenDevice>,
-    /// By [`contract::WorkerId`].
-    pub(crate) workers: Vec<OpenWorker>,
-    bound: BindMode,
+/// Opens the devices of the settings and attaches the program to each.
+pub(crate) fn open_devices(settings: &Settings) -> Result<Vec<OpenDevice>, StartError> {
+    check(settings)?;
+    (0..settings.devices.len())
+        .map(|index| open_device(settings, index))
+        .collect()
 }
 
-impl Opened {
-    /// Opens it all.
-    pub(crate) fn open(settings: &Settings) -> Result<Self, StartError> {
-        check(settings)?;
-        let mut devices = Vec::new();
-        for index in 0..settings.devices.len() {
-            devices.push(open_device(settings, index)?);
-        }
-        let (bound, workers) = bind(settings, &mut devices)?;
-        Ok(Self {
-            devices,
-            workers,
-            bound,
-        })
-    }
-
-    /// The rung of the ladder that a device ended up on.
-    pub(crate) fn mode(&self, device: usize) -> ModeInForce {
-        match (self.devices[device].attached, self.bound) {
+impl OpenDevice {
+    /// The rung of the ladder that it ended up on, when sockets were bound so.
+    pub(crate) fn mode(&self, bound: BindMode) -> ModeInForce {
+        match (self.attached, bound) {
             (AttachMode::Generic, _) => ModeInForce::Generic,
             (AttachMode::Native, BindMode::Copy) => ModeInForce::Copy,
             (AttachMode::Native, BindMode::ZeroCopy) => ModeInForce::ZeroCopy,
@@ -188,10 +175,11 @@ fn warn_of_orphans(settings: &Settings, index: usize, queues: u32) {
     }
 }
 
-/// Binds all sockets in the best mode that all devices take.
-fn bind(
+/// Binds all sockets in the best mode that all devices take, each worker's in its own thread.
+pub(crate) fn bind(
     settings: &Settings,
     devices: &mut [OpenDevice],
+    threads: &[Pinned],
 ) -> Result<(BindMode, Vec<OpenWorker>), StartError> {
     let rungs: Vec<Rung> = settings
         .devices
@@ -207,16 +195,16 @@ fn bind(
     if let Some(copies) = rungs.iter().find(|rung| rung.copies()) {
         say_who_is_held_down(&rungs, copies)?;
     } else {
-        match open_patiently(settings, devices, BindMode::ZeroCopy) {
+        match open_patiently(settings, devices, threads, BindMode::ZeroCopy) {
             Ok(workers) => return Ok((BindMode::ZeroCopy, workers)),
-            Err(error @ Error::NoZeroCopy { .. }) if !demanded => {
+            Err(StartError::Kernel(error @ Error::NoZeroCopy { .. })) if !demanded => {
                 warn!("{error}; using copy mode");
             }
             // Missing privileges, a taken queue, no memory: a lower rung would only hide it.
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    let workers = open_patiently(settings, devices, BindMode::Copy)?;
+    let workers = open_patiently(settings, devices, threads, BindMode::Copy)?;
     Ok((BindMode::Copy, workers))
 }
 
@@ -253,22 +241,26 @@ fn say_who_is_held_down(rungs: &[Rung<'_>], copies: &Rung<'_>) -> Result<(), Sta
 fn open_patiently(
     settings: &Settings,
     devices: &mut [OpenDevice],
+    threads: &[Pinned],
     mode: BindMode,
-) -> Result<Vec<OpenWorker>, Error> {
+) -> Result<Vec<OpenWorker>, StartError> {
     for _ in 0..BUSY_RETRIES {
-        match open_workers(settings, devices, mode) {
-            Err(Error::QueueBusy { .. }) => thread::sleep(BUSY_PAUSE),
+        match open_workers(settings, devices, threads, mode) {
+            Err(StartError::Kernel(Error::QueueBusy { .. })) => thread::sleep(BUSY_PAUSE),
             opened => return opened,
         }
     }
-    open_workers(settings, devices, mode)
+    open_workers(settings, devices, threads, mode)
 }
 
+/// All workers at once, each by its own thread. The first one's error counts; what others have opened is
+/// closed again.
 fn open_workers(
     settings: &Settings,
     devices: &mut [OpenDevice],
+    threads: &[Pinned],
     mode: BindMode,
-) -> Result<Vec<OpenWorker>, Error> {
+) -> Result<Vec<OpenWorker>, StartError> {
     let config = SocketConfig {
         rings: RingSizes::balanced(settings.ring_size),
         mode,
@@ -276,33 +268,62 @@ fn open_workers(
         busy_poll: settings.busy_poll.map(busy_poll),
         tx_budget: Some(TX_BUDGET),
     };
-    let mut workers = Vec::new();
-    for worker in &settings.workers {
-        let mut umem = Umem::create(&UmemConfig {
-            frame_count: settings.frames,
-            frame_size: FRAME_SIZE,
-            headroom: 0,
-            huge_pages: HugePages::IfAvailable,
-        })?;
-        let mut sockets = Vec::new();
-        for &(device, queue) in &worker.queues {
-            let on = &mut devices[usize::from(device.0)];
-            let socket = Socket::open(&on.device, queue.0, &mut umem, &config)?;
-            on.program.register(&socket)?;
-            sockets.push((Place { device, queue }, socket));
+    let orders: Vec<_> = settings
+        .workers
+        .iter()
+        .zip(threads)
+        .map(|(worker, thread)| {
+            let device_of = |device: DeviceId| devices[usize::from(device.0)].device.clone();
+            let queues = worker.queues.iter();
+            let queues: Vec<_> = queues
+                .map(|&(device, queue)| (Place { device, queue }, device_of(device)))
+                .collect();
+            let frames = settings.frames;
+            thread.hand(move || open_worker(frames, &queues, &config))
+        })
+        .collect();
+    let outcomes: Vec<_> = orders.into_iter().map(Outcome::wait).collect();
+    let mut workers = Vec::with_capacity(outcomes.len());
+    for (opened, worker) in outcomes.into_iter().zip(0..) {
+        let opened = opened.ok_or(StartError::Panic { worker })??;
+        for (place, socket) in opened.port.sockets() {
+            let on = &mut devices[usize::from(place.device.0)];
+            on.program.register(socket)?;
         }
-        let bell = Doorbell::new()?;
-        workers.push(OpenWorker {
-            bound: sockets
-                .iter()
-                .map(|(at, socket)| (*at, binding(socket)))
-                .collect(),
-            page_size: page_bytes(umem.page_size()),
-            port: XskPort::new(umem, sockets, bell.try_clone()?),
-            bell,
-        });
+        workers.push(opened);
     }
     Ok(workers)
+}
+
+/// Runs in the worker's thread: the UMEM's pages and the kernel's memory of the rings are asked for from its
+/// core.
+fn open_worker(
+    frames: u32,
+    queues: &[(Place, af_xdp::Device)],
+    config: &SocketConfig,
+) -> Result<OpenWorker, Error> {
+    let mut umem = Umem::create(&UmemConfig {
+        frame_count: frames,
+        frame_size: FRAME_SIZE,
+        headroom: 0,
+        huge_pages: HugePages::IfAvailable,
+    })?;
+    let mut sockets = Vec::with_capacity(queues.len());
+    for (place, device) in queues {
+        let socket = Socket::open(device, place.queue.0, &mut umem, config)?;
+        sockets.push((*place, socket));
+    }
+    let bell = Doorbell::new()?;
+    Ok(OpenWorker {
+        bound: sockets
+            .iter()
+            .map(|(at, socket)| (*at, binding(socket)))
+            .collect(),
+        page_size: page_bytes(umem.page_size()),
+        umem_nodes: numa::nodes_of([umem.span()]),
+        port: XskPort::new(umem, sockets, bell.try_clone()?),
+        bell,
+    })
 }
 
 /// As Firedancer does it (`fd_xdp_tile.c`): interrupts stay off while the worker polls, which the device's

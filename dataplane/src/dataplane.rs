@@ -3,26 +3,26 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
-use af_xdp::Doorbell;
+use af_xdp::{Doorbell, numa};
 use contract::{Command, DeviceId, Event, FlowKey, Timestamp, WorkerId};
 
 use tracing::error;
 
-use crate::bring_up::{OpenDevice, OpenWorker, Opened};
+use crate::bring_up::{self, OpenDevice, OpenWorker};
 use crate::mailbox::{Mailbox, Reader};
-use crate::pin;
+use crate::pinned::{NotPinned, Outcome, Pinned};
 use crate::pipeline::{Origin, Pipeline};
 use crate::port::{Place, Port};
 use crate::report::{
-    Binding, DeviceReport, FlowTally, ModeInForce, Report, SocketReport, TimeSpent, WorkerReport,
+    Binding, DeviceReport, FlowTally, ModeInForce, NumaPlaces, Report, SocketReport, TimeSpent,
+    WorkerReport,
 };
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::start_error::StartError;
-use crate::storage;
+use crate::storage::{self, StorageError};
 use crate::tally::{FlowTallies, SocketTally, WorkerTally};
 use crate::worker::{Shared, Worker};
 use crate::xsk_port::XskPort;
@@ -43,13 +43,25 @@ pub struct Dataplane {
 /// One worker as seen from outside.
 #[derive(Debug)]
 struct Running {
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Pinned>,
     bell: Doorbell,
     shared: Shared,
     core: usize,
     bound: Vec<(Place, Binding)>,
     page_size: usize,
     frames: u32,
+    numa: NumaPlaces,
+}
+
+/// A worker that has all it needs and does not serve yet.
+#[derive(Debug)]
+struct Ready {
+    worker: Worker<XskPort>,
+    bell: Doorbell,
+    shared: Shared,
+    bound: Vec<(Place, Binding)>,
+    page_size: usize,
+    numa: NumaPlaces,
 }
 
 /// Tells the control plane that events wait: one system call, however many workers say so, until it looks.
@@ -74,25 +86,26 @@ impl ControlBell {
 }
 
 impl Dataplane {
-    /// Opens the devices, loads and attaches the XDP programs, makes the sockets and starts a pinned
-    /// thread for each worker. Times in events and tallies count from `origin`.
+    /// Opens the devices, loads and attaches the XDP programs, and starts a pinned thread for each worker, which
+    /// makes its own UMEM, sockets and tables. None serves before all have. Times in events and tallies count
+    /// from `origin`.
     pub fn start(settings: &Settings, origin: Instant) -> Result<Self, StartError> {
-        let opened = Opened::open(settings)?;
-        let modes: Vec<ModeInForce> = (0..opened.devices.len())
-            .map(|device| opened.mode(device))
-            .collect();
+        let mut devices = bring_up::open_devices(settings)?;
+        let threads = start_threads(settings)?;
+        let (bound, opened) = bring_up::bind(settings, &mut devices, &threads)?;
+        let ready = prepare(settings, opened, &threads)?;
+        let modes: Vec<_> = devices.iter().map(|device| device.mode(bound)).collect();
         let mut dataplane = Self {
-            workers: Vec::new(),
-            devices: opened.devices.into_iter().zip(modes).collect(),
+            workers: Vec::with_capacity(ready.len()),
+            devices: devices.into_iter().zip(modes).collect(),
             bell: Arc::new(ControlBell {
                 bell: Doorbell::new()?,
                 rung: AtomicBool::new(false),
             }),
             stop: Arc::new(AtomicBool::new(false)),
         };
-        for (index, open) in opened.workers.into_iter().enumerate() {
-            // A failure drops `dataplane`, which stops the workers that already run.
-            let running = dataplane.start_worker(settings, index, open, origin)?;
+        for (ready, thread) in ready.into_iter().zip(threads) {
+            let running = dataplane.set_off(settings, ready, thread, origin);
             dataplane.workers.push(running);
         }
         Ok(dataplane)
@@ -162,53 +175,38 @@ impl Dataplane {
     /// Stops the workers, joins their threads and detaches the programs.
     pub fn stop(self) {}
 
-    fn start_worker(
+    fn set_off(
         &self,
         settings: &Settings,
-        index: usize,
-        open: OpenWorker,
+        ready: Ready,
+        thread: Pinned,
         origin: Instant,
-    ) -> Result<Running, StartError> {
-        let shared = Shared {
-            commands: Arc::new(Mailbox::new(settings.mailbox_capacity)),
-            events: Arc::new(Mailbox::new(settings.mailbox_capacity)),
-            flows: Arc::new(FlowTallies::new(&settings.media, settings.flow_capacity)?),
-            tally: Arc::new(WorkerTally::new(open.bound.len())),
-        };
-        let worker = assemble(settings, open.port, shared.clone())?;
-        let core = settings.workers[index].core;
-        let (pinned, is_pinned) = mpsc::channel();
+    ) -> Running {
+        let index = self.workers.len();
         let idle = settings.idle;
         let (stop, bell) = (Arc::clone(&self.stop), Arc::clone(&self.bell));
-        let (id, tally) = (WorkerId(index as u16), Arc::clone(&shared.tally));
-        let thread = thread::Builder::new()
-            .name(format!("tandem-w{index}"))
-            .spawn(move || {
-                let _ended = Ended {
-                    id,
-                    tally,
-                    bell: Arc::clone(&bell),
-                };
-                if !announce(&pinned, pin::to_core(core)) {
-                    return;
-                }
-                let clock = || Timestamp::ZERO + origin.elapsed();
-                worker.run(idle, &clock, &stop, &|| bell.ring());
-            });
-        let worker = index as u16;
-        let thread = thread.map_err(|source| StartError::Thread { worker, source })?;
-        if is_pinned.recv() != Ok(true) {
-            return Err(StartError::Pin { worker, core });
-        }
-        Ok(Running {
+        let ended = Ended {
+            id: WorkerId(index as u16),
+            tally: Arc::clone(&ready.shared.tally),
+            bell: Arc::clone(&bell),
+        };
+        let worker = ready.worker;
+        let clock = move || Timestamp::ZERO + origin.elapsed();
+        // It comes to an end when it is told to stop: nobody waits for the outcome.
+        let _ = thread.hand(move || {
+            let _ended = ended;
+            worker.run(idle, &clock, &stop, &|| bell.ring());
+        });
+        Running {
             thread: Some(thread),
-            bell: open.bell,
-            shared,
-            core,
-            bound: open.bound,
-            page_size: open.page_size,
+            bell: ready.bell,
+            shared: ready.shared,
+            core: settings.workers[index].core,
+            bound: ready.bound,
+            page_size: ready.page_size,
             frames: settings.frames,
-        })
+            numa: ready.numa,
+        }
     }
 }
 
@@ -219,10 +217,8 @@ impl Drop for Dataplane {
             worker.bell.ring();
         }
         for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                // A worker that panicked has said so ([`Ended`]).
-                let _ = thread.join();
-            }
+            // Waits for the thread. A worker that panicked has said so ([`Ended`]).
+            worker.thread = None;
         }
     }
 }
@@ -244,26 +240,77 @@ impl Drop for Ended {
     }
 }
 
-/// Tells the starter, and gives what was told.
-fn announce(starter: &Sender<bool>, pinned: bool) -> bool {
-    starter.send(pinned).is_ok() && pinned
+fn start_threads(settings: &Settings) -> Result<Vec<Pinned>, StartError> {
+    let workers = settings.workers.iter().zip(0..);
+    let start = |(configured, worker): (&settings::Worker, u16)| {
+        let core = configured.core;
+        Pinned::start(format!("tandem-w{worker}"), core).map_err(|error| match error {
+            NotPinned::Thread(source) => StartError::Thread { worker, source },
+            NotPinned::Core => StartError::Pin { worker, core },
+        })
+    };
+    workers.map(start).collect()
 }
 
-fn assemble(
+/// Makes the tables of all workers, each in its own thread.
+fn prepare(
     settings: &Settings,
-    port: XskPort,
-    shared: Shared,
-) -> Result<Worker<XskPort>, StartError> {
+    opened: Vec<OpenWorker>,
+    threads: &[Pinned],
+) -> Result<Vec<Ready>, StartError> {
+    let settings = Arc::new(settings.clone());
+    let orders = opened.into_iter().zip(threads).map(|(opened, thread)| {
+        let settings = Arc::clone(&settings);
+        thread.hand(move || assemble(&settings, opened))
+    });
+    let orders: Vec<Outcome<_>> = orders.collect();
+    let outcomes = orders.into_iter().zip(0..).map(|(order, worker)| {
+        let assembled = order.wait().ok_or(StartError::Panic { worker })?;
+        Ok(assembled?)
+    });
+    outcomes.collect()
+}
+
+/// Runs in the worker's thread: what is allocated here is first touched from its core, and all of it now,
+/// not with the first calls.
+fn assemble(settings: &Settings, open: OpenWorker) -> Result<Ready, StorageError> {
     let table = storage::flow_table(&settings.media, settings.flow_capacity)?;
     let news = storage::news(settings.flow_capacity);
+    let shared = Shared {
+        commands: Arc::new(Mailbox::new(settings.mailbox_capacity)),
+        events: Arc::new(Mailbox::new(settings.mailbox_capacity)),
+        flows: Arc::new(FlowTallies::new(&settings.media, settings.flow_capacity)?),
+        tally: Arc::new(WorkerTally::new(open.bound.len())),
+    };
+    let tables = || {
+        storage::spans(&table)
+            .into_iter()
+            .chain(shared.flows.spans())
+    };
+    for span in tables() {
+        // What an old kernel cannot fault in comes with its first use, in this thread too.
+        numa::fault_in(span);
+    }
+    let numa = NumaPlaces {
+        core: numa::node_of_this_core(),
+        umem: open.umem_nodes,
+        tables: numa::nodes_of(tables()),
+    };
     let devices = (0..settings.devices.len()).map(|id| DeviceId(id as u16));
     let pipeline = Pipeline::new(table, news, devices.collect());
-    let origins = port.places().iter().map(|place| Origin {
+    let origins = open.port.places().iter().map(|place| Origin {
         device: place.device,
         checksums: settings.devices[usize::from(place.device.0)].checksums,
     });
     let origins = origins.collect();
-    Ok(Worker::new(port, pipeline, shared, origins))
+    Ok(Ready {
+        worker: Worker::new(open.port, pipeline, shared.clone(), origins),
+        bell: open.bell,
+        shared,
+        bound: open.bound,
+        page_size: open.page_size,
+        numa,
+    })
 }
 
 fn report_worker(id: WorkerId, worker: &Running) -> WorkerReport {
@@ -272,6 +319,7 @@ fn report_worker(id: WorkerId, worker: &Running) -> WorkerReport {
     WorkerReport {
         worker: id,
         core: worker.core,
+        numa: worker.numa.clone(),
         running: !tally.ended.load(Ordering::Acquire),
         sockets: sockets
             .map(|((place, binding), socket)| report_socket(*place, *binding, socket))
@@ -318,6 +366,7 @@ fn report_device(open: &OpenDevice, mode: ModeInForce) -> DeviceReport {
         driver: open.device.driver().to_owned(),
         mode,
         queues: open.device.rx_queues(),
+        numa_node: open.device.numa_node(),
         verdicts: verdicts
             .map(|(verdict, count)| (verdict.name(), count))
             .collect(),

@@ -24,7 +24,7 @@ pub mod latch;
 pub mod mailbox;
 pub mod memory_port;
 pub mod news;
-mod pin;
+mod pinned;
 pub mod pipeline;
 pub mod port;
 pub mod report;

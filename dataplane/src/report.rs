@@ -28,6 +28,8 @@ pub struct DeviceReport {
     pub mode: ModeInForce,
     /// RX queues that the device has.
     pub queues: u32,
+    /// The NUMA node of its hardware; `None` when it has none or the kernel does not know.
+    pub numa_node: Option<u32>,
     /// What the XDP program decided, by the name of the verdict: frames since the start.
     pub verdicts: Vec<(&'static str, u64)>,
 }
@@ -61,6 +63,8 @@ pub struct WorkerReport {
     pub worker: WorkerId,
     /// The core it is pinned to.
     pub core: usize,
+    /// NUMA nodes, as they were when it started.
+    pub numa: NumaPlaces,
     /// Whether its thread still runs.
     pub running: bool,
     /// One for each (device, queue) that it owns.
@@ -96,6 +100,18 @@ impl WorkerReport {
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason.index()]
     }
+}
+
+/// On which NUMA nodes a worker and its memory lie, by the kernel's word. Several nodes: the first had no room
+/// for all. None: the kernel does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NumaPlaces {
+    /// Its core.
+    pub core: Option<u32>,
+    /// The frames of its UMEM, ascending.
+    pub umem: Vec<u32>,
+    /// Its flow table and its flows' counters, ascending.
+    pub tables: Vec<u32>,
 }
 
 /// Where a worker's time went since it started, in nanoseconds.

@@ -25,6 +25,12 @@ pub enum StartError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A worker's thread panicked while it made its sockets or tables.
+    #[error("worker {worker} has panicked while it started (the log tells where)")]
+    Panic {
+        /// Whose thread.
+        worker: u16,
+    },
     /// A worker's thread could not be pinned to its core.
     #[error(
         "cannot pin worker {worker} to core {core}: the core does not exist or is not in this process's affinity mask (see `taskset -p`)"

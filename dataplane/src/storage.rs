@@ -1,6 +1,10 @@
 //! Allocates a worker's tables, once, before its first packet. The pure modules work on what they are
 //! given here.
 
+use std::ops::Range;
+
+use af_xdp::numa::span;
+
 use crate::address_index::{self, AddressIndex};
 use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Side, Watch};
 use crate::news::News;
@@ -30,6 +34,18 @@ pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, 
         cold: vec![Cold::default(); capacity].into(),
     };
     Ok(FlowTable::new(address_index(media)?, arrays))
+}
+
+/// The addresses of a table's arrays.
+pub fn spans(table: &FlowTable) -> [Range<usize>; 5] {
+    let Arrays {
+        ports,
+        hot,
+        side,
+        watch,
+        cold,
+    } = &table.arrays;
+    [span(ports), span(hot), span(side), span(watch), span(cold)]
 }
 
 /// The index of the media addresses.

@@ -4,8 +4,10 @@
 //! A flow's counters fill one cache line, beside nothing else that anybody writes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
+use af_xdp::numa::span;
 use contract::{DropReason, FlowId, FlowKey, Timestamp, WorkerId};
 
 use crate::address_index::{self, AddressIndex};
@@ -85,6 +87,11 @@ impl FlowTallies {
             addresses: storage::address_index(media)?,
             ports: (0..ports).map(|_| AtomicU32::new(0)).collect(),
         })
+    }
+
+    /// The addresses of all that is counted in.
+    pub fn spans(&self) -> [Range<usize>; 2] {
+        [span(&self.lines), span(&self.ports)]
     }
 
     /// Counts an accepted packet.

@@ -38,6 +38,13 @@ impl XskPort {
     }
 }
 
+impl XskPort {
+    /// Its sockets, with their places.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (Place, &Socket)> {
+        self.places.iter().copied().zip(&self.sockets)
+    }
+}
+
 impl Frames for XskPort {
     type Packet = Frame;
 

@@ -49,6 +49,32 @@ pub(crate) struct Status {
     pub(crate) devices: Vec<Device>,
     /// The workers in one.
     pub(crate) workers: WorkerTotals,
+    /// The NUMA nodes.
+    pub(crate) numa: Numa,
+}
+
+/// Where devices, workers and their memory lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Numa {
+    /// Each node that something of tandem's lies on; last, without a number, what nobody knows the node of.
+    pub(crate) nodes: Vec<NumaNode>,
+    /// What crosses between nodes, a sentence each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One NUMA node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NumaNode {
+    /// Its number.
+    pub(crate) node: Option<u32>,
+    /// The devices on it.
+    pub(crate) devices: Vec<String>,
+    /// The workers whose cores are on it.
+    pub(crate) cores_of: Vec<u16>,
+    /// The workers that have frames on it.
+    pub(crate) umem_of: Vec<u16>,
+    /// The workers that have tables on it.
+    pub(crate) tables_of: Vec<u16>,
 }
 
 /// Calls, now and since the start.

@@ -8,7 +8,7 @@ use super::table::{Columns, properties, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
 use crate::admin::views::{
-    CallCounts, MediaCounts, NextHops, Residence, SipCounts, Status, WorkerTotals,
+    CallCounts, MediaCounts, NextHops, Numa, Residence, SipCounts, Status, WorkerTotals,
 };
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
@@ -23,7 +23,13 @@ pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
 }
 
 fn render(status: &Status) -> String {
-    [summary(status), listeners(status), devices(status)].join("\n")
+    [
+        summary(status),
+        listeners(status),
+        devices(status),
+        numa(&status.numa),
+    ]
+    .join("\n")
 }
 
 fn summary(status: &Status) -> String {
@@ -158,4 +164,72 @@ fn devices(status: &Status) -> String {
         ]);
     }
     columns.render()
+}
+
+/// The nodes, and what crosses between them.
+fn numa(numa: &Numa) -> String {
+    let mut columns = Columns::new(&[
+        ">numa node",
+        "devices",
+        "cores of workers",
+        "frames of workers",
+        "tables of workers",
+    ]);
+    for node in &numa.nodes {
+        let workers = |workers: &[u16]| match spell_ranges(workers) {
+            none if none.is_empty() => "-".to_owned(),
+            some => some,
+        };
+        let devices = match node.devices.as_slice() {
+            [] => "-".to_owned(),
+            devices => devices.join(", "),
+        };
+        columns.row([
+            node.node
+                .map_or_else(|| "unknown".to_owned(), |node| node.to_string()),
+            devices,
+            workers(&node.cores_of),
+            workers(&node.umem_of),
+            workers(&node.tables_of),
+        ]);
+    }
+    let warnings = numa.warnings.iter();
+    let warnings: String = warnings.map(|text| format!("warning: {text}\n")).collect();
+    columns.render() + &warnings
+}
+
+/// `0-3, 8`.
+fn spell_ranges(numbers: &[u16]) -> String {
+    crate::config::spell_ranges(&numbers.iter().copied().map(usize::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::views::NumaNode;
+
+    #[test]
+    fn nodes_are_a_table_and_warnings_follow_it() {
+        let node = |node, device: &str, workers: &[u16]| NumaNode {
+            node,
+            devices: vec![device.to_owned()],
+            cores_of: workers.into(),
+            umem_of: workers.into(),
+            tables_of: workers.into(),
+        };
+        let text = numa(&Numa {
+            nodes: vec![
+                node(Some(0), "ens1", &[0, 1, 2, 5]),
+                node(None, "bond0", &[]),
+            ],
+            warnings: vec!["worker 5 is far".to_owned()],
+        });
+        assert_eq!(
+            text,
+            "NUMA NODE  DEVICES  CORES OF WORKERS  FRAMES OF WORKERS  TABLES OF WORKERS\n\
+             \x20       0  ens1     0-2, 5            0-2, 5             0-2, 5\n\
+             \x20 unknown  bond0    -                 -                  -\n\
+             warning: worker 5 is far\n"
+        );
+    }
 }

@@ -13,6 +13,7 @@ use super::section::Located;
 /// Notes everything that this machine does not have.
 pub(crate) fn check(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {
     check_cores(file, host, diagnostics);
+    check_nodes(file, host, diagnostics);
     for device in &file.devices {
         check_device(device, host, diagnostics);
     }
@@ -40,6 +41,61 @@ fn check_cores(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {
             diagnostics.push(Diagnostic::error(core.span.clone(), message, expected));
         }
     }
+}
+
+/// Every worker serves every device, so that all of them belong on one NUMA node.
+fn check_nodes(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {
+    let devices: Vec<_> = file
+        .devices
+        .iter()
+        .filter_map(|device| device.name.as_ref())
+        .filter_map(|name| Some((name, host.devices.get(&name.value)?.numa_node?)))
+        .collect();
+    let Some(&(first, node)) = devices.first() else {
+        return;
+    };
+    if let Some((other, its)) = devices.iter().find(|(_, its)| *its != node) {
+        let message = format!(
+            "{} is on NUMA node {its} and {} on node {node}: every worker serves both, so that packets cross between \
+             the nodes",
+            other.value, first.value
+        );
+        let expected = "devices of one node, or a tandem for each node";
+        diagnostics.push(Diagnostic::warning(other.span.clone(), message, expected));
+        return;
+    }
+    let cores = file.workers.iter().flat_map(|w| w.cores.iter().flatten());
+    let far = cores.filter_map(|core| {
+        let number = usize::try_from(core.value).ok()?;
+        let its = *host.core_nodes.get(&number)?;
+        (its != node).then_some((core, number, its))
+    });
+    let far: Vec<_> = far.collect();
+    let Some((at, _, its)) = far.first() else {
+        return;
+    };
+    let numbers: BTreeSet<usize> = far.iter().map(|(_, number, _)| *number).collect();
+    let names: Vec<_> = devices
+        .iter()
+        .map(|(name, _)| name.value.as_str())
+        .collect();
+    let plural = if numbers.len() == 1 { "" } else { "s" };
+    let message = format!(
+        "core{plural} {} of NUMA node {its}, and {} on node {node}: packets cross between the nodes",
+        spell_ranges(&numbers),
+        names.join(", ")
+    );
+    let near: BTreeSet<usize> = host
+        .cores
+        .iter()
+        .copied()
+        .filter(|core| host.core_nodes.get(core) == Some(&node))
+        .collect();
+    let expected = match near.is_empty() {
+        true => format!("a core of node {node}, of which tandem may use none"),
+        false => format!("cores of node {node}: {}", spell_ranges(&near)),
+    };
+    diagnostics.push(Diagnostic::warning(at.span.clone(), message, expected));
 }
 
 fn check_device(device: &Device, host: &Host, diagnostics: &mut Vec<Diagnostic>) {
@@ -154,7 +210,7 @@ fn check_ephemeral(ports: &Located<(u16, u16)>, host: &Host, diagnostics: &mut V
 }
 
 /// `0-3, 8`.
-fn spell_ranges(numbers: &BTreeSet<usize>) -> String {
+pub(crate) fn spell_ranges(numbers: &BTreeSet<usize>) -> String {
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for &number in numbers {
         match ranges.last_mut() {

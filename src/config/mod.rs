@@ -30,6 +30,7 @@ use toml::de::DeTable;
 
 use crate::host::Host;
 
+pub(crate) use against_host::spell_ranges;
 pub(crate) use diagnostic::{Report, Severity};
 pub(crate) use file::Appliance;
 pub(crate) use kind::{is_log_filter, read_duration};

@@ -4,7 +4,7 @@ use super::*;
 use crate::host::{EphemeralPorts, HostDevice};
 use contract::{DeviceId, LatchPolicy, QueueId};
 use dataplane::settings::{IdlePolicy, ReceivedChecksums, XdpMode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../examples/tandem.toml");
@@ -14,6 +14,7 @@ fn host() -> Host {
     let device = |queues, unfinished_checksums| HostDevice {
         queues,
         unfinished_checksums,
+        numa_node: None,
     };
     let devices = [("in0", device(2, false)), ("out0", device(4, true))];
     let addresses = ["10.1.0.1", "fd01::1", "10.2.0.1", "fd02::1", "fe80::7"];
@@ -31,6 +32,7 @@ fn host() -> Host {
             .into_iter()
             .collect(),
         cores: [0, 1, 2].into(),
+        core_nodes: BTreeMap::new(),
         ephemeral: EphemeralPorts {
             range: Some((32_768, 60_999)),
             reserved: Vec::new(),
@@ -331,6 +333,45 @@ fn warnings_do_not_forbid() {
     assert_eq!(checked.report.count(Severity::Warning), 1);
     assert_eq!(checked.report.count(Severity::Error), 0);
     assert!(checked.config.is_some());
+}
+
+/// The example on a machine with two nodes: cores 0 and 1 on these, the devices on those.
+fn numa_warnings(cores: [u32; 2], devices: [Option<u32>; 2]) -> Vec<String> {
+    let mut host = host();
+    host.core_nodes = [(0, cores[0]), (1, cores[1]), (2, 0), (3, 1)].into();
+    for (name, node) in ["in0", "out0"].into_iter().zip(devices) {
+        host.devices.get_mut(name).expect("described").numa_node = node;
+    }
+    let report = check_text(EXAMPLE, Some(&host)).report;
+    assert_eq!(report.count(Severity::Error), 0);
+    let diagnostics = report.diagnostics().iter();
+    diagnostics
+        .map(|diagnostic| format!("{} / {}", diagnostic.message, diagnostic.expected))
+        .collect()
+}
+
+#[test]
+fn cores_and_devices_of_different_numa_nodes_are_warned_of() {
+    assert_eq!(numa_warnings([0, 0], [Some(0), Some(0)]), [""; 0]);
+    assert_eq!(numa_warnings([0, 1], [None, None]), [""; 0]);
+    let far = numa_warnings([0, 1], [Some(0), None]);
+    assert_eq!(
+        far,
+        [
+            "core 1 of NUMA node 1, and in0 on node 0: packets cross between the nodes / cores of node 0: 0, 2"
+        ]
+    );
+    let far = numa_warnings([0, 0], [Some(1), Some(1)]);
+    assert!(
+        far[0].starts_with("cores 0-1 of NUMA node 0, and in0, out0 on node 1: "),
+        "{far:?}"
+    );
+    let torn = numa_warnings([0, 1], [Some(0), Some(1)]);
+    assert_eq!(torn.len(), 1);
+    assert!(
+        torn[0].starts_with("out0 is on NUMA node 1 and in0 on node 0: "),
+        "{torn:?}"
+    );
 }
 
 #[test]

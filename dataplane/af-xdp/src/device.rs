@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use crate::Error;
 
@@ -21,6 +22,7 @@ pub struct Device {
     is_up: bool,
     rx_queues: u32,
     tx_queues: u32,
+    numa_node: Option<u32>,
 }
 
 impl Device {
@@ -57,6 +59,7 @@ impl Device {
             is_up: libc::c_int::from(flags) & libc::IFF_UP != 0,
             rx_queues,
             tx_queues,
+            numa_node: numa_node(Path::new("/sys/class/net"), name, ifindex),
         })
     }
 
@@ -99,6 +102,21 @@ impl Device {
     pub fn tx_queues(&self) -> u32 {
         self.tx_queues
     }
+
+    /// The NUMA node that its hardware hangs at; `None` for a device without hardware, or when the firmware does
+    /// not say.
+    pub fn numa_node(&self) -> Option<u32> {
+        self.numa_node
+    }
+}
+
+/// What sysfs shows, if its device of that name is this one: -1 for "not known".
+fn numa_node(class: &Path, name: &str, ifindex: u32) -> Option<u32> {
+    let device = class.join(name);
+    let read = |file: &str| fs::read_to_string(device.join(file)).ok();
+    let is_it = read("ifindex")?.trim().parse() == Ok(ifindex);
+    let node: i64 = read("device/numa_node")?.trim().parse().ok()?;
+    u32::try_from(node).ok().filter(|_| is_it)
 }
 
 /// `struct ethtool_drvinfo` (include/uapi/linux/ethtool.h).
@@ -274,6 +292,27 @@ mod tests {
             ("lo", 1, [0; 6])
         );
         assert_eq!((device.rx_queues(), device.tx_queues()), (1, 1));
+    }
+
+    #[test]
+    fn the_numa_node_is_what_sysfs_says_of_this_device() {
+        let class = tempfile::tempdir().expect("a directory");
+        let describe = |name: &str, ifindex: &str, node: Option<&str>| {
+            let device = class.path().join(name);
+            fs::create_dir_all(device.join("device")).expect("a directory");
+            fs::write(device.join("ifindex"), ifindex).expect("a file");
+            if let Some(node) = node {
+                fs::write(device.join("device/numa_node"), node).expect("a file");
+            }
+        };
+        describe("far", "7\n", Some("1\n"));
+        describe("unsaid", "8\n", Some("-1\n"));
+        describe("virtual", "9\n", None);
+        let node = |name, ifindex| numa_node(class.path(), name, ifindex);
+        assert_eq!(node("far", 7), Some(1));
+        assert_eq!(node("far", 8), None, "another namespace's device");
+        assert_eq!(node("unsaid", 8), None);
+        assert_eq!((node("virtual", 9), node("absent", 1)), (None, None));
     }
 
     #[test]

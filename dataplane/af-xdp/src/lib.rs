@@ -20,7 +20,7 @@
 //! * [`Umem`]: the frames. A [`Frame`] is the right to touch one; it moves, and cannot be copied.
 //! * [`Socket`]: the rings of one device's queue. Batches, no allocation, no hidden system call.
 //! * [`Program`] and [`Link`]: the XDP program, its media ranges, its socket map, its verdicts.
-//! * [`Device`], [`Doorbell`], [`wait`]: what a worker needs beside them.
+//! * [`Device`], [`Doorbell`], [`wait`], [`numa`]: what a worker needs beside them.
 //!
 //! Nothing falls back by itself: the mode that was asked for is in force, or there is an [`Error`] that says
 //! what to do. The crate does not know what is in a packet, chooses no policy, and reads no clock.
@@ -77,6 +77,7 @@ mod frame;
 mod layout;
 mod mapping;
 mod memory;
+pub mod numa;
 mod options;
 mod poll;
 mod program;

@@ -5,6 +5,7 @@
 //! needs to go on: its geometry, who owns it, which frames are free (the crate's docs draw it).
 
 use std::fmt;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 use std::ptr::NonNull;
@@ -113,7 +114,8 @@ pub struct Umem {
 }
 
 impl Umem {
-    /// Makes a UMEM with all its frames free.
+    /// Makes a UMEM with all its frames free. The calling thread faults its pages in, so that they come from the
+    /// NUMA node that it runs on as long as that has any.
     pub fn create(config: &UmemConfig) -> Result<Self, Error> {
         let geometry = Geometry::new(config)?;
         let id = UmemId::next();
@@ -157,6 +159,12 @@ impl Umem {
     /// Bytes in front of a received packet: what was configured and the kernel's own.
     pub fn headroom(&self) -> usize {
         (self.memory.geometry.headroom + XDP_HEADROOM) as usize
+    }
+
+    /// The addresses of its frames in this process.
+    pub fn span(&self) -> Range<usize> {
+        let start = self.memory.frame_start(0).addr().get();
+        start..start + self.memory.geometry.frames_length()
     }
 
     /// How many frames are free: in no ring, not in the kernel, in nobody's hands.
