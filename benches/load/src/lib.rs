@@ -19,7 +19,16 @@
 
 pub mod admin_client;
 pub mod cli;
+pub mod engine;
+pub mod machine;
+pub mod ndr;
+pub mod neighbours;
+pub mod pace;
+pub mod packet;
 pub mod plot;
 pub mod report;
+pub mod rig;
 pub mod rtp;
 pub mod streams;
+pub mod trial;
+pub mod verify;

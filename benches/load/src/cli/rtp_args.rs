@@ -105,6 +105,9 @@ pub struct RtpArgs {
     #[arg(long, value_name = "PACKETS", default_value_t = 32,
         value_parser = clap::value_parser!(u32).range(1..=256))]
     pub batch: u32,
+    /// The depth of the rings; a power of two
+    #[arg(long, value_name = "PACKETS", default_value_t = 2048, value_parser = ring)]
+    pub ring: u32,
     /// How frames reach the tool; `best` is the first of zero-copy, copy and generic that the device can
     #[arg(long, value_name = "MODE", default_value = "best")]
     pub xdp_mode: XdpMode,
@@ -216,6 +219,13 @@ fn seconds_or_none(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if (0.0..=3600.0).contains(&number) => Ok(number),
         _ => Err("not from 0 to 3600".to_owned()),
+    }
+}
+
+fn ring(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(number) if (256..=65_536).contains(&number) && number.is_power_of_two() => Ok(number),
+        _ => Err("not a power of two from 256 to 65536".to_owned()),
     }
 }
 
