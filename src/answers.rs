@@ -6,14 +6,25 @@ use std::time::{Instant, SystemTime};
 use contract::Timestamp;
 use controlplane::agent::{Agent, Input};
 use controlplane::b2bua::CallId;
+use controlplane::provisioning::RequestId;
 use controlplane::server::Host;
+use controlplane::session::{FlowView, SessionId};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::admin::protocol::{MOST_CALLS, Request};
-use crate::admin::views::{Calls, Flows, HungUp, Status, Taken};
+use crate::admin::views::{Calls, Flow, Flows, HungUp, SessionFlows, Sessions, Status, Taken};
 use crate::planes::SharedDataplane;
-use crate::{call_views, numa, status};
+use crate::{call_views, numa, session_views, status};
+
+/// What a request comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reply {
+    /// The answer.
+    Now(Value),
+    /// The agent works it out.
+    Later(RequestId),
+}
 
 /// What the answers are taken from.
 #[derive(Debug)]
@@ -57,6 +68,29 @@ impl Answers {
     /// The answer to a request, or one sentence why there is none.
     pub(crate) fn answer(
         &self,
+        request: Request,
+        agent: &mut Agent,
+        host: &Host,
+        now: Timestamp,
+    ) -> Result<Reply, String> {
+        let taken = match request {
+            Request::OpenSessions(open) => agent.open_sessions(session_views::request(open)?, now),
+            Request::CloseSessions { ids } => {
+                agent.close_sessions(ids.into_iter().map(SessionId).collect(), now)
+            }
+            other => {
+                return self
+                    .answer_at_once(&other, agent, host, now)
+                    .map(Reply::Now);
+            }
+        };
+        taken
+            .map(Reply::Later)
+            .map_err(|overload| overload.to_string())
+    }
+
+    fn answer_at_once(
+        &self,
         request: &Request,
         agent: &mut Agent,
         host: &Host,
@@ -80,6 +114,12 @@ impl Answers {
                 json(&status::workers(&self.dataplane.report(), taken))
             }
             Request::Flows { id } => json(&self.flows(id, agent, now)?),
+            Request::SessionFlows { id } => json(&self.session_flows(id, agent, now)?),
+            Request::Sessions { limit, after } => json(&sessions(agent, limit, after, now)),
+            // Answered later.
+            Request::OpenSessions(_) | Request::CloseSessions { .. } => {
+                Err("this request takes time".to_owned())
+            }
         }
     }
 
@@ -122,14 +162,34 @@ impl Answers {
 
     fn flows(&self, id: u64, agent: &Agent, now: Timestamp) -> Result<Flows, String> {
         let detail = agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
-        let flows = detail.flows.iter().map(|view| {
-            let tallies = self.dataplane.flow_tally(view.key);
-            call_views::flow(view, &tallies, &self.devices, now)
-        });
         Ok(Flows {
             call: id,
-            flows: flows.collect(),
+            flows: self.flow_views(&detail.flows, now),
         })
+    }
+
+    fn session_flows(
+        &self,
+        id: u64,
+        agent: &Agent,
+        now: Timestamp,
+    ) -> Result<SessionFlows, String> {
+        let flows = agent.session_flows(SessionId(id));
+        let flows = flows.ok_or_else(|| {
+            format!("there is no session {id} (`tandem sessions` lists those that are no call's)")
+        })?;
+        Ok(SessionFlows {
+            session: id,
+            flows: self.flow_views(&flows, now),
+        })
+    }
+
+    fn flow_views(&self, flows: &[FlowView], now: Timestamp) -> Vec<Flow> {
+        let view = |view: &FlowView| {
+            let tallies = self.dataplane.flow_tally(view.key);
+            call_views::flow(view, &tallies, &self.devices, now)
+        };
+        flows.iter().map(view).collect()
     }
 }
 
@@ -141,6 +201,16 @@ fn calls(agent: &Agent, limit: usize, now: Timestamp) -> Calls {
             .iter()
             .take(limit.min(MOST_CALLS))
             .map(|call| call_views::call_line(call, now))
+            .collect(),
+    }
+}
+
+fn sessions(agent: &Agent, limit: usize, after: u64, now: Timestamp) -> Sessions {
+    let sessions = agent.sessions(SessionId(after), limit.min(MOST_CALLS));
+    Sessions {
+        total: agent.gauges().provisioned as u64,
+        sessions: sessions
+            .map(|session| session_views::line(&session, now))
             .collect(),
     }
 }

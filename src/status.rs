@@ -84,6 +84,7 @@ pub(crate) fn media_counts(gauges: &Gauges, counters: &Counters, pairs: u64) -> 
     let (in_use, resting) = (gauges.ports_in_use as u64, gauges.ports_resting as u64);
     MediaCounts {
         sessions: gauges.sessions as u64,
+        provisioned: gauges.provisioned as u64,
         flows: gauges.flows as u64,
         ports_in_use: in_use,
         ports_resting: resting,

@@ -345,6 +345,7 @@ fn the_operations_guide_names_every_field() {
         &["status"][..],
         &["workers"],
         &["calls"],
+        &["sessions"],
         &["top", "--once"],
     ] {
         fields(&site.ask_json(verb), &mut names);

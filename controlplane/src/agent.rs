@@ -21,6 +21,8 @@ use rand::rngs::StdRng;
 
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
 use crate::installer::NextHopQuery;
+use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
+use crate::session::{FlowView, ProvisionedView, SessionId};
 use crate::settings::{ListenerId, Settings};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::Path;
@@ -147,6 +149,8 @@ enum Service {
 #[derive(Debug)]
 pub struct Agent {
     calls: B2bua,
+    /// Sessions that are no call's.
+    requests: Requests,
     service: Service,
     /// Strangers answered since the second began.
     strangers: (Timestamp, u32),
@@ -160,6 +164,7 @@ impl Agent {
     pub fn new(settings: Settings, workers: usize, rng: StdRng) -> Self {
         Self {
             calls: B2bua::new(settings, workers, rng),
+            requests: Requests::default(),
             service: Service::Open,
             strangers: (Timestamp::ZERO, 0),
             outputs: VecDeque::new(),
@@ -200,17 +205,21 @@ impl Agent {
             }
         }
         self.calls.on_time();
+        self.advance_requests(now);
         self.check_service(now);
     }
 
     /// The next output; [`Output::Wait`] when there is none.
     pub fn poll_output(&mut self, now: Timestamp) -> Output {
         self.calls.set_time(now);
-        if let Some(output) = self.outputs.pop_front() {
-            return output;
-        }
-        if let Some(output) = self.calls.poll() {
-            return output;
+        loop {
+            if let Some(output) = self.outputs.pop_front().or_else(|| self.calls.poll()) {
+                return output;
+            }
+            // What became of sessions comes to light only now, and makes room for the next.
+            if !self.advance_requests(now) {
+                break;
+            }
         }
         self.check_service(now);
         if let Some(output) = self.outputs.pop_front().or_else(|| self.calls.poll()) {
@@ -232,6 +241,59 @@ impl Agent {
     /// One call in full; `None` if there is none of that id.
     pub fn call(&self, id: CallId) -> Option<CallDetail> {
         self.calls.call(id)
+    }
+
+    /// Takes a request for sessions without SIP. [`Self::collect`] has the answer when it is there.
+    pub fn open_sessions(
+        &mut self,
+        request: OpenSessions,
+        now: Timestamp,
+    ) -> Result<RequestId, Overload> {
+        let groups = &self.calls.settings().media_groups;
+        let id = self.requests.open(now, groups, request)?;
+        self.handle(Input::Time, now);
+        Ok(id)
+    }
+
+    /// Takes a request to close sessions without SIP: those of calls are no operator's to close.
+    pub fn close_sessions(
+        &mut self,
+        ids: Vec<SessionId>,
+        now: Timestamp,
+    ) -> Result<RequestId, Overload> {
+        let id = self.requests.close(now, ids)?;
+        self.handle(Input::Time, now);
+        Ok(id)
+    }
+
+    /// The answer to a request, once: `None` while it is being carried out.
+    pub fn collect(&mut self, id: RequestId) -> Option<Answer> {
+        self.requests.collect(id)
+    }
+
+    /// Nobody waits for the answer any more; the request is carried out all the same.
+    pub fn forget(&mut self, id: RequestId) {
+        self.requests.forget(id);
+    }
+
+    /// Whether an answer waits to be collected.
+    pub fn has_answers(&self) -> bool {
+        self.requests.has_answers()
+    }
+
+    /// Sessions without SIP, named after `after`, the oldest first; at most `limit`.
+    pub fn sessions(
+        &self,
+        after: SessionId,
+        limit: usize,
+    ) -> impl Iterator<Item = ProvisionedView> {
+        self.calls.engine().provisioned_after(after, limit)
+    }
+
+    /// The flows of a session without SIP; `None` if there is none of that name.
+    pub fn session_flows(&self, id: SessionId) -> Option<Vec<FlowView>> {
+        let engine = self.calls.engine();
+        engine.provisioned(id).map(|_| engine.flows(id))
     }
 
     /// What has happened since the start.
@@ -289,17 +351,36 @@ impl Agent {
         });
     }
 
+    /// Whether anything came of it.
+    fn advance_requests(&mut self, now: Timestamp) -> bool {
+        let mut advanced = false;
+        while let Some((session, what)) = self.calls.next_provisioned() {
+            self.requests.settled(session, what, self.calls.engine());
+            advanced = true;
+        }
+        let open = self.service == Service::Open;
+        let engine = self.calls.engine_mut();
+        self.requests.advance(now, engine, open) || advanced
+    }
+
+    /// Whether nothing is left that a drain waits for.
+    fn is_idle(&self) -> bool {
+        let sessions = self.calls.engine().provisioned_count();
+        self.calls.is_idle() && sessions == 0 && self.requests.is_idle()
+    }
+
     fn check_service(&mut self, now: Timestamp) {
         if let Service::Draining(deadline) = self.service
             && now >= deadline
-            && !self.calls.is_idle()
+            && !self.is_idle()
         {
             self.service = Service::Ending(now + LAST_BYES);
             self.calls.hang_up_all();
         }
         let done = match self.service {
             Service::Open | Service::Drained => false,
-            Service::Draining(_) => self.calls.is_idle(),
+            Service::Draining(_) => self.is_idle(),
+            // Sessions that are no call's have nobody to be told of their end: they end with the process.
             Service::Ending(until) => self.calls.is_idle() || now >= until,
         };
         if done {
@@ -313,6 +394,10 @@ impl Agent {
             Service::Draining(at) | Service::Ending(at) => Some(at),
             Service::Open | Service::Drained => None,
         };
-        service.into_iter().chain(self.calls.deadline()).min()
+        let others = [self.calls.deadline(), self.requests.deadline()];
+        service
+            .into_iter()
+            .chain(others.into_iter().flatten())
+            .min()
     }
 }

@@ -157,6 +157,8 @@ pub(crate) struct Installer {
     outputs: VecDeque<Output>,
     next_flow: u64,
     next_ticket: u64,
+    /// Commands that were sent and not answered, all workers together.
+    under_way: usize,
     pub(crate) tally: Tally,
 }
 
@@ -172,6 +174,7 @@ impl Installer {
             outputs: VecDeque::new(),
             next_flow: 0,
             next_ticket: 0,
+            under_way: 0,
             tally: Tally::default(),
         }
     }
@@ -222,10 +225,24 @@ impl Installer {
         self.flows.get(&key).is_some_and(Flow::is_quiet)
     }
 
+    /// Whether the next hops of what is wanted at the port are known.
+    pub(crate) fn is_linked(&self, key: FlowKey) -> bool {
+        self.next_hops.are_known(key)
+    }
+
     /// The entry that is wanted at the port, and how many workers have acknowledged it.
     pub(crate) fn progress(&self, key: FlowKey) -> Option<(Option<FlowEntry>, usize)> {
         let flow = self.flows.get(&key)?;
         Some((flow.wanted, flow.settled_workers()))
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Commands that the workers have yet to answer, all workers together.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way
     }
 
     pub(crate) fn flow_count(&self) -> usize {
@@ -330,6 +347,9 @@ impl Installer {
     }
 
     fn conclude(&mut self, now: Timestamp, key: FlowKey, worker: WorkerId, outcome: Outcome) {
+        if outcome != Outcome::Stale {
+            self.under_way -= 1;
+        }
         match outcome {
             Outcome::Stale => return,
             Outcome::Done => {}
@@ -360,6 +380,7 @@ impl Installer {
             return;
         };
         if let Some(command) = flow.next_command(worker, key) {
+            self.under_way += 1;
             self.outputs.push_back(Output::Command { worker, command });
         }
         self.drop_if_gone(key);
@@ -479,7 +500,7 @@ mod tests {
     fn assert_empty(installer: &Installer) {
         assert!(installer.flows.is_empty() && installer.names.is_empty());
         assert!(installer.tickets.is_empty() && installer.timers.is_empty());
-        assert_eq!(installer.next_hop_count(), 0);
+        assert_eq!((installer.next_hop_count(), installer.under_way), (0, 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod dialog;
 pub mod installer;
 pub mod neighbours;
 pub mod netlink;
+pub mod provisioning;
 pub mod relay_ports;
 pub mod routing;
 pub mod sdp;

@@ -218,6 +218,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
     /// How long to sleep: not at all while something is left undone.
     fn timeout(&self, ready: &Ready) -> Option<Duration> {
         let undone = self.restless
+            || self.agent.has_answers()
             || ready.netlink
             || ready.listeners.contains(&true)
             || self.server.host.has_work();
@@ -275,7 +276,8 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         }
         let now = self.now();
         let guest_is_due = self.guest_deadline.is_some_and(|at| at <= now);
-        if std::mem::take(&mut ready.guest) || guest_is_due {
+        let asked = std::mem::take(&mut ready.guest);
+        if asked || guest_is_due || self.agent.has_answers() {
             self.guest_deadline = self.guest.serve(self.agent, &self.server.host, now);
             self.pump();
         }

@@ -7,6 +7,10 @@ use contract::Timestamp;
 
 use super::protocol::LONGEST_REQUEST;
 
+/// Bytes that are read at a time. A list of calls is asked for with less than this; only a request for many
+/// sessions needs more than one read.
+const CHUNK: usize = 8192;
+
 /// What a client's turn left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -16,6 +20,15 @@ pub(crate) enum Turn {
     MayHaveMore,
     /// It is gone, or must go.
     Over,
+}
+
+/// What a request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The response.
+    Now(Vec<u8>),
+    /// It follows by [`Connection::answer`]. Until then no further request is taken.
+    Later,
 }
 
 /// A client. `S` is its non-blocking socket.
@@ -30,6 +43,8 @@ pub(crate) struct Connection<S> {
     sent: usize,
     /// It has sent all that it will.
     finished: bool,
+    /// The answer to its last request is being worked out.
+    awaits: bool,
     last_progress: Timestamp,
 }
 
@@ -42,6 +57,7 @@ impl<S: Read + Write> Connection<S> {
             outbound: Vec::new(),
             sent: 0,
             finished: false,
+            awaits: false,
             last_progress: now,
         }
     }
@@ -57,12 +73,20 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Sends what is left of the last response; then answers one request, if a whole one is there.
-    pub(crate) fn turn(&mut self, now: Timestamp, answer: impl FnOnce(&[u8]) -> Vec<u8>) -> Turn {
+    pub(crate) fn turn(&mut self, now: Timestamp, answer: impl FnOnce(&[u8]) -> Answer) -> Turn {
         match self.try_turn(now, answer) {
             Ok(turn) => turn,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Turn::Waits,
             Err(_) => Turn::Over,
         }
+    }
+
+    /// The answer that was to follow.
+    pub(crate) fn answer(&mut self, response: Vec<u8>, now: Timestamp) {
+        self.awaits = false;
+        self.outbound = response;
+        self.sent = 0;
+        self.last_progress = now;
     }
 
     /// Sends one response and nothing more, as far as the socket takes it at once.
@@ -75,16 +99,28 @@ impl<S: Read + Write> Connection<S> {
     fn try_turn(
         &mut self,
         now: Timestamp,
-        answer: impl FnOnce(&[u8]) -> Vec<u8>,
+        answer: impl FnOnce(&[u8]) -> Answer,
     ) -> io::Result<Turn> {
+        if self.awaits {
+            // What waits for its answer makes progress elsewhere.
+            self.last_progress = now;
+            return Ok(Turn::Waits);
+        }
         self.send(now)?;
         let Some(request) = self.request(now)? else {
             return Ok(Turn::Over);
         };
-        self.outbound = answer(&request);
-        self.sent = 0;
-        self.send(now)?;
-        Ok(Turn::MayHaveMore)
+        match answer(&request) {
+            Answer::Now(response) => {
+                self.answer(response, now);
+                self.send(now)?;
+                Ok(Turn::MayHaveMore)
+            }
+            Answer::Later => {
+                self.awaits = true;
+                Ok(Turn::Waits)
+            }
+        }
     }
 
     fn send(&mut self, now: Timestamp) -> io::Result<()> {
@@ -107,21 +143,25 @@ impl<S: Read + Write> Connection<S> {
     /// The next line, without its end; `None` when there will be none. An error of the kind `WouldBlock` while
     /// it is not whole; another for a line that is too long.
     fn request(&mut self, now: Timestamp) -> io::Result<Option<Vec<u8>>> {
+        let mut searched = 0;
         loop {
-            if let Some(end) = self.inbound.iter().position(|&byte| byte == b'\n') {
+            let unsearched = self.inbound.get(searched..).unwrap_or_default();
+            if let Some(end) = unsearched.iter().position(|&byte| byte == b'\n') {
+                let end = searched + end;
                 let rest = self.inbound.split_off(end + 1);
                 let mut line = std::mem::replace(&mut self.inbound, rest);
                 line.pop();
                 return Ok(Some(line));
             }
-            let room = LONGEST_REQUEST.saturating_sub(self.inbound.len());
+            searched = self.inbound.len();
+            let room = LONGEST_REQUEST.saturating_sub(searched).min(CHUNK);
             if room == 0 {
                 return Err(ErrorKind::InvalidData.into());
             }
             if self.finished {
                 return Ok(None);
             }
-            let mut bytes = [0; LONGEST_REQUEST];
+            let mut bytes = [0; CHUNK];
             match self.stream.read(&mut bytes[..room]) {
                 Ok(0) => self.finished = true,
                 Ok(read) => {
@@ -148,8 +188,8 @@ mod tests {
         (client, Connection::new(server, Timestamp::ZERO))
     }
 
-    fn echo(request: &[u8]) -> Vec<u8> {
-        [request, b"!\n"].concat()
+    fn echo(request: &[u8]) -> Answer {
+        Answer::Now([request, b"!\n"].concat())
     }
 
     fn read(client: &mut UnixStream) -> String {
@@ -184,10 +224,35 @@ mod tests {
     }
 
     #[test]
+    fn a_request_waits_for_the_answer_of_the_one_before() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"slow\nnext\n").expect("there is room");
+        assert_eq!(connection.turn(NOW, |_| Answer::Later), Turn::Waits);
+        let asked_again = |_: &[u8]| -> Answer { panic!("the first has not been answered") };
+        let later = NOW + std::time::Duration::from_secs(60);
+        assert_eq!(connection.turn(later, asked_again), Turn::Waits);
+        assert_eq!(connection.last_progress(), later, "it is not to blame");
+        connection.answer(b"done\n".to_vec(), later);
+        assert_eq!(connection.turn(later, echo), Turn::MayHaveMore);
+        assert_eq!(read(&mut client), "done\nnext!\n");
+    }
+
+    #[test]
+    fn a_client_that_leaves_before_its_answer_is_over_when_it_comes() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"slow\n").expect("there is room");
+        assert_eq!(connection.turn(NOW, |_| Answer::Later), Turn::Waits);
+        drop(client);
+        assert_eq!(connection.turn(NOW, echo), Turn::Waits);
+        connection.answer(b"done\n".to_vec(), NOW);
+        assert_eq!(connection.turn(NOW, echo), Turn::Over);
+    }
+
+    #[test]
     fn an_endless_request_ends_the_connection() {
         let (mut client, mut connection) = pair();
         client
-            .write_all(&[b'x'; LONGEST_REQUEST + 1])
+            .write_all(&vec![b'x'; LONGEST_REQUEST + 1])
             .expect("there is room");
         assert_eq!(connection.turn(NOW, echo), Turn::Over);
         let (mut client, mut connection) = pair();
@@ -201,7 +266,7 @@ mod tests {
     fn a_client_that_does_not_read_costs_one_response() {
         let (mut client, mut connection) = pair();
         client.write_all(b"a\nb\n").expect("there is room");
-        let large = |_: &[u8]| vec![b'x'; 8 << 20];
+        let large = |_: &[u8]| Answer::Now(vec![b'x'; 8 << 20]);
         assert_eq!(connection.turn(NOW, large), Turn::Waits);
         let asked_again = |_: &[u8]| panic!("the first response has not been read");
         assert_eq!(connection.turn(NOW, asked_again), Turn::Waits);

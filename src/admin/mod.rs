@@ -17,16 +17,18 @@ use std::time::Duration;
 
 use contract::Timestamp;
 use controlplane::agent::Agent;
+use controlplane::provisioning::RequestId;
 use controlplane::server::{Guest, Host};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use serde::Serialize;
 
-use connection::{Connection, Turn};
+use connection::{Answer, Connection, Turn};
 use protocol::{Request, Response};
 use socket::AdminSocket;
 
-use crate::answers::Answers;
+use crate::answers::{Answers, Reply};
+use crate::session_views;
 
 /// Clients at a time. More than operators and monitors need; fewer than would slow the control thread down.
 const MOST_CLIENTS: usize = 16;
@@ -45,6 +47,8 @@ pub(crate) struct Admin {
     listener: UnixListener,
     clients: BTreeMap<usize, Connection<UnixStream>>,
     next_client: usize,
+    /// Whose answers are being worked out.
+    awaited: BTreeMap<usize, RequestId>,
     answers: Answers,
     /// Removes the socket's file at the end.
     _socket: AdminSocket,
@@ -65,6 +69,7 @@ impl Admin {
             listener,
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
+            awaited: BTreeMap::new(),
             answers,
             _socket: socket,
         })
@@ -77,11 +82,26 @@ impl Admin {
         if self.events.iter().any(|event| event.token() == LISTENER) {
             self.accept(now);
         }
+        self.hand_out(agent, now);
         let mut left = false;
         for number in self.clients.keys().copied().collect::<Vec<_>>() {
             left |= self.turn(number, agent, host, now) == Turn::MayHaveMore;
         }
         Ok(left)
+    }
+
+    /// Gives the clients the answers that have been worked out.
+    fn hand_out(&mut self, agent: &mut Agent, now: Timestamp) {
+        let clients = &mut self.clients;
+        self.awaited.retain(|number, request| {
+            let Some(answer) = agent.collect(*request) else {
+                return true;
+            };
+            if let Some(client) = clients.get_mut(number) {
+                client.answer(line(&Response::Ok(session_views::outcome(&answer))), now);
+            }
+            false
+        });
     }
 
     fn accept(&mut self, now: Timestamp) {
@@ -119,11 +139,23 @@ impl Admin {
         let Some(client) = self.clients.get_mut(&number) else {
             return Turn::Over;
         };
-        let answers = &self.answers;
-        let turn = client.turn(now, |request| answer(answers, request, agent, host, now));
+        let (answers, awaited) = (&self.answers, &mut self.awaited);
+        let turn = client.turn(now, |request| {
+            match answer(answers, request, agent, host, now) {
+                Ok(Reply::Now(value)) => Answer::Now(line(&Response::Ok(value))),
+                Ok(Reply::Later(request)) => {
+                    awaited.insert(number, request);
+                    Answer::Later
+                }
+                Err(sentence) => Answer::Now(error_line(sentence)),
+            }
+        });
         let stalled = now.since(client.last_progress()) >= PATIENCE;
         if turn == Turn::Over || (turn == Turn::Waits && stalled) {
             self.clients.remove(&number);
+            if let Some(request) = self.awaited.remove(&number) {
+                agent.forget(request);
+            }
             return Turn::Over;
         }
         turn
@@ -160,15 +192,10 @@ fn answer(
     agent: &mut Agent,
     host: &Host,
     now: Timestamp,
-) -> Vec<u8> {
-    let outcome = match serde_json::from_slice::<Request>(request) {
-        Ok(request) => answers.answer(&request, agent, host, now),
-        Err(error) => Err(format!("this is no request: {error}")),
-    };
-    match outcome {
-        Ok(value) => line(&Response::Ok(value)),
-        Err(sentence) => error_line(sentence),
-    }
+) -> Result<Reply, String> {
+    let request = serde_json::from_slice::<Request>(request)
+        .map_err(|error| format!("this is no request: {error}"))?;
+    answers.answer(request, agent, host, now)
 }
 
 fn error_line(sentence: String) -> Vec<u8> {

@@ -7,7 +7,7 @@ use super::output::{print, print_json};
 use super::table::{Columns, or_dash};
 use super::{Failure, FlowsArgs};
 use crate::admin::protocol::Request;
-use crate::admin::views::Flows;
+use crate::admin::views::{Flow, Flows};
 
 pub(super) fn show(args: &FlowsArgs) -> Result<ExitCode, Failure> {
     let client = args.query.client();
@@ -15,12 +15,14 @@ pub(super) fn show(args: &FlowsArgs) -> Result<ExitCode, Failure> {
     if args.query.json {
         print_json(&answer)?;
     } else {
-        print(&render(&client.understand(answer)?))?;
+        let view: Flows = client.understand(answer)?;
+        print(&render(&view.flows))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn render(view: &Flows) -> String {
+/// Flows, and what each worker has counted for them.
+pub(super) fn render(flows: &[Flow]) -> String {
     let mut columns = Columns::new(&[
         "arrives at",
         "carries",
@@ -31,7 +33,7 @@ fn render(view: &Flows) -> String {
         "next hop",
         ">acknowledged",
     ]);
-    for flow in &view.flows {
+    for flow in flows {
         let next_hop = match (&flow.next_hop, &flow.egress_device) {
             (Some(mac), Some(device)) => format!("{mac} by {device}"),
             (mac, _) => or_dash(mac.as_deref()),
@@ -47,10 +49,10 @@ fn render(view: &Flows) -> String {
             flow.acknowledged.to_string(),
         ]);
     }
-    [columns.render(), by_worker(view)].join("\n")
+    [columns.render(), by_worker(flows)].join("\n")
 }
 
-fn by_worker(view: &Flows) -> String {
+fn by_worker(flows: &[Flow]) -> String {
     let mut columns = Columns::new(&[
         "arrives at",
         ">worker",
@@ -60,7 +62,7 @@ fn by_worker(view: &Flows) -> String {
         ">last packet",
         "latched",
     ]);
-    for flow in &view.flows {
+    for flow in flows {
         for worker in &flow.workers {
             let ago = worker.last_seen_seconds.map(spell_seconds);
             columns.row([

@@ -10,6 +10,7 @@ mod client;
 mod flows;
 mod generate;
 mod output;
+mod sessions;
 mod status;
 mod top;
 mod workers;
@@ -105,6 +106,14 @@ Examples:
   tandem flows 17
   tandem flows 17 --json | jq '.flows[] | {local, packets, wrong_source}'")]
     Flows(FlowsArgs),
+    /// List, open or close sessions that are no call's: for load tests and scripts
+    #[command(after_help = "\
+Examples:
+  tandem sessions                  The same as `tandem sessions list`
+  tandem sessions open --a-media inside --b-media outside --a 10.1.0.2:20000 --b 10.2.0.2:20000
+  tandem sessions flows 17
+  tandem sessions close --all")]
+    Sessions(sessions::SessionsArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -241,6 +250,7 @@ impl Cli {
             Verb::Workers(query) => workers::show(&query),
             Verb::Top(args) => top::show(&args),
             Verb::Flows(args) => flows::show(&args),
+            Verb::Sessions(args) => sessions::execute(&args),
             Verb::Completions(args) => generate::completions(&args),
             Verb::Man(args) => generate::man(&args),
         };
@@ -272,6 +282,15 @@ pub(crate) enum Failure {
     /// The terminal could not be used.
     #[error("cannot use the terminal: {0}")]
     Terminal(std::io::Error),
+    /// Some sessions were not opened: how many, by why.
+    #[error("sessions were refused: {0}")]
+    Refused(String),
+    /// Counting up from the addresses ends before there are enough.
+    #[error("there are fewer than {0} addresses from there on")]
+    TooFewAddresses(usize),
+    /// A file of streams could not be read or written.
+    #[error("{}: {_1}", _0.display())]
+    File(PathBuf, std::io::Error),
     /// What was asked for could not be written to stdout.
     #[error("cannot write to stdout: {0}")]
     Output(std::io::Error),

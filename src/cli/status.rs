@@ -87,7 +87,10 @@ fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {
         "{} watched, {} solicitations, {} changes",
         hops.watched, hops.solicitations, hops.changes
     );
-    let line = format!("{} sessions, {} flows", media.sessions, media.flows);
+    let line = format!(
+        "{} sessions ({} without a call), {} flows",
+        media.sessions, media.provisioned, media.flows
+    );
     vec![
         ("media", line),
         ("  ports", ports),

@@ -13,6 +13,7 @@ mod limits;
 mod nat;
 mod neighbours;
 mod refusals;
+mod sessions;
 mod silence;
 mod sipp;
 mod starts;

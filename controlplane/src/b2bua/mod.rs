@@ -19,14 +19,14 @@ mod setup;
 mod state;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use crate::agent::Output;
 use crate::installer::NextHopQuery;
-use crate::session::EngineOutput;
+use crate::session::{Engine, EngineOutput, Provisioning, SessionId};
 use crate::settings::Settings;
 use crate::sip::{Message, ParseErrorKind, StatusCode};
 use crate::transaction::Path;
@@ -46,6 +46,8 @@ pub(crate) struct B2bua {
     next_call: u64,
     /// No new calls.
     closed: bool,
+    /// What became of sessions that are no call's.
+    provisioned: VecDeque<(SessionId, Provisioning)>,
 }
 
 impl B2bua {
@@ -55,6 +57,7 @@ impl B2bua {
             calls: BTreeMap::new(),
             next_call: 1,
             closed: false,
+            provisioned: VecDeque::new(),
         }
     }
 
@@ -186,8 +189,26 @@ impl B2bua {
                         self.with_call(id, |call, cx| call.hang_up(cx, Cause::MediaTimeout));
                     }
                 }
+                EngineOutput::Provisioned(session, what) => {
+                    self.provisioned.push_back((session, what));
+                }
             }
         }
+    }
+
+    /// The session engine, for those who are no call.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.cx.engine
+    }
+
+    /// The same, to open and close sessions of one's own.
+    pub(crate) fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.cx.engine
+    }
+
+    /// The next news of a session that is no call's.
+    pub(crate) fn next_provisioned(&mut self) -> Option<(SessionId, Provisioning)> {
+        self.provisioned.pop_front()
     }
 
     /// The calls, oldest first.
@@ -231,6 +252,7 @@ impl B2bua {
             transactions: transactions.clients + transactions.servers,
             owned: self.cx.index.held(),
             sessions: media.sessions,
+            provisioned: media.provisioned,
             flows: media.flows,
             next_hops: media.next_hops,
             ports_in_use: media.ports.iter().map(|ports| ports.in_use).sum(),

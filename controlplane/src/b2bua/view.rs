@@ -124,6 +124,8 @@ pub struct Gauges {
     pub owned: usize,
     /// Media sessions.
     pub sessions: usize,
+    /// Those of them that are no call's.
+    pub provisioned: usize,
     /// Flows wanted, or still installed at some worker.
     pub flows: usize,
     /// Next hops that are watched.

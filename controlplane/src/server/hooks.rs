@@ -40,8 +40,8 @@ pub trait Guest {
     /// Readable while it has work. Registered once, edge-triggered; open for as long as the guest lives.
     fn doorbell(&self) -> RawFd;
 
-    /// Does the work that waits, a bounded amount of it. Called when the doorbell rings, and at the time
-    /// that the last call returned: `now` or earlier when it has left work undone. The loop polls the
+    /// Does the work that waits, a bounded amount of it, and collects the answers that the agent has. Called when
+    /// the doorbell rings, when an answer waits ([`Agent::has_answers`]), and at the time that the last call returned: `now` or earlier when it has left work undone. The loop polls the
     /// agent's outputs afterwards. Never blocks.
     fn serve(&mut self, agent: &mut Agent, host: &Host, now: Timestamp) -> Option<Timestamp>;
 }

@@ -32,6 +32,8 @@ pub struct Counters {
 pub struct Gauges {
     /// Open sessions.
     pub sessions: usize,
+    /// Those of them that were provisioned.
+    pub provisioned: usize,
     /// Flows wanted, or not yet gone from every worker.
     pub flows: usize,
     /// Tickets that somebody waits for.

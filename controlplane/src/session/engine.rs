@@ -4,6 +4,7 @@
 //! done about it. `reconcile` makes flows and ports follow the sessions; what an offer means is `negotiation`'s, which flows a stream needs is `media_stream`'s,
 //! how they get to the workers is the installer's.
 
+mod provisioning;
 mod reconcile;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
+use self::provisioning::ProvisionedSessions;
 use super::leg::{Leg, Taker};
 use super::media_stream::MediaStream;
 use super::negotiation::{self, Outcome};
@@ -40,6 +42,7 @@ pub struct Engine {
     ports: RelayPorts,
     installer: Installer,
     sessions: HashMap<SessionId, Session>,
+    provisioned: ProvisionedSessions,
     /// Whose the ports with flows are.
     owners: HashMap<FlowKey, SessionId>,
     holders: HashMap<Ticket, SessionId>,
@@ -63,6 +66,7 @@ impl Engine {
             ports: RelayPorts::new(&settings.media_groups, settings.port_rest),
             installer: Installer::new(workers),
             sessions: HashMap::new(),
+            provisioned: ProvisionedSessions::new(),
             owners: HashMap::new(),
             holders: HashMap::new(),
             closing: HashMap::new(),
@@ -197,6 +201,7 @@ impl Engine {
             Some(Sighting::Quiet(key)) => {
                 if let Some(session) = self.owners.get(&key).copied() {
                     self.check_silence(session);
+                    self.end_when_silent(now, session);
                 }
             }
         }
@@ -233,6 +238,16 @@ impl Engine {
         self.outputs.pop_front()
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.installer.workers()
+    }
+
+    /// Commands that the workers have yet to answer, all workers together.
+    pub fn commands_under_way(&self) -> usize {
+        self.installer.under_way()
+    }
+
     /// A session as the operator sees it.
     pub fn describe(&self, session: SessionId) -> Option<SessionView> {
         let known = self.sessions.get(&session)?;
@@ -242,16 +257,19 @@ impl Engine {
 
     /// The flows of a session.
     pub fn flows(&self, session: SessionId) -> Vec<FlowView> {
-        let keys = self.sessions.get(&session).map(|known| known.keys.iter());
-        let view = |key: &FlowKey| {
-            let (entry, acknowledged) = self.installer.progress(*key)?;
+        let keys = match self.sessions.get(&session) {
+            Some(known) => known.keys.iter().copied().collect(),
+            None => self.provisioned_keys(session),
+        };
+        let view = |key: FlowKey| {
+            let (entry, acknowledged) = self.installer.progress(key)?;
             Some(FlowView {
-                key: *key,
+                key,
                 entry,
                 acknowledged,
             })
         };
-        keys.into_iter().flatten().filter_map(view).collect()
+        keys.into_iter().filter_map(view).collect()
     }
 
     /// What was counted.
@@ -279,7 +297,8 @@ impl Engine {
             }
         });
         Gauges {
-            sessions: self.sessions.len(),
+            sessions: self.sessions.len() + self.provisioned.len(),
+            provisioned: self.provisioned.len(),
             flows: self.installer.flow_count(),
             tickets: self.installer.ticket_count(),
             next_hops: self.installer.next_hop_count(),
@@ -295,10 +314,15 @@ impl Engine {
     }
 
     fn check_open(&self, specs: [LegSpec; 2]) -> Result<(), SessionError> {
-        if self.sessions.len() >= self.max_sessions {
-            return Err(SessionError::TooManySessions);
-        }
+        self.check_room()?;
         specs.iter().try_for_each(|spec| self.check_group(spec))
+    }
+
+    fn check_room(&self) -> Result<(), SessionError> {
+        match self.sessions.len() + self.provisioned.len() < self.max_sessions {
+            true => Ok(()),
+            false => Err(SessionError::TooManySessions),
+        }
     }
 
     fn check_retarget(&self, session: SessionId, leg: LegSpec) -> Result<(), SessionError> {

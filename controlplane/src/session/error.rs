@@ -1,5 +1,7 @@
 //! Why the engine refuses.
 
+use std::net::SocketAddr;
+
 use crate::sdp::SdpError;
 use crate::settings::MediaGroupId;
 
@@ -53,6 +55,9 @@ pub enum SessionError {
     /// Every port of the group is in use or resting.
     #[error("every media port of the group is in use or resting")]
     PortsExhausted(MediaGroupId),
+    /// A party of a provisioned session is at an address that nothing can be sent to.
+    #[error("nothing can be sent to {0}")]
+    BadParty(SocketAddr),
     /// The other side's offer has not been answered yet.
     #[error("an offer of the other side is pending")]
     OfferPending,
@@ -100,7 +105,8 @@ impl SessionError {
             | Self::AnswerCount { .. }
             | Self::MediaMismatch { .. }
             | Self::NothingToRelay
-            | Self::NoSuchFamily { .. } => ErrorClass::NotAcceptable,
+            | Self::NoSuchFamily { .. }
+            | Self::BadParty(_) => ErrorClass::NotAcceptable,
             Self::OfferPending => ErrorClass::Glare,
             Self::NoOffer
             | Self::NoAnswer
@@ -122,6 +128,7 @@ impl SessionError {
             Self::NothingToRelay => "nothing_to_relay",
             Self::NoSuchFamily { .. } => "no_such_family",
             Self::PortsExhausted(_) => "ports_exhausted",
+            Self::BadParty(_) => "bad_party",
             Self::OfferPending => "offer_pending",
             Self::NoOffer => "no_offer",
             Self::NoAnswer => "no_answer",

@@ -11,7 +11,7 @@ use super::party::Party;
 use super::{Family, LegSpec, SessionError};
 use crate::relay_ports::{PortPair, RelayPorts};
 use crate::sdp::{Description, Origin, Replacement, StreamReplacement};
-use crate::settings::MediaGroup;
+use crate::settings::{MediaGroup, MediaGroupId};
 
 /// One party's leg.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Taker<'_> {
         leg: &Leg,
         other_side: Option<Family>,
     ) -> Result<Family, SessionError> {
-        let group = self.group(leg)?;
+        let group = self.group(leg.spec.group)?;
         let has = |family: &Family| {
             group
                 .addresses
@@ -120,48 +120,52 @@ impl Taker<'_> {
             return Ok(());
         }
         let pair = match leg.addresses[family.index()] {
-            Some(address) => self.take(leg, address)?,
-            None => self.take_anywhere(leg, family)?,
+            Some(address) => self.take(leg.spec.group, address)?,
+            None => self.take_anywhere(leg.spec.group, family)?,
         };
         leg.addresses[family.index()] = Some(pair.address);
-        self.taken.push(pair);
         party.add_local(pair);
         Ok(())
     }
 
     /// From a random address of the family: the first that has ports, from there on.
-    fn take_anywhere(&mut self, leg: &Leg, family: Family) -> Result<PortPair, SessionError> {
-        let group = self.group(leg)?;
-        let of_family = group
+    pub(super) fn take_anywhere(
+        &mut self,
+        group: MediaGroupId,
+        family: Family,
+    ) -> Result<PortPair, SessionError> {
+        let of_family = self
+            .group(group)?
             .addresses
             .iter()
             .copied()
             .filter(|address| Family::of(*address) == family);
         let mut addresses: Vec<_> = of_family.collect();
         if addresses.is_empty() {
-            let group = leg.spec.group;
             return Err(SessionError::NoSuchFamily { group, family });
         }
         let first = self.rng.random_range(0..addresses.len());
         addresses.rotate_left(first);
         addresses
             .into_iter()
-            .find_map(|address| self.take(leg, address).ok())
-            .ok_or(SessionError::PortsExhausted(leg.spec.group))
-    }
-
-    fn take(&mut self, leg: &Leg, address: IpAddr) -> Result<PortPair, SessionError> {
-        let group = leg.spec.group;
-        // Beside the session's first port of this exchange: all that one call sends meets in one cache.
-        let neighbour = self.taken.first().map(|pair| pair.rtp());
-        self.ports
-            .allocate_beside(self.now, self.rng, group, address, neighbour)
+            .find_map(|address| self.take(group, address).ok())
             .ok_or(SessionError::PortsExhausted(group))
     }
 
-    fn group(&self, leg: &Leg) -> Result<&MediaGroup, SessionError> {
+    fn take(&mut self, group: MediaGroupId, address: IpAddr) -> Result<PortPair, SessionError> {
+        // Beside the session's first port of this exchange: all that one call sends meets in one cache.
+        let neighbour = self.taken.first().map(|pair| pair.rtp());
+        let pair = self
+            .ports
+            .allocate_beside(self.now, self.rng, group, address, neighbour)
+            .ok_or(SessionError::PortsExhausted(group))?;
+        self.taken.push(pair);
+        Ok(pair)
+    }
+
+    fn group(&self, group: MediaGroupId) -> Result<&MediaGroup, SessionError> {
         self.groups
-            .get(usize::from(leg.spec.group.0))
+            .get(usize::from(group.0))
             .ok_or(SessionError::UnknownGroup)
     }
 }

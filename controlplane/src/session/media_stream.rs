@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::FlowKey;
+use contract::{DscpMarking, FlowKey, LatchPolicy};
 
 use super::party::{Component, Mux, Party};
 use super::{Family, Side};
@@ -17,6 +17,22 @@ pub(super) struct MediaStream {
     pub(super) media: Vec<u8>,
     pub(super) phase: Phase,
     parties: [Party; 2],
+}
+
+/// How the flows of one side are to be treated: what a media group says, or is overruled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Treatment {
+    pub(super) latch: LatchPolicy,
+    pub(super) dscp: DscpMarking,
+}
+
+impl From<&MediaGroup> for Treatment {
+    fn from(group: &MediaGroup) -> Self {
+        Self {
+            latch: group.latch,
+            dscp: group.dscp,
+        }
+    }
 }
 
 /// How far a stream is.
@@ -44,6 +60,15 @@ impl MediaStream {
     pub(super) fn unused(media: Vec<u8>) -> Self {
         Self {
             media,
+            ..Self::default()
+        }
+    }
+
+    /// A stream that both parties have agreed to.
+    pub(super) fn agreed(parties: [Party; 2]) -> Self {
+        Self {
+            phase: Phase::Active,
+            parties,
             ..Self::default()
         }
     }
@@ -105,18 +130,14 @@ impl MediaStream {
         self.phase == Phase::Active && !(self.expects(Side::A) && self.expects(Side::B))
     }
 
-    /// The flows that the stream needs. `groups` are those of party A and of party B.
-    pub(super) fn plans(
-        &self,
-        groups: [&MediaGroup; 2],
-        idle_after: Option<Duration>,
-    ) -> Vec<Plan> {
+    /// The flows that the stream needs. `sides` are how party A's and party B's are treated.
+    pub(super) fn plans(&self, sides: [Treatment; 2], idle_after: Option<Duration>) -> Vec<Plan> {
         if !matches!(self.phase, Phase::Offered | Phase::Active) {
             return Vec::new();
         }
         [Side::A, Side::B]
             .into_iter()
-            .flat_map(|side| self.plans_facing(side, groups, idle_after))
+            .flat_map(|side| self.plans_facing(side, sides, idle_after))
             .collect()
     }
 
@@ -124,12 +145,12 @@ impl MediaStream {
     fn plans_facing(
         &self,
         side: Side,
-        groups: [&MediaGroup; 2],
+        sides: [Treatment; 2],
         idle_after: Option<Duration>,
     ) -> Vec<Plan> {
         let (near, far) = (self.party(side), self.party(side.other()));
-        let dscp = groups[side.other().index()].dscp;
-        let policy = groups[side.index()].latch;
+        let dscp = sides[side.other().index()].dscp;
+        let policy = sides[side.index()].latch;
         let rtp = far.egress(Component::Rtp, dscp);
         let rtcp = far.egress(Component::Rtcp, dscp);
         let (Some(rtp), Some(rtcp)) = (rtp, rtcp) else {

@@ -10,12 +10,14 @@ mod leg;
 mod media_stream;
 mod negotiation;
 mod party;
+mod provisioned;
 mod state;
 mod view;
 
 pub use counters::{Counters, Gauges, PortGauges};
 pub use engine::Engine;
 pub use error::{ErrorClass, SessionError};
+pub use provisioned::{Provision, ProvisionedView, Provisioning, Rtcp};
 pub use view::{FlowView, PartyView, SessionView, StreamState, StreamView};
 
 use contract::{Command, WorkerId};
@@ -108,4 +110,6 @@ pub enum EngineOutput {
     /// A party that should be sending has been silent on all its streams for the media timeout. Said
     /// once a session.
     MediaTimeout(SessionId),
+    /// What became of a session that [`Engine::provision`] began. Said once a session.
+    Provisioned(SessionId, Provisioning),
 }

@@ -107,6 +107,36 @@ impl Remote {
 const COMPONENTS: [Component; 2] = [Component::Rtp, Component::Rtcp];
 
 impl Party {
+    /// A party that is known without having said anything: it sends and receives at these addresses, and
+    /// is told this pair.
+    pub(super) fn known(
+        pair: PortPair,
+        rtp: SocketAddr,
+        rtcp: Option<SocketAddr>,
+        mux: Mux,
+    ) -> Self {
+        let mut party = Self {
+            announced: Some(Family::of(pair.address)),
+            remote: Some(Remote {
+                rtp: Some(rtp),
+                rtcp,
+                direction: Direction::SendRecv,
+                codecs: String::new(),
+            }),
+            mux,
+            ..Self::default()
+        };
+        party.add_local(pair);
+        party
+    }
+
+    /// Its ports were latched to this source before.
+    pub(super) fn restore(&mut self, component: Component, source: Option<SocketAddr>) {
+        for local in self.locals.iter_mut().flatten() {
+            local.latch_mut(component).latched = source;
+        }
+    }
+
     pub(super) fn local(&self, family: Family) -> Option<&Local> {
         self.locals[family.index()].as_ref()
     }

@@ -12,4 +12,5 @@ mod renegotiating;
 mod ringing;
 mod rows;
 mod service;
+mod sessions;
 mod world;

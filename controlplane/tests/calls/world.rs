@@ -243,11 +243,21 @@ impl World {
     /// Slow workers do all that they were told, also what that leads to.
     pub(crate) fn release(&mut self) {
         while !self.mailboxes.is_empty() {
-            for (worker, command) in std::mem::take(&mut self.mailboxes) {
-                let event = self.carry_out(worker, command);
-                self.handle(Input::Worker { worker, event });
-            }
+            self.release_once();
         }
+    }
+
+    /// Slow workers do what they have been told so far.
+    pub(crate) fn release_once(&mut self) {
+        for (worker, command) in std::mem::take(&mut self.mailboxes) {
+            let event = self.carry_out(worker, command);
+            self.handle(Input::Worker { worker, event });
+        }
+    }
+
+    /// Commands that slow workers have not looked at.
+    pub(crate) fn waiting_commands(&self) -> usize {
+        self.mailboxes.len()
     }
 
     fn carry_out(&mut self, worker: WorkerId, command: Command) -> Event {

@@ -3,5 +3,6 @@
 mod calls;
 mod failures;
 mod properties;
+mod provisioned;
 mod rig;
 mod soup;

@@ -9,7 +9,9 @@ use contract::{
     Refusal, Timestamp, VlanTags, WorkerId,
 };
 use controlplane::installer::{NextHopQuery, Ticket, TicketFailure};
-use controlplane::session::{Engine, EngineOutput, Family, LegSpec, Rewritten, SessionId, Side};
+use controlplane::session::{
+    Engine, EngineOutput, Family, LegSpec, Provisioning, Rewritten, SessionId, Side,
+};
 use controlplane::settings::{Limits, MediaGroup, MediaGroupId, Settings, SipTimers};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -37,6 +39,7 @@ pub(crate) struct Rig {
     pub(crate) ready: Vec<Ticket>,
     pub(crate) failed: Vec<(Ticket, TicketFailure)>,
     pub(crate) timed_out: Vec<SessionId>,
+    pub(crate) provisioned: Vec<(SessionId, Provisioning)>,
 }
 
 pub(crate) fn settings(ports: (u16, u16)) -> Settings {
@@ -188,6 +191,7 @@ impl Rig {
             ready: Vec::new(),
             failed: Vec::new(),
             timed_out: Vec::new(),
+            provisioned: Vec::new(),
         }
     }
 
@@ -218,6 +222,7 @@ impl Rig {
                 EngineOutput::Ready(ticket) => self.ready.push(ticket),
                 EngineOutput::Failed(ticket, why) => self.failed.push((ticket, why)),
                 EngineOutput::MediaTimeout(session) => self.timed_out.push(session),
+                EngineOutput::Provisioned(session, what) => self.provisioned.push((session, what)),
             }
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn snapshot(at_ns: u64, seconds: u64) -> Snapshot {
         },
         "listeners": [],
         "media": {
-            "sessions": 100, "flows": 400, "ports_in_use": 200, "ports_resting": 0, "ports_free": 800,
+            "sessions": 100, "provisioned": 0, "flows": 400, "ports_in_use": 200, "ports_resting": 0, "ports_free": 800,
             "refused": {}, "installs_failed": {}, "events": {},
         },
         "next_hops": {"watched": 2, "refused": 0, "solicitations": 0, "changes": 0},

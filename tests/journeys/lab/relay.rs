@@ -238,6 +238,11 @@ impl Relay {
         self.directory.path().join("tandem.toml")
     }
 
+    /// Its admin socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("admin.sock")
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
@@ -294,11 +299,12 @@ impl Relay {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn ask(&self, verb: &[&str]) -> Output {
+    /// A CLI verb's whole outcome.
+    pub(crate) fn ask(&self, verb: &[&str]) -> Output {
         Command::new(TANDEM)
             .args(verb)
             .arg("--socket")
-            .arg(self.directory.path().join("admin.sock"))
+            .arg(self.socket())
             .stdin(Stdio::null())
             .output()
             .expect("the binary under test exists")

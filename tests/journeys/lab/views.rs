@@ -17,7 +17,8 @@ impl Relay {
         Workers(self.json(&["workers"]))
     }
 
-    /// What is held now: `calls`, `dialogs`, `transactions`, `flows`, `ports_in_use` or `ports_resting`.
+    /// What is held now: `calls`, `dialogs`, `transactions`, `flows`, `provisioned`, `ports_in_use` or
+    /// `ports_resting`.
     #[track_caller]
     fn gauge(&self, name: &str) -> u64 {
         let path = match name {
@@ -25,6 +26,7 @@ impl Relay {
             "dialogs" => "/sip/dialogs",
             "transactions" => "/sip/transactions",
             "flows" => "/media/flows",
+            "provisioned" => "/media/provisioned",
             "ports_in_use" => "/media/ports_in_use",
             "ports_resting" => "/media/ports_resting",
             _ => panic!("no gauge {name}"),

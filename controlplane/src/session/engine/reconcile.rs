@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use contract::{FlowKey, Timestamp};
 
+use super::super::media_stream::Treatment;
 use super::super::state::Session;
-use super::super::{EngineOutput, SessionId, Side};
+use super::super::{EngineOutput, Provisioning, SessionId, Side};
 use super::Engine;
 use crate::installer::{Output, Plan, Ticket};
 use crate::relay_ports::PortPair;
@@ -37,7 +38,7 @@ impl Engine {
             self.groups
                 .get(usize::from(session.legs[side].spec.group.0))
         });
-        let [Some(a), Some(b)] = groups else {
+        let [Some(a), Some(b)] = groups.map(|group| group.map(Treatment::from)) else {
             return;
         };
         let idle_after = self.media_timeout.filter(|_| session.established);
@@ -79,7 +80,7 @@ impl Engine {
             return;
         };
         let Some(session) = self.sessions.get_mut(&id) else {
-            return;
+            return self.latched_provisioned(now, id, (key, armed, remote));
         };
         let parties = session
             .streams
@@ -122,14 +123,20 @@ impl Engine {
                 Output::Command { worker, command } => EngineOutput::Command { worker, command },
                 Output::Resolve(query) => EngineOutput::Resolve(query),
                 Output::Forget(query) => EngineOutput::Forget(query),
-                Output::Ready(ticket) => {
-                    self.hand_in(ticket);
-                    EngineOutput::Ready(ticket)
-                }
-                Output::Failed(ticket, why) => {
-                    self.hand_in(ticket);
-                    EngineOutput::Failed(ticket, why)
-                }
+                Output::Ready(ticket) => match self.hand_in(ticket) {
+                    Some(id) if self.provisioned.contains_key(&id) => {
+                        self.settle_provisioned(now, id, Provisioning::Open);
+                        continue;
+                    }
+                    _ => EngineOutput::Ready(ticket),
+                },
+                Output::Failed(ticket, why) => match self.hand_in(ticket) {
+                    Some(id) if self.provisioned.contains_key(&id) => {
+                        self.settle_provisioned(now, id, Provisioning::Failed(why));
+                        continue;
+                    }
+                    _ => EngineOutput::Failed(ticket, why),
+                },
                 Output::Gone(key) => {
                     self.gone(now, key);
                     continue;
@@ -139,11 +146,13 @@ impl Engine {
         }
     }
 
-    fn hand_in(&mut self, ticket: Ticket) {
-        let holder = self.holders.remove(&ticket);
-        if let Some(session) = holder.and_then(|id| self.sessions.get_mut(&id)) {
+    /// Nobody holds the ticket any more; the session that did.
+    fn hand_in(&mut self, ticket: Ticket) -> Option<SessionId> {
+        let holder = self.holders.remove(&ticket)?;
+        if let Some(session) = self.sessions.get_mut(&holder) {
             session.tickets.remove(&ticket);
         }
+        Some(holder)
     }
 
     fn gone(&mut self, now: Timestamp, key: FlowKey) {
