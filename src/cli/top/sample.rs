@@ -30,7 +30,7 @@ pub(super) fn snapshot(at_ns: u64, seconds: u64) -> Snapshot {
         },
         "next_hops": {"watched": 2, "refused": 0, "solicitations": 0, "changes": 0},
         "devices": [device("in0", seconds), device("out0", seconds)],
-        "workers": totals(),
+        "workers": totals(), "numa": {"nodes": [], "warnings": []},
     });
     let workers = json!({
         "started_unix_ms": STARTED, "at_ns": at_ns,
