@@ -1,0 +1,215 @@
+//! One relay in one round: everything that is measured of it.
+//!
+//! ```text
+//!   start, prove ─► flat out ─► search for the no-drop rate ─► twice that rate ─► half of it ─► end
+//!                   overload     zero-loss rate                 overload           latency
+//! ```
+
+use serde::Serialize;
+use tandem_load::report::{Latency, Limit, Machine, Packets, Trial};
+
+use crate::cpu::Usage;
+use crate::error::Error;
+use crate::load::{Search, Task, Tool, only_trial};
+use crate::peers::{Peer, Relay, Terms};
+use crate::topology::{Plan, Topology};
+
+/// How long each part takes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Times {
+    /// Each trial of the search, in seconds.
+    pub(crate) trial: f64,
+    /// Further attempts at a rate that failed.
+    pub(crate) retries: u32,
+    /// How exact the search is, in per cent.
+    pub(crate) resolution: f64,
+    /// Each overload, in seconds.
+    pub(crate) overload: f64,
+    /// The measurement of latency, in seconds.
+    pub(crate) latency: f64,
+}
+
+/// What was found of a relay in a round.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Measured {
+    /// The highest rate of a trial without loss, packets a second of both directions together.
+    pub(crate) zero_loss_pps: u64,
+    /// What kept it from being higher; `generator` means that the relay may be able to carry more.
+    pub(crate) limited_by: Option<Limit>,
+    /// The highest rate at which packets came through in any trial.
+    pub(crate) peak_pps: f64,
+    /// Sent as fast as it goes.
+    pub(crate) flat_out: Option<Overload>,
+    /// Sent at twice the zero-loss rate.
+    pub(crate) twice: Option<Overload>,
+    /// Sent at half of the zero-loss rate.
+    pub(crate) half: Option<Half>,
+    /// All trials in the order in which they were made.
+    pub(crate) sweep: Vec<Point>,
+}
+
+/// More than the relay can carry.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Overload {
+    /// Packets a second that were asked for; 0 is as fast as it goes.
+    pub(crate) asked_pps: u64,
+    /// Packets a second that were sent.
+    pub(crate) sent_pps: f64,
+    /// Packets a second that came through.
+    pub(crate) received_pps: f64,
+    /// Whether the generator could not send what was asked for.
+    pub(crate) generator_short: bool,
+    /// Who spent processor time.
+    pub(crate) cpu: Usage,
+}
+
+/// What the relay does with time to spare.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Half {
+    /// Packets a second that were sent.
+    pub(crate) rate_pps: u64,
+    /// Packets that were lost.
+    pub(crate) lost: u64,
+    /// Of both directions.
+    pub(crate) latency_ns: Latency,
+    /// Who spent processor time.
+    pub(crate) cpu: Usage,
+}
+
+/// One trial of the sweep.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Point {
+    /// Packets a second that were asked for; 0 is as fast as it goes.
+    pub(crate) rate_pps: u64,
+    /// Packets a second that were sent.
+    pub(crate) sent_pps: f64,
+    /// Packets a second that came through.
+    pub(crate) received_pps: f64,
+    /// Packets that were lost.
+    pub(crate) lost: u64,
+    /// Packets that arrived other than they must.
+    pub(crate) harmed: u64,
+    /// The trial passed: nothing was lost or harmed, and all was sent in time.
+    pub(crate) passed: bool,
+    /// 99 % came through within this.
+    pub(crate) p99_ns: u64,
+}
+
+/// What was found, and by what.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The figures.
+    pub(crate) measured: Measured,
+    /// The machine, as the load tool sees it.
+    pub(crate) machine: Machine,
+    /// The packets.
+    pub(crate) packets: Packets,
+}
+
+/// Measures a relay: a network of its own, from the beginning to the end. `say` is told what is being done.
+pub(crate) fn measure(
+    peer: Peer,
+    plan: &Plan,
+    terms: &Terms,
+    tool: &Tool,
+    times: &Times,
+    say: &mut dyn FnMut(&str),
+) -> Result<Found, Error> {
+    let work = tempfile::Builder::new()
+        .prefix("tandembench.")
+        .tempdir()
+        .map_err(|error| Error::system("a temporary directory", error))?;
+    let work = work.path();
+    say("starts");
+    let topology = Topology::new(plan)?;
+    let mut relay = Relay::start(peer, &topology, terms, work, &tool.stop)?;
+    let mut use_tool = |task| tool.run(peer, &mut relay, &topology, work, task);
+
+    say("flat out");
+    let (run, cpu) = use_tool(Task::FlatOut(times.overload))?;
+    let (machine, packets) = (run.machine.clone(), run.packets.clone());
+    let trial = only_trial(run)?;
+    let mut sweep = vec![Point::of(&trial)];
+    let flat_out = Overload::of(&trial, cpu);
+
+    say("zero-loss rate");
+    let search = Search {
+        trial: times.trial,
+        retries: times.retries,
+        resolution: times.resolution,
+    };
+    let (run, _) = use_tool(Task::Search(search))?;
+    sweep.extend(run.trials.iter().map(Point::of));
+    let zero_loss_pps = run.ndr_pps.unwrap_or(0);
+    let limited_by = run.ndr_limited_by;
+
+    // With many flows installed the rate alone is asked for; without a rate there is no multiple of it.
+    let (mut twice, mut half) = (None, None);
+    if zero_loss_pps > 1 && peer != Peer::TandemManyFlows {
+        say("twice that rate");
+        let (run, cpu) = use_tool(Task::Rate(2 * zero_loss_pps, times.overload))?;
+        let trial = only_trial(run)?;
+        sweep.push(Point::of(&trial));
+        twice = Some(Overload::of(&trial, cpu));
+
+        say("latency at half of it");
+        let (run, cpu) = use_tool(Task::Rate(zero_loss_pps / 2, times.latency))?;
+        let trial = only_trial(run)?;
+        sweep.push(Point::of(&trial));
+        half = Some(Half {
+            rate_pps: trial.rate_pps,
+            lost: trial.lost,
+            latency_ns: trial.latency_ns,
+            cpu,
+        });
+    }
+    let peak_pps = sweep
+        .iter()
+        .map(|point| point.received_pps)
+        .fold(0.0, f64::max);
+    Ok(Found {
+        measured: Measured {
+            zero_loss_pps,
+            limited_by,
+            peak_pps,
+            flat_out: Some(flat_out),
+            twice,
+            half,
+            sweep,
+        },
+        machine,
+        packets,
+    })
+}
+
+impl Overload {
+    fn of(trial: &Trial, cpu: Usage) -> Self {
+        Self {
+            asked_pps: trial.rate_pps,
+            sent_pps: trial.sent_pps,
+            received_pps: trial.received_pps,
+            generator_short: trial.generator_short,
+            cpu,
+        }
+    }
+}
+
+impl Point {
+    fn of(trial: &Trial) -> Self {
+        Self {
+            rate_pps: trial.rate_pps,
+            sent_pps: trial.sent_pps,
+            received_pps: trial.received_pps,
+            lost: trial.lost,
+            harmed: trial.corrupt
+                + trial.wrong_address
+                + trial.wrong_checksum
+                + trial.wrong_ttl
+                + trial.wrong_dscp
+                + trial.duplicated
+                + trial.unknown,
+            passed: trial.passed,
+            p99_ns: trial.latency_ns.p99,
+        }
+    }
+}
