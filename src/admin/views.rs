@@ -21,7 +21,7 @@ pub(crate) struct Taken {
 }
 
 /// `tandem status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     /// When.
     #[serde(flatten)]
@@ -79,7 +79,7 @@ pub(crate) struct NumaNode {
 }
 
 /// Calls, now and since the start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CallCounts {
     /// Up now.
     pub(crate) active: u64,
@@ -100,7 +100,7 @@ pub(crate) struct CallCounts {
 }
 
 /// The signalling, now and since the start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SipCounts {
     /// Dialogs now, early ones included.
     pub(crate) dialogs: u64,
@@ -134,7 +134,7 @@ pub(crate) struct Listener {
 }
 
 /// The next hops of the media.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NextHops {
     /// Watched now.
     pub(crate) watched: u64,
@@ -147,7 +147,7 @@ pub(crate) struct NextHops {
 }
 
 /// The media, now and since the start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MediaCounts {
     /// Sessions now.
     pub(crate) sessions: u64,
@@ -170,7 +170,7 @@ pub(crate) struct MediaCounts {
 }
 
 /// A network device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Device {
     /// The kernel's name of it.
     pub(crate) name: String,
@@ -185,7 +185,7 @@ pub(crate) struct Device {
 }
 
 /// What all workers did together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerTotals {
     /// How many there are.
     pub(crate) count: u64,
@@ -219,7 +219,7 @@ pub(crate) struct Residence {
 }
 
 /// `tandem workers`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     /// When.
     #[serde(flatten)]
@@ -231,7 +231,7 @@ pub(crate) struct Workers {
 }
 
 /// One worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Worker {
     /// Its number, from 0.
     pub(crate) worker: u16,
@@ -283,7 +283,7 @@ pub(crate) struct Worker {
 }
 
 /// One AF_XDP socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Socket {
     /// The device's name.
     pub(crate) device: String,

@@ -17,6 +17,7 @@ mod sessions;
 mod silence;
 mod sipp;
 mod starts;
+mod top;
 mod unanswered;
 mod variants;
 mod wires;

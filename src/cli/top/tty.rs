@@ -215,3 +215,60 @@ pub(super) fn next_after(due: Instant, interval: Duration, now: Instant) -> Inst
     let passed = late / interval.as_nanos().max(1);
     due + interval * (u32::try_from(passed).unwrap_or(0).saturating_add(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn late_answers_do_not_move_the_next_ones() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(next_after(start, second, at(0)), at(1_000));
+        assert_eq!(next_after(start, second, at(999)), at(1_000));
+        assert_eq!(next_after(start, second, at(1_000)), at(2_000));
+        assert_eq!(next_after(start, second, at(3_700)), at(4_000));
+    }
+
+    /// Set where this test is the program in the terminal of the other.
+    const INSIDE: &str = "TANDEM_TEST_PANICS";
+
+    #[test]
+    fn a_panic_in_any_thread_is_read_on_the_screen_that_was_before() {
+        if std::env::var_os(INSIDE).is_some() {
+            let _raw = Raw::enter().expect("it runs in a terminal");
+            let _ = Command::new("stty").arg("-g").status();
+            let _ = thread::spawn(|| panic!("of this test")).join();
+            return;
+        }
+        let test = std::env::current_exe().expect("it runs");
+        let line = format!(
+            "stty -g; {INSIDE}=1 {} --nocapture --exact {}::a_panic_in_any_thread_is_read_on_the_screen_that_was_before; \
+             echo ended $?; stty -g",
+            test.display(),
+            module_path!().trim_start_matches("tandem::"),
+        );
+        let output = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .output()
+            .expect("bsdutils are everywhere");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("ended 101"), "{text}");
+        let place = |what: &str| {
+            text.find(what)
+                .unwrap_or_else(|| panic!("no {what} in {text}"))
+        };
+        let (other, back) = (place("\u{1b}[?1049h"), place("\u{1b}[?1049l"));
+        assert!(other < back && back < place("panicked at"), "{text}");
+        assert!(back < place("\u{1b}[?25h"), "the cursor is back: {text}");
+        let modes: Vec<_> = text
+            .split(['\r', '\n'])
+            .filter(|line| line.matches(':').count() > 20)
+            .collect();
+        assert_eq!(modes.len(), 3, "before, inside, after: {text}");
+        assert_ne!(modes[0], modes[1], "raw");
+        assert_eq!(modes[0], modes[2], "as it was");
+    }
+}

@@ -10,5 +10,6 @@ pub(crate) mod relay;
 pub(crate) mod rtp;
 pub(crate) mod sip;
 pub(crate) mod sipp;
+pub(crate) mod terminal;
 pub(crate) mod turn;
 pub(crate) mod views;

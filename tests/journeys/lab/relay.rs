@@ -1,7 +1,7 @@
 //! tandem itself: the binary under test, in the relay's namespace, asked only through its own CLI.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -205,20 +205,25 @@ impl Relay {
     pub(crate) fn start(network: &Network, setup: &Setup) -> Self {
         let directory = tempfile::tempdir().expect("the temporary directory can be written to");
         let config = setup.write(&directory);
-        let log = File::create(directory.path().join("log")).expect("the directory is new");
-        let errors = log.try_clone().expect("file descriptors are left");
-        let process = network
-            .relay
-            .command(TANDEM)
-            .args(["run", "-c"])
-            .arg(config)
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .expect("ip netns exec starts");
-        let mut relay = Self { process, directory };
+        let mut relay = Self {
+            process: spawn(network, &config, &directory),
+            directory,
+        };
         relay.wait_until_ready();
         relay
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Another one with the same configuration, after this one has ended.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self, network: &Network) {
+        self.process = spawn(network, &self.config(), &self.directory);
+        self.wait_until_ready();
     }
 
     #[track_caller]
@@ -338,12 +343,26 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
         if std::thread::panicking() {
             eprintln!("--- tandem's log ---\n{}", self.log());
         }
     }
+}
+
+fn spawn(network: &Network, config: &Path, directory: &TempDir) -> Child {
+    let log = File::create(directory.path().join("log"));
+    let log = log.expect("the temporary directory can be written to");
+    let errors = log.try_clone().expect("file descriptors are left");
+    network
+        .relay
+        .command(TANDEM)
+        .args(["run", "-c"])
+        .arg(config)
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .expect("ip netns exec starts")
 }
 
 /// A run that is meant to fail at its start: its exit code and what it wrote to stderr.
