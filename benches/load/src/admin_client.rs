@@ -236,6 +236,14 @@ impl Opened {
         }
     }
 
+    /// The stream of RTCP on RTP's ports.
+    pub fn muxed_rtcp(&self, parties: Parties) -> Stream {
+        Stream {
+            content: Content::Rtcp,
+            ..self.rtp(parties)
+        }
+    }
+
     /// The stream of RTCP on the next ports.
     pub fn rtcp(&self, parties: Parties) -> Stream {
         let next =
@@ -251,7 +259,7 @@ impl Opened {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
     use std::thread;
@@ -263,7 +271,7 @@ mod tests {
         }
     }
 
-    fn terms() -> Terms {
+    pub(crate) fn terms() -> Terms {
         Terms {
             a_media: "inside".into(),
             b_media: "outside".into(),
@@ -273,43 +281,49 @@ mod tests {
     }
 
     /// A relay that answers each line with the next of `answers`, and gives back what it was asked.
-    fn conversation(
-        answers: &[&'static str],
-        client: impl FnOnce(&mut AdminClient),
-    ) -> Vec<String> {
+    pub(crate) fn relay(answers: &[&'static str], client: impl FnOnce(&Path)) -> Vec<String> {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("admin.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let answers = answers.to_vec();
         let relay = thread::spawn(move || {
-            let (stream, _) = listener.accept().expect("the client");
-            let mut stream = BufReader::new(stream);
+            let mut answers = answers.into_iter();
             let mut asked = Vec::new();
-            for answer in answers {
+            // One connection after the other, until there is nothing more to answer.
+            while answers.len() > 0 {
+                let (stream, _) = listener.accept().expect("the client");
+                let mut stream = BufReader::new(stream);
                 let mut line = String::new();
-                stream.read_line(&mut line).expect("a request");
-                asked.push(line.trim_end().to_owned());
-                let answer = format!("{answer}\n");
-                stream
-                    .get_mut()
-                    .write_all(answer.as_bytes())
-                    .expect("heard");
+                while stream.read_line(&mut line).expect("a request") > 0 {
+                    asked.push(line.trim_end().to_owned());
+                    line.clear();
+                    let answer = answers.next().expect("as many requests as answers");
+                    let answer = format!("{answer}\n");
+                    stream
+                        .get_mut()
+                        .write_all(answer.as_bytes())
+                        .expect("heard");
+                    if answers.len() == 0 {
+                        break;
+                    }
+                }
             }
             asked
         });
-        client(&mut AdminClient::connect(&socket).expect("a relay"));
+        client(&socket);
         relay.join().expect("the relay")
     }
 
     #[test]
     fn sessions_are_opened_and_closed() {
-        let asked = conversation(
+        let asked = relay(
             &[
                 r#"{"ok":{"sessions":[{"id":1,"a":"10.1.0.1:20010","b":"10.2.0.1:20044"}],"refused":{"no_ports":2}}}"#,
                 r#"{"ok":{"closed":1}}"#,
                 r#"{"error":"no"}"#,
             ],
-            |client| {
+            |socket| {
+                let mut client = AdminClient::connect(socket).expect("a relay");
                 let answer = client
                     .open_sessions(&terms(), &[parties()])
                     .expect("opened");

@@ -20,6 +20,7 @@
 pub mod admin_client;
 pub mod cli;
 pub mod engine;
+pub mod install;
 pub mod machine;
 pub mod ndr;
 pub mod neighbours;

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::seq::SliceRandom;
 
+use crate::admin_client::Terms;
 use crate::cli::{Expect, Mac, RtpArgs};
 use crate::engine::{self, Clock, Load, Opened, Opening};
+use crate::install::{Hosts, InstallError, Sessions};
 use crate::machine;
 use crate::ndr::Search;
 use crate::neighbours::{self, NeighbourError};
@@ -33,6 +35,9 @@ pub enum RtpError {
     /// The streams.
     #[error(transparent)]
     Streams(#[from] StreamsError),
+    /// The relay's sessions.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// The network.
     #[error(transparent)]
     Neighbour(#[from] NeighbourError),
@@ -70,7 +75,12 @@ pub fn run(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Run, RtpError> {
-    let mut streams = read_streams(args)?;
+    // They are closed when this goes, after the last packet.
+    let sessions = install(args)?;
+    let mut streams = match &sessions {
+        Some(sessions) => sessions.streams().to_vec(),
+        None => read_streams(args)?,
+    };
     check(args, &streams)?;
     // In the order of the file a relay's table would be walked from one end to the other.
     streams.shuffle(&mut rand::rng());
@@ -102,7 +112,42 @@ fn read_streams(args: &RtpArgs) -> Result<Vec<Stream>, RtpError> {
         let is_a = |party: IpAddr| own.iter().any(|own| own.covers(party));
         return Ok(streams::from_flows(file, &is_a)?);
     }
-    Err(RtpError::Usage("installing is not there yet".to_owned()))
+    Err(RtpError::Usage("no streams are named".to_owned()))
+}
+
+/// Opens sessions in a running relay, if that is where the streams come from.
+fn install(args: &RtpArgs) -> Result<Option<Sessions>, RtpError> {
+    let source = &args.source;
+    let (Some(socket), Some(count)) = (&source.install, source.count) else {
+        return Ok(None);
+    };
+    let hosts = Hosts {
+        a: hosts(&source.a_address, &args.a_device.name, source.ipv6)?,
+        b: hosts(&source.b_address, &args.b_device.name, source.ipv6)?,
+    };
+    let terms = Terms {
+        a_media: source.a_media.clone(),
+        b_media: source.b_media.clone(),
+        rtcp: source.rtcp,
+        latch: source.latch,
+    };
+    let sessions = Sessions::open(socket, terms, &hosts, count as usize)?;
+    Ok(Some(sessions))
+}
+
+/// The addresses that were given, or the first of the device.
+fn hosts(given: &[IpAddr], device: &str, ipv6: bool) -> Result<Vec<IpAddr>, RtpError> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    let own = neighbours::addresses(device)?;
+    let mut own = own.iter().map(|own| own.address);
+    match own.find(|address| address.is_ipv6() == ipv6) {
+        Some(address) => Ok(vec![address]),
+        None => Err(RtpError::Neighbour(NeighbourError::NoAddress {
+            device: device.to_owned(),
+        })),
+    }
 }
 
 fn check(args: &RtpArgs, streams: &[Stream]) -> Result<(), RtpError> {

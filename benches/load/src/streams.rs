@@ -167,11 +167,12 @@ pub fn check(streams: &[Stream]) -> Result<(), String> {
             streams.len()
         ));
     }
-    // The pair of addresses at which a direction's packets arrive tells whose they are.
+    // RTP and RTCP may share a pair of addresses (RFC 5761); two streams of the same kind may not: relays
+    // tell them apart by nothing else.
     let mut arrivals = HashMap::with_capacity(2 * streams.len());
     for (index, stream) in streams.iter().enumerate() {
         for (party, relay) in [(stream.a, stream.relay_a), (stream.b, stream.relay_b)] {
-            if let Some(other) = arrivals.insert((party, relay), index) {
+            if let Some(other) = arrivals.insert((party, relay, stream.content), index) {
                 return Err(format!(
                     "streams {} and {} (from 1) are both between {party} and {relay}",
                     other + 1,

@@ -27,7 +27,8 @@ pub fn summary(rate: u64, outcomes: &[Outcome]) -> Trial {
     };
     let counts = tally.counts;
     let lost = sent.saturating_sub(counts.received);
-    let generator_short = sent < asked || late * LATE_SHARE > asked;
+    let own_drops = sum(|o| o.own_drops);
+    let generator_short = sent < asked || late * LATE_SHARE > asked || own_drops > 0;
     let mut both = tally.latencies(Side::A).clone();
     let added = both.add(tally.latencies(Side::B));
     debug_assert!(added.is_ok(), "they have the same bounds");
@@ -49,6 +50,7 @@ pub fn summary(rate: u64, outcomes: &[Outcome]) -> Trial {
         stragglers: counts.stragglers,
         unfinished_checksums: counts.unfinished_checksums,
         late_sends: late,
+        own_drops,
         generator_short,
         sent_pps: a_second(sent),
         received_pps: a_second(counts.received),
@@ -91,6 +93,7 @@ mod tests {
             asked,
             sent,
             late: 0,
+            own_drops: 0,
             took: 2_000_000_000,
             stopped: false,
         }
@@ -131,6 +134,7 @@ mod tests {
         assert_eq!(passes(|o| o.late = 10), (true, false));
         assert_eq!(passes(|o| o.late = 11), (false, true));
         assert_eq!(passes(|o| o.asked += 1), (false, true));
+        assert_eq!(passes(|o| o.own_drops = 1), (false, true));
     }
 
     #[test]

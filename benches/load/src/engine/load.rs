@@ -48,6 +48,8 @@ pub struct Outcome {
     pub sent: u64,
     /// Of these, more than [`LATE_NS`] late.
     pub late: u64,
+    /// Frames that came back and found no room here.
+    pub own_drops: u64,
     /// How long sending took, in nanoseconds; at least the plan's length.
     pub took: u64,
     /// Whether it was ended early.
@@ -74,6 +76,12 @@ impl Load {
         Self { flows, at: [0; 2] }
     }
 
+    /// A side's flows.
+    #[cfg(test)]
+    pub(super) fn flows_of(&self, side: Side) -> &[Outgoing] {
+        &self.flows[side.index()]
+    }
+
     /// Sends and verifies for one trial, as the thread of that number.
     pub fn run<W: Wire>(
         &mut self,
@@ -83,6 +91,7 @@ impl Load {
         control: &Control<'_>,
         thread: usize,
     ) -> Result<Outcome, W::Error> {
+        let dropped = wire.own_drops()?;
         let start = wire.now();
         let mut pacing = Pacing::new(plan, start);
         let asked = pacing.asked();
@@ -117,6 +126,7 @@ impl Load {
             asked: asked.unwrap_or(sent),
             sent,
             late,
+            own_drops: wire.own_drops()? - dropped,
             // Of a schedule the last interval belongs to it too.
             took: match stopped {
                 false => took.max(plan.length),

@@ -22,3 +22,6 @@ pub use control::{Control, Sums};
 pub use load::{Load, Outcome, Plan, Speed};
 pub use wire::Wire;
 pub use xsk::{Clock, OpenDevice, Opened, Opening, XskWire, open};
+
+#[cfg(test)]
+mod simulation;

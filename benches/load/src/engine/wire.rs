@@ -24,4 +24,7 @@ pub trait Wire {
 
     /// Does what is to be done now and then, and when there is nothing else to do.
     fn tend(&mut self) -> Result<(), Self::Error>;
+
+    /// Frames that arrived and were dropped for want of room on the tool's own side, since the beginning.
+    fn own_drops(&mut self) -> Result<u64, Self::Error>;
 }

@@ -308,6 +308,16 @@ impl Wire for XskWire {
         }
         Ok(())
     }
+
+    fn own_drops(&mut self) -> Result<u64, Error> {
+        let mut sum = 0;
+        for socket in self.devices.iter().flat_map(|device| &device.sockets) {
+            // An empty fill ring is among `rx_dropped`.
+            let statistics = socket.statistics()?;
+            sum += statistics.rx_dropped + statistics.rx_ring_full;
+        }
+        Ok(sum)
+    }
 }
 
 /// Makes the kernel send what is on the TX ring.

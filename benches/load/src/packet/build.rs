@@ -102,6 +102,11 @@ impl Outgoing {
         self.flow
     }
 
+    /// How many packets have been written.
+    pub fn sent(&self) -> u64 {
+        self.next
+    }
+
     /// The frame's length in bytes.
     pub fn frame_len(&self) -> usize {
         self.headers_len + self.payload_len

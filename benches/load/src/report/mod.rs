@@ -130,7 +130,9 @@ pub struct Trial {
     pub unfinished_checksums: u64,
     /// Packets that left later than scheduled by more than [`LATE_NS`].
     pub late_sends: u64,
-    /// Whether the generator could not send what was asked in time: the trial says nothing of the relay.
+    /// Packets that came back and found no room in the tool's own rings: losses that are not the relay's.
+    pub own_drops: u64,
+    /// Whether the generator could not send what was asked in time, or not receive it: the trial says nothing of the relay.
     pub generator_short: bool,
     /// `sent` by `seconds`.
     pub sent_pps: f64,
