@@ -8,60 +8,135 @@ use contract::FlowKey;
 use crate::classify::Family;
 use crate::settings::MediaAddress;
 
-/// A media address and where its ports are in the table's array of ports.
+/// A media address and where its ports are in the table's array of ports: nothing, as long as the
+/// first port comes after the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Local {
-    number: u128,
-    family: Family,
+pub struct Local<A> {
+    number: A,
     first: u16,
     last: u16,
     base: u32,
 }
 
+/// The buckets of one address family, a power of two of them.
+#[derive(Debug)]
+struct Buckets<A> {
+    all: Box<[Local<A>]>,
+    multiplier: u64,
+}
+
 /// The media addresses by hash.
 #[derive(Debug)]
 pub struct AddressIndex {
-    /// A power of two of buckets.
-    buckets: Box<[Option<Local>]>,
-    multiplier: u64,
+    v4: Buckets<u32>,
+    v6: Buckets<u128>,
+}
+
+/// An address as a number.
+pub trait Number: Copy + Default + Eq {
+    /// All of it in 64 bits.
+    fn mixed(self) -> u64;
+}
+
+impl Number for u32 {
+    #[inline]
+    fn mixed(self) -> u64 {
+        u64::from(self)
+    }
+}
+
+impl Number for u128 {
+    #[inline]
+    fn mixed(self) -> u64 {
+        (self as u64) ^ ((self >> 64) as u64).rotate_left(23)
+    }
+}
+
+impl<A: Number> Default for Local<A> {
+    fn default() -> Self {
+        Self {
+            number: A::default(),
+            first: 1,
+            last: 0,
+            base: 0,
+        }
+    }
 }
 
 /// How many multipliers are tried for a number of buckets.
 const ATTEMPTS: u64 = 1000;
 
 impl AddressIndex {
-    /// Fills empty buckets, a power of two of them. Gives the buckets' fitness: `None` when no multiplier
-    /// tried keeps the addresses apart, so that more buckets are needed (or an address is there twice).
-    pub fn new(mut buckets: Box<[Option<Local>]>, media: &[MediaAddress]) -> Option<Self> {
-        debug_assert!(buckets.len().is_power_of_two());
-        (0..ATTEMPTS)
-            .find_map(|attempt| {
-                // Odd multiples of 2^64 / golden ratio (Fibonacci hashing, Knuth vol. 3 §6.4).
-                let multiplier = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * attempt + 1);
-                fill(&mut buckets, multiplier, media).then_some(multiplier)
-            })
-            .map(|multiplier| Self {
-                buckets,
-                multiplier,
-            })
+    /// Fills empty buckets, a power of two of them for each family. Gives the buckets' fitness: `None` when
+    /// no multiplier tried keeps the addresses apart, so that more buckets are needed (or an address is
+    /// there twice).
+    pub fn new(
+        v4: Box<[Local<u32>]>,
+        v6: Box<[Local<u128>]>,
+        media: &[MediaAddress],
+    ) -> Option<Self> {
+        Some(Self {
+            v4: Buckets::new(v4, media, |family, number| {
+                (family == Family::V4).then_some(number as u32)
+            })?,
+            v6: Buckets::new(v6, media, |family, number| {
+                (family == Family::V6).then_some(number)
+            })?,
+        })
     }
 
     /// Where a port of one of the addresses is in the array of ports.
     #[inline]
     pub fn find(&self, family: Family, number: u128, port: u16) -> Option<usize> {
-        let bucket = bucket(family, number, self.multiplier, self.buckets.len());
-        let local = self.buckets.get(bucket)?.as_ref()?;
-        let ours = local.number == number && local.family == family;
-        if !ours || port < local.first || port > local.last {
-            return None;
+        match family {
+            Family::V4 => self.find_v4(number as u32, port),
+            Family::V6 => self.find_v6(number, port),
         }
-        Some(local.base as usize + usize::from(port - local.first))
+    }
+
+    /// The same for an IPv4 address.
+    #[inline]
+    pub fn find_v4(&self, number: u32, port: u16) -> Option<usize> {
+        self.v4.find(number, port)
+    }
+
+    /// The same for an IPv6 address.
+    #[inline]
+    pub fn find_v6(&self, number: u128, port: u16) -> Option<usize> {
+        self.v6.find(number, port)
     }
 
     /// The same for a key.
     pub fn find_key(&self, key: &FlowKey) -> Option<usize> {
         let (family, number) = Family::number(key.address);
         self.find(family, number, key.port)
+    }
+}
+
+impl<A: Number> Buckets<A> {
+    fn new(
+        mut all: Box<[Local<A>]>,
+        media: &[MediaAddress],
+        of_family: impl Fn(Family, u128) -> Option<A>,
+    ) -> Option<Self> {
+        debug_assert!(all.len().is_power_of_two());
+        let multiplier = (0..ATTEMPTS).find_map(|attempt| {
+            // Odd multiples of 2^64 / golden ratio (Fibonacci hashing, Knuth vol. 3 §6.4).
+            let multiplier = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * attempt + 1);
+            fill(&mut all, multiplier, media, &of_family).then_some(multiplier)
+        })?;
+        Some(Self { all, multiplier })
+    }
+
+    #[inline]
+    fn find(&self, number: A, port: u16) -> Option<usize> {
+        let local = self
+            .all
+            .get(bucket(number, self.multiplier, self.all.len()))?;
+        let offset = port.wrapping_sub(local.first);
+        // Of an empty bucket the last port lies below the first: no offset is within.
+        let ours = local.number == number && port >= local.first && port <= local.last;
+        ours.then_some(local.base as usize + usize::from(offset))
     }
 }
 
@@ -75,34 +150,40 @@ fn ports_of(media: &MediaAddress) -> usize {
     usize::from(last.saturating_sub(first)) + 1
 }
 
-fn fill(buckets: &mut [Option<Local>], multiplier: u64, media: &[MediaAddress]) -> bool {
-    buckets.fill(None);
+fn fill<A: Number>(
+    buckets: &mut [Local<A>],
+    multiplier: u64,
+    media: &[MediaAddress],
+    of_family: impl Fn(Family, u128) -> Option<A>,
+) -> bool {
+    buckets.fill(Local::default());
     let mut base = 0;
     for one in media {
         let (family, number) = Family::number(one.address);
-        let at = bucket(family, number, multiplier, buckets.len());
+        let place = base;
+        base += ports_of(one) as u32;
+        let Some(number) = of_family(family, number) else {
+            continue;
+        };
+        let at = bucket(number, multiplier, buckets.len());
         match buckets.get_mut(at) {
-            Some(free @ None) => {
-                *free = Some(Local {
+            Some(free) if free.first > free.last => {
+                *free = Local {
                     number,
-                    family,
                     first: one.ports.0,
                     last: one.ports.1,
-                    base,
-                });
+                    base: place,
+                };
             }
             _ => return false,
         }
-        base += ports_of(one) as u32;
     }
     true
 }
 
 #[inline]
-const fn bucket(family: Family, number: u128, multiplier: u64, buckets: usize) -> usize {
-    let family = (family as u64) << 33;
-    let mixed = (number as u64) ^ ((number >> 64) as u64).rotate_left(23) ^ family;
-    (mixed.wrapping_mul(multiplier) >> 40) as usize & (buckets - 1)
+fn bucket<A: Number>(number: A, multiplier: u64, buckets: usize) -> usize {
+    (number.mixed().wrapping_mul(multiplier) >> 40) as usize & (buckets - 1)
 }
 
 #[cfg(test)]
@@ -119,11 +200,19 @@ mod tests {
         }
     }
 
+    fn index(buckets: usize, media: &[MediaAddress]) -> Option<AddressIndex> {
+        AddressIndex::new(
+            vec![Local::default(); buckets].into(),
+            vec![Local::default(); buckets].into(),
+            media,
+        )
+    }
+
     #[test]
     fn every_port_of_every_address_has_its_own_place() {
         let mut all = vec![media("fd00::1", 20_000, 20_009), media("::10.0.0.1", 5, 5)];
         all.extend((0..40).map(|host| media(&format!("10.0.0.{host}"), 40_000, 40_003)));
-        let index = AddressIndex::new(vec![None; 256].into(), &all).expect("256 buckets for 42");
+        let index = index(256, &all).expect("256 buckets for 42");
         let mut places = Vec::new();
         for one in &all {
             for port in one.ports.0..=one.ports.1 {
@@ -147,6 +236,6 @@ mod tests {
     #[test]
     fn an_address_twice_is_never_kept_apart() {
         let twice = [media("10.0.0.1", 2, 3), media("10.0.0.1", 4, 5)];
-        assert!(AddressIndex::new(vec![None; 64].into(), &twice).is_none());
+        assert!(index(64, &twice).is_none());
     }
 }

@@ -44,27 +44,23 @@ pub fn prepare(table: &mut FlowTable, slot: Slot, now: Timestamp) {
     let Some(flow) = table.flow(slot) else {
         return;
     };
-    let key = flow.entry.key;
     let gate = flow.latching.gate(now);
     let (rtp, rtcp) = (flow.entry.rtp, flow.entry.rtcp);
-    let (main, side) = if rtp.is_some() {
-        (rtp, rtcp)
-    } else {
-        (rtcp, None)
-    };
-    let main = main.map(|egress| rewrite::prepare(&resolved(table, &egress)));
-    let side = side.map(|egress| rewrite::prepare(&resolved(table, &egress)));
-    let hot = &mut table.arrays.hot[slot.index()];
-    hot.set_gate(gate, &key);
-    (hot.rtp, hot.rtcp) = match (rtp, rtcp) {
+    let prepared = |egress: Egress| rewrite::prepare(&resolved(table, &egress));
+    let rtp = rtp.map(prepared);
+    let rtcp = rtcp.map(prepared);
+    let lanes = match (rtp, rtcp) {
+        // On a port that is muxed on both sides RTCP goes where RTP goes.
+        (Some(rtp), Some(rtcp)) if rtp == rtcp => (Lane::Main, Lane::Main),
         (Some(_), Some(_)) => (Lane::Main, Lane::Side),
         (Some(_), None) => (Lane::Main, Lane::Closed),
         (None, Some(_)) => (Lane::Closed, Lane::Main),
         (None, None) => (Lane::Closed, Lane::Closed),
     };
-    (hot.plan, hot.template) = main.unwrap_or_default();
-    let (plan, template) = side.unwrap_or_default();
-    table.arrays.side[slot.index()] = Side { plan, template };
+    table.set_hot(slot, gate, lanes, rtp.or(rtcp).unwrap_or_default());
+    if let (Lane::Side, Some((headers, front))) = (lanes.1, rtcp) {
+        table.arrays.side[slot.index()] = Side { headers, front };
+    }
 }
 
 /// Derives anew what the flows that send towards this slot's party need.
@@ -177,7 +173,7 @@ fn update(
     // Silence counts anew where nothing was expected before, or something else was.
     if before.idle_after.is_none() || before.latch.armed != entry.latch.armed {
         table.arrays.watch[slot.index()].from = now;
-        table.arrays.hot[slot.index()].idle = false;
+        table.arrays.hot[slot.index()].set_idle(false);
     } else {
         // The control plane may have forgotten: of its entries this worker sees the last, not each.
         table.arrays.cold[slot.index()].untold.said_idle = false;
@@ -210,7 +206,7 @@ fn settle(table: &mut FlowTable, tallies: &FlowTallies, slot: Slot, now: Timesta
     table.arrays.watch[slot.index()].after = after;
     if after == 0 {
         // What is not watched is not idle, and what was said of it is over.
-        table.arrays.hot[slot.index()].idle = false;
+        table.arrays.hot[slot.index()].set_idle(false);
         table.arrays.cold[slot.index()].untold.said_idle = false;
     }
     tallies.set_latched(slot, latched);

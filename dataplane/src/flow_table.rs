@@ -1,8 +1,9 @@
 //! The flows of one worker: which flow is at a local port, and everything that is kept of it.
 //!
 //! ```text
-//!   (address, port) ─ address index ─► ports[..] ─► slot ─► hot[slot]    two cache lines: gate, plan, headers
-//!                                     4 bytes a port     ├─► side[slot]   the same of RTCP on a muxed port
+//!   (address, port) ─ address index ─► ports[..] ─► slot ─► hot[slot]    one cache line: gate and headers
+//!                                     4 bytes a port     ├─► wide[slot]   a second one for IPv6
+//!                                                        ├─► side[slot]   RTCP's headers, if they are others
 //!                                                        ├─► watch[slot]  for the idle sweep
 //!                                                        └─► cold[slot]   the control plane's word, the latch
 //! ```
@@ -16,9 +17,10 @@ use std::net::SocketAddr;
 use contract::{FlowEntry, FlowKey, Timestamp};
 
 use crate::address_index::AddressIndex;
-use crate::classify::{Arrival, Family};
+use crate::cache;
+use crate::classify::{Content, Family};
 use crate::latch::{Gate, Latching};
-use crate::rewrite::{Plan, Template};
+use crate::rewrite::{self, Front, Headers, Window};
 
 /// Where a flow is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,7 +47,7 @@ pub enum Lane {
     Side,
 }
 
-/// [`Gate`] in one byte; the source is beside it.
+/// [`Gate`] in two bits; the source is beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum GateKind {
@@ -58,79 +60,127 @@ pub enum GateKind {
     Any,
 }
 
-/// What every packet of a flow needs: a pair of cache lines, which the hardware fetches together.
+/// What every packet of a flow needs: one cache line, which is all for IPv4.
+///
+/// ```text
+///   0  source address and port, as they stand in a packet | difference | headers: plan, label, tail   64
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 pub struct Hot {
-    source: u128,
-    source_port: u16,
-    endpoints_sum: u16,
-    /// What is decided here about sources.
-    pub gate: GateKind,
-    /// RTP's egress.
-    pub rtp: Lane,
-    /// RTCP's egress.
-    pub rtcp: Lane,
-    /// Whether no packet came for so long that the flow counts as idle.
-    pub idle: bool,
-    /// How packets leave.
-    pub plan: Plan,
-    /// What they leave with.
-    pub template: Template,
+    source_v4: [u8; 4],
+    source_port: [u8; 2],
+    /// What the main egress's [`rewrite::difference`] is for packets from the source.
+    difference: u16,
+    /// How packets leave, and the gate in its label.
+    headers: Headers,
 }
 
-const _: () = assert!(size_of::<Hot>() == 128, "two cache lines");
+const _: () = assert!(size_of::<Hot>() == 64, "one cache line");
+
+/// The bits of a [`Hot`]'s label. RTP and RTCP pass unasked when the gate is a source, their lane is the main
+/// one and the flow is not idle: what most packets need to know, in one bit.
+mod label {
+    pub(super) const UNASKED_RTP: u8 = 1;
+    pub(super) const UNASKED_RTCP: u8 = 1 << 1;
+    pub(super) const GATE: u32 = 2;
+    pub(super) const RTP_OPEN: u8 = 1 << 4;
+    pub(super) const RTCP: u32 = 5;
+    pub(super) const IDLE: u8 = 1 << 7;
+}
 
 impl Hot {
-    /// Whether the packet comes from the one source that is accepted unasked.
-    #[inline]
-    pub fn is_from_source(&self, arrival: &Arrival) -> bool {
-        self.source == arrival.source && self.source_port == arrival.source_port
-    }
-
-    /// The packet's [`Arrival::endpoints_sum`], known beforehand when its source is.
-    #[inline]
-    pub fn endpoints_sum(&self, arrival: &Arrival) -> u16 {
-        match self.gate {
-            GateKind::Source => self.endpoints_sum,
-            GateKind::Ask | GateKind::Any => arrival.endpoints_sum(),
-        }
-    }
-
-    /// Takes over what the latch says. The gate of a flow only ever sees packets of its key's family.
-    pub fn set_gate(&mut self, gate: Gate, key: &FlowKey) {
-        let source = match gate {
-            Gate::Ask => {
-                self.gate = GateKind::Ask;
-                return;
-            }
-            Gate::Any => {
-                self.gate = GateKind::Any;
-                return;
-            }
-            Gate::Source(source) => source,
+    /// Whether packets of this content need only come from the source to be forwarded by the main egress.
+    #[inline(always)]
+    pub const fn is_unasked(&self, content: Content) -> bool {
+        let bit = match content {
+            Content::Rtp => label::UNASKED_RTP,
+            Content::Rtcp => label::UNASKED_RTCP,
+            Content::Stun | Content::Unknown => 0,
         };
-        let (family, number) = Family::number(source.ip());
-        let (key_family, local) = Family::number(key.address);
-        if family != key_family {
-            // Signalling named a source that can never be seen here.
-            self.gate = GateKind::Ask;
-            return;
+        self.headers.label & bit != 0
+    }
+
+    /// What is decided here about sources.
+    pub const fn gate(&self) -> GateKind {
+        match self.headers.label >> label::GATE & 3 {
+            0 => GateKind::Ask,
+            1 => GateKind::Source,
+            _ => GateKind::Any,
         }
-        self.gate = GateKind::Source;
-        self.source = number;
-        self.source_port = source.port();
-        self.endpoints_sum = crate::rewrite::endpoints_sum(source.port(), number, key.port, local);
+    }
+
+    /// RTP's and RTCP's egress.
+    pub const fn lanes(&self) -> (Lane, Lane) {
+        let rtp = match self.headers.label & label::RTP_OPEN {
+            0 => Lane::Closed,
+            _ => Lane::Main,
+        };
+        let rtcp = match self.headers.label >> label::RTCP & 3 {
+            0 => Lane::Closed,
+            1 => Lane::Main,
+            _ => Lane::Side,
+        };
+        (rtp, rtcp)
+    }
+
+    /// Whether no packet came for so long that the flow counts as idle.
+    pub const fn is_idle(&self) -> bool {
+        self.headers.label & label::IDLE != 0
+    }
+
+    /// How packets leave by the main egress.
+    #[inline(always)]
+    pub const fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The main egress's difference for packets from the source.
+    #[inline(always)]
+    pub const fn difference(&self) -> u16 {
+        self.difference
+    }
+
+    fn set_label(&mut self, gate: GateKind, (rtp, rtcp): (Lane, Lane), idle: bool) {
+        let mut label = (gate as u8) << label::GATE | (rtcp as u8) << label::RTCP;
+        if rtp != Lane::Closed {
+            label |= label::RTP_OPEN;
+        }
+        if idle {
+            label |= label::IDLE;
+        } else if gate == GateKind::Source {
+            if rtp == Lane::Main {
+                label |= label::UNASKED_RTP;
+            }
+            if rtcp == Lane::Main {
+                label |= label::UNASKED_RTCP;
+            }
+        }
+        self.headers.label = label;
+    }
+
+    /// Says whether the flow counts as idle.
+    pub fn set_idle(&mut self, idle: bool) {
+        self.set_label(self.gate(), self.lanes(), idle);
     }
 }
 
-/// The second egress of a muxed port.
+/// What IPv6 needs beside [`Hot`].
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Wide {
+    source: [u8; 16],
+    /// The main egress's first bytes.
+    pub front: Front,
+}
+
+/// The second egress of a port that is muxed on one side only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Side {
     /// How packets leave.
-    pub plan: Plan,
-    /// What they leave with.
-    pub template: Template,
+    pub headers: Headers,
+    /// The first bytes, if as IPv6.
+    pub front: Front,
 }
 
 /// What the idle sweep reads: 16 bytes a flow.
@@ -168,7 +218,7 @@ pub struct Untold {
     pub queued: bool,
     /// This latch is to be reported.
     pub latched: Option<SocketAddr>,
-    /// What was last said about idleness: the truth is [`Hot::idle`].
+    /// What was last said about idleness: the truth is [`Hot::is_idle`].
     pub said_idle: bool,
 }
 
@@ -179,6 +229,8 @@ pub struct Arrays {
     pub ports: Box<[u32]>,
     /// One for each slot, like the following.
     pub hot: Box<[Hot]>,
+    /// IPv6.
+    pub wide: Box<[Wide]>,
     /// RTCP of muxed ports.
     pub side: Box<[Side]>,
     /// The idle sweep's.
@@ -232,6 +284,33 @@ impl FlowTable {
         self.addresses.find(family, address, port)
     }
 
+    /// The same for an IPv4 address.
+    #[inline(always)]
+    pub fn place_v4(&self, address: u32, port: u16) -> Option<usize> {
+        self.addresses.find_v4(address, port)
+    }
+
+    /// The same for an IPv6 address.
+    #[inline(always)]
+    pub fn place_v6(&self, address: u128, port: u16) -> Option<usize> {
+        self.addresses.find_v6(address, port)
+    }
+
+    /// What every packet of a flow needs.
+    #[inline(always)]
+    pub fn hot(&self, slot: Slot) -> Option<&Hot> {
+        self.arrays.hot.get(slot.index())
+    }
+
+    /// The first bytes of the main egress, if that is IPv6.
+    #[inline(always)]
+    pub fn front(&self, slot: Slot) -> Front {
+        self.arrays
+            .wide
+            .get(slot.index())
+            .map_or(Front::default(), |wide| wide.front)
+    }
+
     /// The flow at a place.
     #[inline]
     pub fn at_place(&self, place: usize) -> Option<Slot> {
@@ -239,11 +318,94 @@ impl FlowTable {
         Some(Slot(slot))
     }
 
-    /// Reads one byte of each line that a packet of the flow needs.
-    #[inline]
-    pub fn touch(&self, slot: Slot) -> u64 {
-        let hot = self.arrays.hot.get(slot.index());
-        hot.map_or(0, |hot| hot.gate as u64 ^ u64::from(hot.template.last()))
+    /// Asks the cache for what [`FlowTable::at_place`] will read.
+    #[inline(always)]
+    pub fn prefetch_place(&self, place: usize) {
+        if let Some(port) = self.arrays.ports.get(place) {
+            cache::prefetch(port);
+        }
+    }
+
+    /// Asks the cache for what a packet of the flow will need.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: Slot, family: Family) {
+        if let Some(hot) = self.arrays.hot.get(slot.index()) {
+            cache::prefetch(hot);
+        }
+        if family == Family::V6
+            && let Some(wide) = self.arrays.wide.get(slot.index())
+        {
+            cache::prefetch(wide);
+        }
+    }
+
+    /// Whether a packet comes from the one source that the flow's gate accepts unasked.
+    #[inline(always)]
+    pub fn is_from_source(&self, slot: Slot, hot: &Hot, family: Family, window: &Window) -> bool {
+        let port = rewrite::source_port(window) == hot.source_port;
+        port && match family {
+            Family::V4 => rewrite::source_v4(window) == hot.source_v4,
+            Family::V6 => {
+                let wide = self.arrays.wide.get(slot.index());
+                wide.is_some_and(|wide| rewrite::source_v6(window) == wide.source)
+            }
+        }
+    }
+
+    /// Says what is decided at a glance about a flow's packets, and how they leave by the main egress. The
+    /// gate of a flow only ever sees packets of its key's family.
+    pub fn set_hot(&mut self, slot: Slot, gate: Gate, lanes: (Lane, Lane), main: (Headers, Front)) {
+        let (hot, wide) = match (
+            self.arrays.hot.get_mut(slot.index()),
+            self.arrays.wide.get_mut(slot.index()),
+        ) {
+            (Some(hot), Some(wide)) => (hot, wide),
+            _ => return,
+        };
+        let idle = hot.is_idle();
+        let (headers, front) = main;
+        hot.headers = headers;
+        hot.set_label(GateKind::Ask, lanes, idle);
+        if headers.is_v6() {
+            wide.front = front;
+        }
+        self.set_gate(slot, gate);
+    }
+
+    /// Takes over what the latch says.
+    pub fn set_gate(&mut self, slot: Slot, gate: Gate) {
+        let Some(key) = self.flow(slot).map(|flow| flow.entry.key) else {
+            return;
+        };
+        let (hot, wide) = match (
+            self.arrays.hot.get_mut(slot.index()),
+            self.arrays.wide.get_mut(slot.index()),
+        ) {
+            (Some(hot), Some(wide)) => (hot, wide),
+            _ => return,
+        };
+        let (family, local) = Family::number(key.address);
+        let kind = match gate {
+            Gate::Ask => GateKind::Ask,
+            Gate::Any => GateKind::Any,
+            Gate::Source(source) => {
+                let (source_family, number) = Family::number(source.ip());
+                hot.source_port = source.port().to_be_bytes();
+                match family {
+                    Family::V4 => hot.source_v4 = (number as u32).to_be_bytes(),
+                    Family::V6 => wide.source = number.to_be_bytes(),
+                }
+                let old = rewrite::endpoints_sum(source.port(), number, key.port, local);
+                hot.difference = rewrite::difference(hot.headers.endpoints_sum(), old);
+                if source_family == family {
+                    GateKind::Source
+                } else {
+                    // Signalling named a source that can never be seen here.
+                    GateKind::Ask
+                }
+            }
+        };
+        hot.set_label(kind, hot.lanes(), hot.is_idle());
     }
 
     /// The place of a key, if it is one of ours.
@@ -305,6 +467,7 @@ impl FlowTable {
         self.first_free = slot.0;
         self.installed -= 1;
         self.arrays.hot[slot.index()] = Hot::default();
+        self.arrays.wide[slot.index()] = Wide::default();
         self.arrays.side[slot.index()] = Side::default();
         self.arrays.watch[slot.index()] = Watch::default();
         if let Some(place) = self.place_of(&flow.entry.key) {

@@ -15,6 +15,7 @@
 
 pub mod address_index;
 mod bring_up;
+pub mod cache;
 pub mod classify;
 pub mod commands;
 mod dataplane;

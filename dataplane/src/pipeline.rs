@@ -1,19 +1,21 @@
 //! A batch in, a verdict a packet out: classify, look up, latch, rewrite in place.
 //!
 //! ```text
-//!   all packets:  headers ─► address and port ours? ─► sound? ─► flow at the port
-//!   all flows:    touch their cache lines
-//!   each packet:  content expected? ─► gate, or the latch ─► count ─► new headers ─► Forward(device)
+//!   all packets:  glance (or headers, classify) ─► address and port ours? ─► sound?      asks for the port's entry
+//!   a few ahead:  port's entry ─► flow                                                   asks for the flow's lines
+//!   each packet:  from the source? ─► count ─► new headers ─► Forward(device)
+//!                 └─ anything else: content expected? ─► gate, or the latch ─► count ─► new headers
 //! ```
 //!
-//! The passes are apart so that the cache misses of many flows overlap: the second is a loop so short that
-//! the processor has dozens of its loads under way at a time. A transform of the payload (SRTP)
-//! has its place between latch and rewrite. Pure: no socket, clock, lock or allocation; the worker
-//! brings packets and time, and carries verdicts out.
+//! The passes are apart so that the cache misses of many flows overlap: each asks for what the next will read, and
+//! nothing waits for it. A transform of the payload (SRTP) has its place between latch and rewrite. Pure: no
+//! socket, clock, lock or allocation; the worker brings packets and time, and carries verdicts out.
+
+use std::net::SocketAddr;
 
 use contract::{Command, DeviceId, DropReason, Event, FlowEntry, Link, Timestamp};
 
-use crate::classify::{self, Arrival, Content};
+use crate::classify::{self, Content, Destination, Family};
 use crate::commands;
 use crate::flow_table::{FlowTable, GateKind, Lane, Slot};
 use crate::latch::Judgement;
@@ -45,8 +47,26 @@ pub struct Origin {
 /// The MTU of a link that only a latch knows: what Ethernet takes.
 const ETHERNET_MTU: u16 = 1500;
 
-/// What the first pass finds of a packet.
-type Found = Result<(Arrival, Slot), DropReason>;
+/// How many packets ahead of its turn a packet's first bytes are asked for.
+const PACKETS_AHEAD: usize = 4;
+/// How many packets ahead of its turn a packet's flow is asked for.
+const FLOWS_AHEAD: usize = 16;
+
+/// What is found of a packet.
+type Found = Result<Media, DropReason>;
+
+/// A packet for one of our ports.
+#[derive(Clone, Copy, Debug)]
+struct Media {
+    /// The port's place in the table, then the flow's slot.
+    at: u32,
+    /// Where the UDP payload starts in the frame.
+    payload: u16,
+    family: Family,
+    content: Content,
+}
+
+const _: () = assert!(size_of::<Found>() == 8, "a batch's fill eight cache lines");
 
 /// One worker's packet logic and flows.
 #[derive(Debug)]
@@ -83,23 +103,26 @@ impl Pipeline {
         now: Timestamp,
     ) {
         debug_assert!(packets.len() <= BATCH && packets.len() == verdicts.len());
-        for index in 0..packets.len().min(BATCH) {
+        let count = packets.len().min(BATCH);
+        for index in 0..count {
+            if let Some(next) = packets.get(index + PACKETS_AHEAD) {
+                memory.prefetch(next);
+            }
             let (frame, start, len) = memory.frame_mut(&mut packets[index]);
-            self.found[index] = self.find(packet_in(frame, start, len), origin.checksums);
+            self.found[index] = self.find(frame, start, len, origin.checksums);
         }
-        self.touch(tallies, packets.len());
-        let decided = packets.iter_mut().zip(verdicts).take(BATCH);
+        for index in 0..count.min(FLOWS_AHEAD) {
+            self.look_up(tallies, index);
+        }
+        let decided = packets.iter_mut().zip(verdicts).take(count);
         for (index, (packet, verdict)) in decided.enumerate() {
-            let forwarded = self.found[index].and_then(|(arrival, slot)| {
-                let lane = self.lane(slot, arrival.content)?;
-                let (frame, start, len) = memory.frame_mut(packet);
-                self.admit(tallies, origin.device, &arrival, slot, now, || {
-                    packet_in(frame, start, len)
-                })?;
-                let (device, new) = self.rewrite(&arrival, slot, lane, frame, start)?;
-                let end = start + usize::from(arrival.payload) + usize::from(arrival.payload_len);
-                memory.set_extent(packet, new, end - new);
-                Ok(device)
+            let ahead = index + FLOWS_AHEAD;
+            if ahead < count {
+                self.look_up(tallies, ahead);
+            }
+            let found = self.found[index];
+            let forwarded = found.and_then(|media| {
+                self.forward(memory, tallies, origin.device, &media, packet, now)
             });
             *verdict = match forwarded {
                 Ok(device) => Verdict::Forward(device),
@@ -133,8 +156,8 @@ impl Pipeline {
             let since = watch.from.max(tallies.last_seen(slot));
             let idle = now.as_nanos().saturating_sub(since.as_nanos()) >= watch.after;
             let hot = &mut self.table.arrays.hot[slot.index()];
-            if idle && !hot.idle {
-                hot.idle = true;
+            if idle && !hot.is_idle() {
+                hot.set_idle(true);
                 self.announce(slot);
             }
         }
@@ -168,35 +191,158 @@ impl Pipeline {
         self.table.arrays.watch.len()
     }
 
-    #[inline]
-    fn find(&self, bytes: &[u8], checksums: ReceivedChecksums) -> Found {
-        let headers = classify::headers(bytes)?;
+    /// What a packet is, and for which port.
+    #[inline(always)]
+    fn find(
+        &self,
+        frame: &mut [u8],
+        start: usize,
+        len: usize,
+        checksums: ReceivedChecksums,
+    ) -> Found {
+        // A packet outside its frame counts as truncated.
+        let packet = frame.get_mut(start..start + len).unwrap_or_default();
+        let Some(glance) = classify::glance(packet) else {
+            return self.find_thoroughly(packet, start, checksums);
+        };
+        let (family, place) = match glance.destination {
+            Destination::V4(to) => (Family::V4, self.table.place_v4(to, glance.port)),
+            Destination::V6(to) => (Family::V6, self.table.place_v6(to, glance.port)),
+        };
+        let place = place.ok_or(DropReason::NotMedia)?;
+        if checksums == ReceivedChecksums::MayBeUnfinished {
+            classify::finish(packet, family, glance.payload)?;
+        }
+        self.table.prefetch_place(place);
+        Ok(Media {
+            at: place as u32,
+            payload: (start + glance.payload) as u16,
+            family,
+            content: glance.content,
+        })
+    }
+
+    /// The same for packets of unusual shapes, which are brought into the usual one.
+    #[inline(never)]
+    fn find_thoroughly(
+        &self,
+        packet: &mut [u8],
+        start: usize,
+        checksums: ReceivedChecksums,
+    ) -> Found {
+        let headers = classify::headers(packet)?;
         let place = self
             .table
             .place(headers.family, headers.destination, headers.port)
             .ok_or(DropReason::NotMedia)?;
-        let arrival = classify::classify(bytes, &headers, checksums)?;
-        let slot = self.table.at_place(place).ok_or(DropReason::NoFlow)?;
-        Ok((arrival, slot))
+        let arrival = classify::classify(packet, &headers, checksums)?;
+        classify::straighten(packet, &headers, &arrival);
+        self.table.prefetch_place(place);
+        Ok(Media {
+            at: place as u32,
+            payload: start as u16 + arrival.payload,
+            family: arrival.family,
+            content: arrival.content,
+        })
     }
 
-    /// Loads the cache lines that the flows of a batch need, for nothing but their being there soon.
-    #[inline]
-    fn touch(&self, tallies: &FlowTallies, count: usize) {
-        let mut sum = 0;
-        for (_, slot) in self.found.iter().take(count).flatten() {
-            sum ^= self.table.touch(*slot) ^ tallies.touch(*slot);
+    /// Finds a packet's flow.
+    #[inline(always)]
+    fn look_up(&mut self, tallies: &FlowTallies, index: usize) {
+        let Some(found) = self.found.get_mut(index) else {
+            return;
+        };
+        let Ok(media) = found else {
+            return;
+        };
+        match self.table.at_place(media.at as usize) {
+            Some(slot) => {
+                media.at = slot.0;
+                self.table.prefetch(slot, media.family);
+                tallies.prefetch(slot);
+            }
+            None => *found = Err(DropReason::NoFlow),
         }
-        std::hint::black_box(sum);
+    }
+
+    /// Decides on a packet of a flow, and rewrites it if it is to be forwarded.
+    #[inline(always)]
+    fn forward<F: Frames>(
+        &mut self,
+        memory: &mut F,
+        tallies: &FlowTallies,
+        device: DeviceId,
+        media: &Media,
+        packet: &mut F::Packet,
+        now: Timestamp,
+    ) -> Result<DeviceId, DropReason> {
+        let slot = Slot(media.at);
+        let payload = usize::from(media.payload);
+        let (frame, start, _) = memory.frame_mut(packet);
+        let hot = self.table.hot(slot).ok_or(DropReason::NoFlow)?;
+        let (window, rest) = rewrite::window(frame, payload).ok_or(DropReason::TooBig)?;
+        let (device, extent) = if hot.is_unasked(media.content)
+            && self.table.is_from_source(slot, hot, media.family, window)
+        {
+            tallies.accepted(slot, rewrite::payload_len(window), now);
+            let headers = hot.headers();
+            let front = || self.table.front(slot);
+            let difference = |_: &rewrite::Window| hot.difference();
+            // Twice, so that each family has code of its own.
+            let extent = match media.family {
+                Family::V4 => rewrite::apply(headers, front, Family::V4, difference, window, rest),
+                Family::V6 => rewrite::apply(headers, front, Family::V6, difference, window, rest),
+            };
+            (headers.device, extent?)
+        } else {
+            self.forward_thoroughly(tallies, device, media, frame, start, now)?
+        };
+        memory.set_extent(packet, payload - extent.lead, extent.len);
+        Ok(device)
+    }
+
+    /// The same for whatever has to be asked about.
+    #[inline(never)]
+    fn forward_thoroughly(
+        &mut self,
+        tallies: &FlowTallies,
+        device: DeviceId,
+        media: &Media,
+        frame: &mut [u8],
+        start: usize,
+        now: Timestamp,
+    ) -> Result<(DeviceId, rewrite::Extent), DropReason> {
+        let slot = Slot(media.at);
+        let lane = self.lane(slot, media.content)?;
+        let link = arrival_link(device, frame.get(start..).unwrap_or_default());
+        let (window, rest) =
+            rewrite::window(frame, usize::from(media.payload)).ok_or(DropReason::TooBig)?;
+        self.admit(tallies, media, window, link, now)?;
+        let (headers, front) = match lane {
+            Lane::Side => {
+                let side = &self.table.arrays.side[slot.index()];
+                (side.headers, side.front)
+            }
+            Lane::Main | Lane::Closed => {
+                let hot = &self.table.arrays.hot[slot.index()];
+                (*hot.headers(), self.table.front(slot))
+            }
+        };
+        let new = headers.endpoints_sum();
+        let difference = |window: &rewrite::Window| {
+            rewrite::difference(new, rewrite::arrived_sum(media.family, window))
+        };
+        let front = || front;
+        let extent = rewrite::apply(&headers, front, media.family, difference, window, rest)?;
+        Ok((headers.device, extent))
     }
 
     /// The egress that packets of this content take.
-    #[inline]
     fn lane(&self, slot: Slot, content: Content) -> Result<Lane, DropReason> {
-        let hot = &self.table.arrays.hot[slot.index()];
+        let (rtp, rtcp) = self.table.arrays.hot[slot.index()].lanes();
         let lane = match content {
-            Content::Rtp => hot.rtp,
-            Content::Rtcp => hot.rtcp,
+            Content::Rtp => rtp,
+            Content::Rtcp => rtcp,
             Content::Stun => return Err(DropReason::Stun),
             Content::Unknown => return Err(DropReason::NotRtp),
         };
@@ -206,65 +352,43 @@ impl Pipeline {
         }
     }
 
-    /// Whether the flow believes the packet's source; counts it if so. `packet` gives its bytes, should
-    /// the latch need them.
-    #[inline]
-    fn admit<'a>(
+    /// Whether the flow believes the packet's source; counts it if so. `link` is the way back to it.
+    fn admit(
         &mut self,
         tallies: &FlowTallies,
-        device: DeviceId,
-        arrival: &Arrival,
-        slot: Slot,
+        media: &Media,
+        window: &rewrite::Window,
+        link: Option<Link>,
         now: Timestamp,
-        packet: impl FnOnce() -> &'a [u8],
     ) -> Result<(), DropReason> {
+        let slot = Slot(media.at);
         let hot = &self.table.arrays.hot[slot.index()];
-        let believed = match hot.gate {
-            GateKind::Source => hot.is_from_source(arrival),
+        let believed = match hot.gate() {
+            GateKind::Source => self.table.is_from_source(slot, hot, media.family, window),
             GateKind::Any => true,
             GateKind::Ask => false,
         };
         if !believed {
-            let link = arrival_link(device, packet());
-            self.ask(tallies, arrival, slot, link, now)?;
+            let remote = rewrite::remote(media.family, window);
+            self.ask(tallies, remote, media.content, slot, link, now)?;
         }
-        tallies.accepted(slot, arrival.payload_len, now);
-        if self.table.arrays.hot[slot.index()].idle {
-            self.table.arrays.hot[slot.index()].idle = false;
+        tallies.accepted(slot, rewrite::payload_len(window), now);
+        let hot = &mut self.table.arrays.hot[slot.index()];
+        if hot.is_idle() {
+            hot.set_idle(false);
             self.announce(slot);
         }
         Ok(())
     }
 
-    /// Gives the packet, which starts at `start`, its new headers: the device to leave by and the new start.
-    #[inline]
-    fn rewrite(
-        &self,
-        arrival: &Arrival,
-        slot: Slot,
-        lane: Lane,
-        frame: &mut [u8],
-        start: usize,
-    ) -> Result<(DeviceId, usize), DropReason> {
-        let hot = &self.table.arrays.hot[slot.index()];
-        let side = &self.table.arrays.side[slot.index()];
-        let (plan, template) = match lane {
-            Lane::Side => (&side.plan, &side.template),
-            Lane::Main | Lane::Closed => (&hot.plan, &hot.template),
-        };
-        let old_sum = hot.endpoints_sum(arrival);
-        let payload = start + usize::from(arrival.payload);
-        let new = rewrite::apply(plan, template, arrival, old_sum, frame, payload)?;
-        Ok((plan.device, new))
-    }
-
-    /// The slow way: the latch decides, and may change its mind.
+    /// The latch decides, and may change its mind.
     #[cold]
     #[inline(never)]
     fn ask(
         &mut self,
         tallies: &FlowTallies,
-        arrival: &Arrival,
+        remote: SocketAddr,
+        content: Content,
         slot: Slot,
         link: Option<Link>,
         now: Timestamp,
@@ -272,18 +396,16 @@ impl Pipeline {
         let Some(flow) = self.table.flow_mut(slot) else {
             return Err(DropReason::NoFlow);
         };
-        let remote = arrival.remote();
-        let may_latch = match arrival.content {
+        let may_latch = match content {
             Content::Rtp => link.is_some(),
             // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
             _ => link.is_some() && flow.entry.rtp.is_none(),
         };
         let judgement = flow.latching.judge(remote, may_latch, now);
-        let key = flow.entry.key;
         match judgement {
             Judgement::Accept => {
                 let gate = flow.latching.gate(now);
-                self.table.arrays.hot[slot.index()].set_gate(gate, &key);
+                self.table.set_gate(slot, gate);
             }
             Judgement::Reject(reason) => {
                 if reason == DropReason::WrongSource {
@@ -297,7 +419,7 @@ impl Pipeline {
                 }
                 let entry: FlowEntry = flow.entry;
                 let gate = flow.latching.gate(now);
-                self.table.arrays.hot[slot.index()].set_gate(gate, &key);
+                self.table.set_gate(slot, gate);
                 self.table.arrays.cold[slot.index()].untold.latched = Some(remote);
                 tallies.set_latched(slot, Some(remote));
                 commands::prepare_facing(&mut self.table, &entry, now);
@@ -312,7 +434,7 @@ impl Pipeline {
         let Some(slot) = self.table.at_key(&entry.key) else {
             return;
         };
-        let idle = self.table.arrays.hot[slot.index()].idle;
+        let idle = self.table.arrays.hot[slot.index()].is_idle();
         if idle != self.table.arrays.cold[slot.index()].untold.said_idle {
             self.announce(slot);
         }
@@ -328,7 +450,7 @@ impl Pipeline {
 
     /// One thing of this slot that has not been told.
     fn untold(&mut self, slot: Slot) -> Option<Event> {
-        let idle = self.table.arrays.hot[slot.index()].idle;
+        let idle = self.table.arrays.hot[slot.index()].is_idle();
         let cold = &mut self.table.arrays.cold[slot.index()];
         let flow = cold.flow.as_ref()?;
         let id = flow.entry.id;
@@ -352,12 +474,6 @@ impl Pipeline {
             Event::Active(id)
         })
     }
-}
-
-/// A packet's bytes; none if it lies outside its frame, which classification then calls truncated.
-#[inline]
-fn packet_in(frame: &[u8], start: usize, len: usize) -> &[u8] {
-    frame.get(start..start + len).unwrap_or(&[])
 }
 
 /// The way back to where a packet came from, as its own link-layer header tells it. `None` when it was

@@ -30,6 +30,12 @@ pub trait Frames {
     /// The frame whole, headroom included, the packet's start in it, and its length.
     fn frame_mut<'a>(&'a mut self, packet: &'a mut Self::Packet) -> (&'a mut [u8], usize, usize);
 
+    /// Asks the cache for the packet's first bytes; for one whose turn comes soon.
+    #[inline]
+    fn prefetch(&self, packet: &Self::Packet) {
+        let _ = packet;
+    }
+
     /// The packet's length.
     fn len_of(&self, packet: &Self::Packet) -> usize;
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use af_xdp::numa::span;
 
-use crate::address_index::{self, AddressIndex};
-use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Side, Watch};
+use crate::address_index::{self, AddressIndex, Local};
+use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Side, Watch, Wide};
 use crate::news::News;
 use crate::settings::MediaAddress;
 
@@ -29,6 +29,7 @@ pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, 
     let arrays = Arrays {
         ports: vec![0; address_index::ports(media)].into(),
         hot: vec![Hot::default(); capacity].into(),
+        wide: vec![Wide::default(); capacity].into(),
         side: vec![Side::default(); capacity].into(),
         watch: vec![Watch::default(); capacity].into(),
         cold: vec![Cold::default(); capacity].into(),
@@ -37,15 +38,23 @@ pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, 
 }
 
 /// The addresses of a table's arrays.
-pub fn spans(table: &FlowTable) -> [Range<usize>; 5] {
+pub fn spans(table: &FlowTable) -> [Range<usize>; 6] {
     let Arrays {
         ports,
         hot,
+        wide,
         side,
         watch,
         cold,
     } = &table.arrays;
-    [span(ports), span(hot), span(side), span(watch), span(cold)]
+    [
+        span(ports),
+        span(hot),
+        span(wide),
+        span(side),
+        span(watch),
+        span(cold),
+    ]
 }
 
 /// The index of the media addresses.
@@ -55,7 +64,11 @@ pub fn address_index(media: &[MediaAddress]) -> Result<AddressIndex, StorageErro
     let first = (4 * media.len()).next_power_of_two().max(8);
     std::iter::successors(Some(first), |size| Some(size * 2))
         .take_while(|size| *size <= 1 << 20)
-        .find_map(|size| AddressIndex::new(vec![None; size].into(), media))
+        .find_map(|size| {
+            let v4 = vec![Local::default(); size].into();
+            let v6 = vec![Local::default(); size].into();
+            AddressIndex::new(v4, v6, media)
+        })
         .ok_or(StorageError::AddressTwice)
 }
 

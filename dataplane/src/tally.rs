@@ -11,6 +11,7 @@ use af_xdp::numa::span;
 use contract::{DropReason, FlowId, FlowKey, Timestamp, WorkerId};
 
 use crate::address_index::{self, AddressIndex};
+use crate::cache;
 use crate::classify::Family;
 use crate::flow_table::Slot;
 use crate::histogram::Histogram;
@@ -105,12 +106,12 @@ impl FlowTallies {
         line.last_seen.set(now.as_nanos());
     }
 
-    /// Reads one word of the flow's line.
-    #[inline]
-    pub fn touch(&self, slot: Slot) -> u64 {
-        self.lines
-            .get(slot.index())
-            .map_or(0, |line| line.packets.read())
+    /// Asks the cache for the flow's line.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: Slot) {
+        if let Some(line) = self.lines.get(slot.index()) {
+            cache::prefetch(line);
+        }
     }
 
     /// Counts a packet from a wrong source.

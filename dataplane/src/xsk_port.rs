@@ -55,6 +55,11 @@ impl Frames for XskPort {
     }
 
     #[inline]
+    fn prefetch(&self, packet: &Frame) {
+        self.umem.prefetch(packet);
+    }
+
+    #[inline]
     fn len_of(&self, packet: &Frame) -> usize {
         packet.len()
     }

@@ -80,6 +80,7 @@ mod memory;
 pub mod numa;
 mod options;
 mod poll;
+mod prefetch;
 mod program;
 mod ring;
 mod setup;
@@ -92,6 +93,7 @@ pub use doorbell::Doorbell;
 pub use error::Error;
 pub use frame::Frame;
 pub use poll::{MAX_WATCHED, wait};
+pub use prefetch::prefetch;
 pub use program::{AttachMode, Link, PinnedTo, Program, TestVerdict};
 pub use socket::{
     BindMode, BusyPoll, Kick, RingLevels, RingSizes, Socket, SocketConfig, Statistics,

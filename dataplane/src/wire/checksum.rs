@@ -3,14 +3,29 @@
 //! A "sum" here is a folded 16-bit ones' complement sum that has not been complemented. Of the two
 //! zeros of ones' complement, a sum of bytes that are not all zero is always 0xffff, never 0.
 
-/// Folds a wide accumulator of 16-bit words, or of 32-bit words (2^16 = 1 in this arithmetic), to 16 bits.
+/// Folds an accumulator of 16-bit words, or of words 2 or 4 times as wide (2^16 = 1 in this arithmetic), to
+/// 16 bits.
 #[inline]
 pub const fn fold(wide: u64) -> u16 {
-    let wide = (wide >> 32) + (wide & 0xffff_ffff);
-    let wide = (wide >> 16) + (wide & 0xffff);
-    let wide = (wide >> 16) + (wide & 0xffff);
-    let wide = (wide >> 16) + (wide & 0xffff);
-    wide as u16
+    // The upper half of a word added to itself turned by half of it is the sum of its halves, with the carry.
+    let word = (wide.wrapping_add(wide.rotate_left(32)) >> 32) as u32;
+    (word.wrapping_add(word.rotate_left(16)) >> 16) as u16
+}
+
+/// Folds an accumulator of 64-bit words to 16 bits.
+#[inline]
+pub const fn fold_wide(wide: u128) -> u16 {
+    let (low, carry) = (wide as u64).overflowing_add((wide >> 64) as u64);
+    // With a carry the sum is at the most 2^64 - 2 before it.
+    fold(low + carry as u64)
+}
+
+/// Adds a 32-bit word to a sum.
+#[inline]
+pub const fn add_word(sum: u16, word: u32) -> u16 {
+    let (low, carry) = word.overflowing_add(sum as u32);
+    let word = low + carry as u32;
+    (word.wrapping_add(word.rotate_left(16)) >> 16) as u16
 }
 
 /// Adds two sums.
@@ -21,20 +36,31 @@ pub const fn add(one: u16, other: u16) -> u16 {
 }
 
 /// The sum of bytes, an odd last one padded with zero.
-///
-/// Adds in the host's byte order, which commutes with the sum (RFC 1071 §2 B), and swaps the result.
 pub fn sum(bytes: &[u8]) -> u16 {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let mut wide = 0_u64;
-    for word in words {
-        wide += u64::from(u32::from_ne_bytes(*word));
+    u16::from_be(raw(bytes))
+}
+
+/// The sum of bytes as a word that stands in a packet: the machine's byte order commutes with the sum
+/// (RFC 1071 §2 B), so that it can be computed on words as they are loaded.
+#[inline]
+pub fn raw(bytes: &[u8]) -> u16 {
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let mut wide = 0_u128;
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        for word in words {
+            wide += u128::from(u64::from_ne_bytes(*word));
+        }
     }
-    let mut last = [0; 4];
+    let (words, rest) = rest.as_chunks::<8>();
+    for word in words {
+        wide += u128::from(u64::from_ne_bytes(*word));
+    }
+    let mut last = [0; 8];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
-    wide += u64::from(u32::from_ne_bytes(last));
-    u16::from_be(fold(wide))
+    fold_wide(wide + u128::from(u64::from_ne_bytes(last)))
 }
 
 /// The sum of a 128-bit number's words.
@@ -102,6 +128,11 @@ mod tests {
         assert_eq!(fold(u64::MAX), 0xffff);
         assert_eq!(fold(0), 0);
         assert_eq!(fold(0x1_0000), 1);
+        assert_eq!(fold_wide(u128::MAX), 0xffff);
+        assert_eq!(fold_wide(u128::from(u64::MAX) + 1), 1);
+        assert_eq!(add_word(0xffff, 0xffff_ffff), 0xffff);
+        assert_eq!(add_word(1, 0xffff_ffff), 1);
+        assert_eq!(add_word(0, 0), 0);
     }
 
     proptest! {

@@ -58,8 +58,9 @@ pub fn link(frame: &[u8]) -> Option<(MacAddress, MacAddress, VlanTags)> {
     Some((destination, source, tags))
 }
 
+/// Whether an ethertype announces a VLAN tag.
 #[inline]
-const fn is_tag(ethertype: u16) -> bool {
+pub const fn is_tag(ethertype: u16) -> bool {
     ethertype == CUSTOMER_TAG || ethertype == SERVICE_TAG
 }
 

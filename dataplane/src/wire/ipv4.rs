@@ -79,13 +79,20 @@ impl<'a> Ipv4<'a> {
     /// Whether the header's checksum is right.
     #[inline]
     pub fn checksum_is_right(self) -> bool {
-        // All ones in either byte order. Five words of a known number are summed without a loop.
-        let (words, _) = self.0.as_chunks::<4>();
-        let wide = words
-            .iter()
-            .map(|word| u64::from(u32::from_ne_bytes(*word)));
-        checksum::fold(wide.sum()) == 0xffff
+        checksum_is_right(self.0)
     }
+}
+
+/// Whether a header's checksum is right: the sum of all its words is all ones, in either byte order.
+#[inline]
+pub fn checksum_is_right(header: &[u8; HEADER_LEN]) -> bool {
+    // Two words of 64 bits and one of 32, in ones' complement arithmetic of 64 bits.
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *header;
+    let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let [a, b, c, d, e, f, g, h, rest @ ..] = rest;
+    let second = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let wide = u128::from(first) + u128::from(second) + u128::from(u32::from_ne_bytes(rest));
+    checksum::fold_wide(wide) == 0xffff
 }
 
 #[cfg(test)]
