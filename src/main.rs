@@ -22,6 +22,7 @@ mod privileges;
 mod session_views;
 mod startup;
 mod status;
+mod steering;
 
 use std::process::ExitCode;
 

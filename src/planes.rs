@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use contract::{Command, Event, FlowKey, WorkerId};
+use contract::{Command, Event, FlowKey, Homes, WorkerId};
 use controlplane::server::{self, MailboxFull};
 use dataplane::Dataplane;
 use dataplane::report::{FlowTally, Report};
@@ -45,5 +45,9 @@ impl server::Dataplane for SharedDataplane {
 
     fn dead_worker(&self) -> Option<WorkerId> {
         self.0.dead_worker()
+    }
+
+    fn homes(&mut self) -> Option<Homes> {
+        self.0.homes()
     }
 }

@@ -14,6 +14,7 @@ use crate::admin::views::{
     CallCounts, Counts, Device, Listener, MediaCounts, NextHops, Residence, Ring, SipCounts,
     Socket, Taken, Worker, WorkerTotals, Workers, XdpStatistics,
 };
+use crate::steering;
 
 /// Calls, with the bound on them.
 pub(crate) fn call_counts(gauges: &Gauges, counters: &Counters, limit: usize) -> CallCounts {
@@ -137,6 +138,7 @@ pub(crate) fn workers(report: &Report, taken: Taken) -> Workers {
         taken,
         workers: report.workers.iter().map(worker).collect(),
         totals: worker_totals(report),
+        steering: steering::steering(report),
     }
 }
 
@@ -326,6 +328,8 @@ pub(crate) mod tests {
             mode: ModeInForce::Copy,
             queues: 2,
             numa_node: None,
+            steering: dataplane::settings::Steering::Best,
+            families: Vec::new(),
             verdicts: vec![("redirect", 150)],
         };
         Report {

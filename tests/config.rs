@@ -96,7 +96,7 @@ tandem.toml:6:8: error: `idle` is "spni" (did you mean `spin`?)
 tandem.toml:9:1: error: unknown key in [[device]]: `mod`
     9 | mod = "best"
       | ^^^
-      = expected: one of `name`, `mode`, `queues`, `checksums` (did you mean `mode`?)
+      = expected: one of `name`, `mode`, `queues`, `checksums`, `steering` (did you mean `mode`?)
 tandem.toml:12:10: error: there is no [[device]] named "in9"
    12 | device = "in9"
       |          ^^^^^

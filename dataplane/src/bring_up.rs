@@ -16,7 +16,7 @@ use std::time::Duration;
 use af_xdp::{
     AttachMode, BindMode, BusyPoll, Doorbell, Error, HugePages, Link, PageSize, Program, RingSizes,
 };
-use af_xdp::{Socket, SocketConfig, Umem, UmemConfig, numa};
+use af_xdp::{RxFlowHash, Socket, SocketConfig, UdpOver, Umem, UmemConfig, numa};
 use contract::DeviceId;
 use tracing::warn;
 
@@ -25,6 +25,7 @@ use crate::port::{BATCH, Place, RingLevels};
 use crate::report::{Binding, ModeInForce};
 use crate::settings::{Settings, XdpMode};
 use crate::start_error::StartError;
+use crate::steering::Steered;
 use crate::xsk_port::XskPort;
 
 /// Bytes of a frame: room for the largest packet of an Ethernet without jumbo frames, and its headroom.
@@ -46,6 +47,8 @@ pub(crate) struct OpenDevice {
     pub(crate) device: af_xdp::Device,
     /// Its program.
     pub(crate) program: Program,
+    /// Which queue it gives a packet to.
+    pub(crate) steered: Steered<RxFlowHash>,
     attached: AttachMode,
     _link: Link,
 }
@@ -151,12 +154,35 @@ fn open_device(settings: &Settings, index: usize) -> Result<OpenDevice, StartErr
         attached => (first, attached?),
     };
     warn_of_orphans(settings, index, device.rx_queues());
+    let steered = steer(settings, index)?;
     Ok(OpenDevice {
         device,
         program,
+        steered,
         attached,
         _link: link,
     })
+}
+
+/// A single worker gets every packet: there is nothing to choose.
+fn steer(settings: &Settings, index: usize) -> Result<Steered<RxFlowHash>, StartError> {
+    let configured = &settings.devices[index];
+    let of_device = settings
+        .media
+        .iter()
+        .filter(|media| usize::from(media.device.0) == index);
+    let has = |v4: bool| of_device.clone().any(|media| media.address.is_ipv4() == v4);
+    let overs = [(UdpOver::V4, has(true)), (UdpOver::V6, has(false))];
+    let overs = overs.into_iter().filter(|(_, has)| *has);
+    let overs = overs.filter(|_| settings.workers.len() > 1);
+    let hash = RxFlowHash::of(&configured.name)?;
+    let overs = overs.map(|(over, _)| over);
+    Ok(Steered::new(
+        &configured.name,
+        hash,
+        configured.steering,
+        overs,
+    )?)
 }
 
 /// Media on a queue without a worker goes to the kernel, which has no socket for it.

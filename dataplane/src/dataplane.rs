@@ -1,13 +1,13 @@
 //! The dataplane as the binary sees it: started from settings, commanded through mailboxes, reported on.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use af_xdp::{Doorbell, numa};
-use contract::{Command, DeviceId, Event, FlowKey, Timestamp, WorkerId};
+use af_xdp::{Doorbell, HashFields, numa};
+use contract::{Command, DeviceId, Event, FlowKey, Homes, Timestamp, WorkerId};
 
 use tracing::error;
 
@@ -17,11 +17,12 @@ use crate::pinned::{NotPinned, Outcome, Pinned};
 use crate::pipeline::{Origin, Pipeline};
 use crate::port::{Place, Port};
 use crate::report::{
-    Binding, DeviceReport, FlowTally, ModeInForce, NumaPlaces, Report, SocketReport, TimeSpent,
-    WorkerReport,
+    Binding, DeviceReport, FamilyReport, FlowTally, ModeInForce, NumaPlaces, Report, SocketReport,
+    TimeSpent, WorkerReport,
 };
-use crate::settings::{self, Settings};
+use crate::settings::{self, Settings, Steering};
 use crate::start_error::StartError;
+use crate::steering::arrivals::{Arrivals, Standing};
 use crate::storage::{self, StorageError};
 use crate::tally::{FlowTallies, SocketTally, WorkerTally};
 use crate::worker::{Shared, Worker};
@@ -36,8 +37,22 @@ pub struct MailboxFull;
 pub struct Dataplane {
     workers: Vec<Running>,
     devices: Vec<(OpenDevice, ModeInForce)>,
+    steering: Vec<Steering>,
+    arrivals: Mutex<Watch>,
     bell: Arc<ControlBell>,
     stop: Arc<AtomicBool>,
+}
+
+/// How often arrivals may be looked at, and how many questions each time: 64 K take some 2 ms of the control
+/// thread, and with one look a pass over 10,000 ports of 4 addresses and 16 workers takes 2.5 s.
+const LOOK_PERIOD: Duration = Duration::from_millis(250);
+const QUESTIONS: usize = 65_536;
+
+/// Arrivals, and when they were last looked at.
+#[derive(Debug)]
+struct Watch {
+    arrivals: Arrivals,
+    looked: Option<Instant>,
 }
 
 /// One worker as seen from outside.
@@ -94,10 +109,24 @@ impl Dataplane {
         let threads = start_threads(settings)?;
         let (bound, opened) = bring_up::bind(settings, &mut devices, &threads)?;
         let ready = prepare(settings, opened, &threads)?;
+        let families: Vec<_> = devices
+            .iter()
+            .map(|device| device.steered.families())
+            .collect();
+        let watch = Watch {
+            arrivals: Arrivals::new(settings, &families),
+            looked: None,
+        };
         let modes: Vec<_> = devices.iter().map(|device| device.mode(bound)).collect();
         let mut dataplane = Self {
             workers: Vec::with_capacity(ready.len()),
             devices: devices.into_iter().zip(modes).collect(),
+            steering: settings
+                .devices
+                .iter()
+                .map(|device| device.steering)
+                .collect(),
+            arrivals: Mutex::new(watch),
             bell: Arc::new(ControlBell {
                 bell: Doorbell::new()?,
                 rung: AtomicBool::new(false),
@@ -150,13 +179,37 @@ impl Dataplane {
         Some(WorkerId(dead as u16))
     }
 
+    /// Which worker the packets of a port arrive at, when what is known of it has changed. Looks where they did
+    /// arrive: a bounded number of ports a quarter of a second.
+    pub fn homes(&self) -> Option<Homes> {
+        self.look().arrivals.news()
+    }
+
+    fn look(&self) -> MutexGuard<'_, Watch> {
+        // Nothing in it can be left half done.
+        let mut watch = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = watch.looked.is_none_or(|at| at.elapsed() >= LOOK_PERIOD);
+        if is_due {
+            watch.looked = Some(Instant::now());
+            watch.arrivals.look(QUESTIONS, |worker, key| {
+                let worker = self.workers.get(usize::from(worker.0));
+                worker.map_or(0, |worker| worker.shared.flows.packets_at(key))
+            });
+        }
+        watch
+    }
+
     /// The state of every device and worker.
     pub fn report(&self) -> Report {
-        let devices = self.devices.iter();
+        let standings = self.look().arrivals.standings();
+        let devices = self.devices.iter().zip(&self.steering).zip(0..);
         let workers = self.workers.iter().enumerate();
         Report {
             devices: devices
-                .map(|(open, mode)| report_device(open, *mode))
+                .map(|(((open, mode), steering), id)| DeviceReport {
+                    families: report_families(open, DeviceId(id), &standings),
+                    ..report_device(open, *mode, *steering)
+                })
                 .collect(),
             workers: workers
                 .map(|(index, worker)| report_worker(WorkerId(index as u16), worker))
@@ -358,7 +411,31 @@ fn report_socket(place: Place, binding: Binding, socket: &SocketTally) -> Socket
     }
 }
 
-fn report_device(open: &OpenDevice, mode: ModeInForce) -> DeviceReport {
+fn report_families(
+    open: &OpenDevice,
+    device: DeviceId,
+    standings: &[Standing],
+) -> Vec<FamilyReport> {
+    let standings = standings
+        .iter()
+        .filter(|standing| standing.device == device);
+    let report = |standing: &Standing| {
+        let families = open.steered.families().iter();
+        let family = families.clone().find(|family| family.over == standing.over);
+        let spell = |fields: Option<HashFields>| fields.map(|fields| fields.to_string());
+        FamilyReport {
+            name: standing.over.name(),
+            fields: spell(family.and_then(|family| family.fields)),
+            before: spell(family.and_then(|family| family.before)),
+            knowledge: standing.knowledge,
+            why: family.and_then(|family| family.rss.as_ref().err().map(ToString::to_string)),
+            seen: standing.seen,
+        }
+    };
+    standings.map(report).collect()
+}
+
+fn report_device(open: &OpenDevice, mode: ModeInForce, steering: Steering) -> DeviceReport {
     let verdicts = open.program.verdicts().ok();
     let verdicts = verdicts.iter().flat_map(|counts| counts.iter());
     DeviceReport {
@@ -367,6 +444,8 @@ fn report_device(open: &OpenDevice, mode: ModeInForce) -> DeviceReport {
         mode,
         queues: open.device.rx_queues(),
         numa_node: open.device.numa_node(),
+        steering,
+        families: Vec::new(),
         verdicts: verdicts
             .map(|(verdict, count)| (verdict.name(), count))
             .collect(),
@@ -376,7 +455,6 @@ fn report_device(open: &OpenDevice, mode: ModeInForce) -> DeviceReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_worker_that_panics_is_marked_and_rings() {

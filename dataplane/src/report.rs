@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use contract::{DeviceId, DropReason, QueueId, Timestamp, WorkerId};
 
 use crate::port::RingLevels;
+use crate::settings::Steering;
+use crate::steering::arrivals::{Knowledge, Seen};
 
 /// Every device and every worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +32,29 @@ pub struct DeviceReport {
     pub queues: u32,
     /// The NUMA node of its hardware; `None` when it has none or the kernel does not know.
     pub numa_node: Option<u32>,
+    /// What is done about the queue that a packet arrives on.
+    pub steering: Steering,
+    /// How UDP of each family that it has media addresses of is steered.
+    pub families: Vec<FamilyReport>,
     /// What the XDP program decided, by the name of the verdict: frames since the start.
     pub verdicts: Vec<(&'static str, u64)>,
+}
+
+/// How a device chooses queues for UDP of one family, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilyReport {
+    /// `udp4` or `udp6`.
+    pub name: &'static str,
+    /// The header fields that the queue depends on, in ethtool's letters; `None` when the driver does not say.
+    pub fields: Option<String>,
+    /// The fields that were in force before they were changed, if they were.
+    pub before: Option<String>,
+    /// How far the homes of ports are known.
+    pub knowledge: Knowledge,
+    /// Why they are not known, when they cannot be.
+    pub why: Option<String>,
+    /// Where packets arrived.
+    pub seen: Seen,
 }
 
 /// The rung of the AF_XDP ladder that a device ended up on.

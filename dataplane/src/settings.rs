@@ -38,6 +38,30 @@ pub struct Device {
     pub mode: XdpMode,
     /// Whether UDP checksums of received frames may be unfinished.
     pub checksums: ReceivedChecksums,
+    /// Whether its queues shall depend on our own addresses and ports alone.
+    pub steering: Steering,
+}
+
+/// What is done about the fields that a device hashes to choose a packet's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Steering {
+    /// Nothing.
+    Off,
+    /// Destination address and port are chosen where the driver can, and put back at the end.
+    Best,
+    /// As [`Steering::Best`], and without them there is no start.
+    Required,
+}
+
+impl Steering {
+    /// Its name in the configuration and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Best => "best",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// The ladder of AF_XDP modes. `Best` tries the others from the top and the outcome is reported; the

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::steering::NotSteered;
 use crate::storage::StorageError;
 
 /// Why [`crate::Dataplane::start`] failed. Nothing is left behind: programs are detached, sockets closed.
@@ -17,6 +18,9 @@ pub enum StartError {
     /// The flow tables cannot be made.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A device cannot be steered, as its settings require.
+    #[error(transparent)]
+    NotSteered(#[from] NotSteered),
     /// A thread could not be made.
     #[error("cannot start the thread of worker {worker}: {source}")]
     Thread {

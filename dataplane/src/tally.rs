@@ -184,6 +184,17 @@ impl FlowTallies {
         line.remote_state.store(changed | family, Ordering::Release);
     }
 
+    /// Packets accepted for the flow that is at a key just now; 0 without one.
+    pub fn packets_at(&self, key: &FlowKey) -> u64 {
+        let port = self
+            .addresses
+            .find_key(key)
+            .and_then(|at| self.ports.get(at));
+        let slot = port.and_then(|port| port.load(Ordering::Acquire).checked_sub(1));
+        let line = slot.and_then(|slot| self.lines.get(slot as usize));
+        line.map_or(0, |line| line.packets.read())
+    }
+
     /// What was counted for the flow at a key; `None` when there is none, or it changed just now.
     pub fn read(&self, worker: WorkerId, key: &FlowKey) -> Option<FlowTally> {
         let port = self.ports.get(self.addresses.find_key(key)?)?;

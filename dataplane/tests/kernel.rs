@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use contract::*;
 use dataplane::report::{ModeInForce, NumaPlaces};
 use dataplane::settings::{
-    Device, IdlePolicy, MediaAddress, ReceivedChecksums, Settings, Worker, XdpMode,
+    Device, IdlePolicy, MediaAddress, ReceivedChecksums, Settings, Steering, Worker, XdpMode,
 };
+use dataplane::steering::arrivals::Knowledge;
 use dataplane::{Dataplane, StartError};
 use support::netns::{Netns, ip};
 use support::{addr, key, rtp};
@@ -36,6 +37,7 @@ fn settings() -> Settings {
         name: name.into(),
         mode: XdpMode::Best,
         checksums: ReceivedChecksums::MayBeUnfinished,
+        steering: Steering::Best,
     };
     let media = [
         (0, "10.0.0.1"),
@@ -247,6 +249,19 @@ fn check_report(dataplane: &Dataplane, sent: u64) {
             ("veth", ModeInForce::Copy)
         );
         assert_eq!(device.queues, 2);
+        let names: Vec<_> = device.families.iter().map(|family| family.name).collect();
+        assert_eq!(names, ["udp4", "udp6"]);
+        for family in &device.families {
+            // veth has no flow hash: said, and nothing hangs on it.
+            assert_eq!(
+                (&family.fields, family.knowledge),
+                (&None, Knowledge::Unknown)
+            );
+            let why = family.why.as_deref();
+            assert_eq!(why, Some("the driver cannot say what it hashes"));
+            assert!(family.seen.flows > 0 && family.seen.at_home > 0);
+            assert!(family.seen.at_home <= family.seen.packets);
+        }
         let verdicts = &device.verdicts;
         redirected += verdicts
             .iter()
@@ -495,6 +510,18 @@ fn stopped_amid_traffic_it_ends_and_starts_again_at_once() {
         }
         talking.store(false, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_device_that_cannot_be_steered_as_required_is_named() {
+    let netns = Netns::new();
+    let mut required = settings();
+    required.devices[1].steering = Steering::Required;
+    let error = start(&netns, &required).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "out0 cannot be steered as required for udp4: the driver cannot say what it hashes"
+    );
 }
 
 /// Pages that the calling thread has faulted in.

@@ -219,7 +219,7 @@ pub(crate) struct Residence {
 }
 
 /// `tandem workers`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     /// When.
     #[serde(flatten)]
@@ -228,6 +228,40 @@ pub(crate) struct Workers {
     pub(crate) workers: Vec<Worker>,
     /// All of them together.
     pub(crate) totals: WorkerTotals,
+    /// How each device chooses the queue of a packet, and so its worker.
+    pub(crate) steering: Vec<Steering>,
+}
+
+/// How a device chooses queues.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Steering {
+    /// The device's name.
+    pub(crate) device: String,
+    /// What the configuration asks for: `off`, `best`, `required`.
+    pub(crate) wanted: String,
+    /// By address family, those that it has media addresses of.
+    pub(crate) families: Vec<SteeringFamily>,
+}
+
+/// The same for UDP of one family.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SteeringFamily {
+    /// `udp4` or `udp6`.
+    pub(crate) family: String,
+    /// The header fields that the queue depends on, in ethtool's letters; null: the driver does not say.
+    pub(crate) hash_fields: Option<String>,
+    /// The fields before they were changed; null: they were not.
+    pub(crate) hash_fields_before: Option<String>,
+    /// Whether it is known which worker a port's packets arrive at.
+    pub(crate) mapping: String,
+    /// Why it cannot be known.
+    pub(crate) why: Option<String>,
+    /// Flows with packets that were looked at last.
+    pub(crate) flows_seen: u64,
+    /// Those of them that came to more than one worker.
+    pub(crate) flows_split: u64,
+    /// The share of their packets that came to the flow's home.
+    pub(crate) home_share: Option<f64>,
 }
 
 /// One worker.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::output::{print, print_json};
 use super::status::residence;
-use super::table::{Columns, spell_counts};
+use super::table::{Columns, or_dash, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
 use crate::admin::views::{Socket, Workers};
@@ -21,7 +21,7 @@ pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
 }
 
 fn render(view: &Workers) -> String {
-    [workers(view), sockets(view), drops(view)].join("\n")
+    [workers(view), sockets(view), steering(view), drops(view)].join("\n")
 }
 
 fn workers(view: &Workers) -> String {
@@ -119,6 +119,44 @@ fn binding(socket: &Socket) -> String {
     words.join(", ")
 }
 
+fn steering(view: &Workers) -> String {
+    let mut columns = Columns::new(&[
+        "device",
+        "packets",
+        "steering",
+        "hash fields",
+        "mapping",
+        ">flows seen",
+        ">split",
+        ">at home",
+    ]);
+    let rows = view.steering.iter();
+    for (device, family) in rows.flat_map(|of| of.families.iter().map(move |family| (of, family))) {
+        let fields = match (&family.hash_fields, &family.hash_fields_before) {
+            (Some(now), Some(before)) => format!("{now} (was {before})"),
+            (now, _) => or_dash(now.as_ref()),
+        };
+        let mapping = match &family.why {
+            Some(why) => format!("{}: {why}", family.mapping),
+            None => family.mapping.clone(),
+        };
+        let share = family
+            .home_share
+            .map(|share| format!("{:.1} %", share * 100.0));
+        columns.row([
+            device.device.clone(),
+            family.family.clone(),
+            device.wanted.clone(),
+            fields,
+            mapping,
+            family.flows_seen.to_string(),
+            family.flows_split.to_string(),
+            or_dash(share),
+        ]);
+    }
+    columns.render()
+}
+
 fn drops(view: &Workers) -> String {
     let mut text = String::new();
     for worker in &view.workers {
@@ -126,4 +164,44 @@ fn drops(view: &Workers) -> String {
         text.push_str(&format!("drops of worker {}: {drops}\n", worker.worker));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::views::{Steering, SteeringFamily};
+
+    #[test]
+    fn steering_is_a_row_for_each_device_and_family() {
+        let steered = SteeringFamily {
+            family: "udp4".to_owned(),
+            hash_fields: Some("dn".to_owned()),
+            hash_fields_before: Some("sdfn".to_owned()),
+            mapping: "confirmed".to_owned(),
+            why: None,
+            flows_seen: 200,
+            flows_split: 1,
+            home_share: Some(0.995),
+        };
+        let cannot = SteeringFamily {
+            family: "udp6".to_owned(),
+            mapping: "unknown".to_owned(),
+            why: Some("the driver cannot".to_owned()),
+            ..SteeringFamily::default()
+        };
+        let view = Workers {
+            steering: vec![Steering {
+                device: "ens1".to_owned(),
+                wanted: "best".to_owned(),
+                families: vec![steered, cannot],
+            }],
+            ..Workers::default()
+        };
+        assert_eq!(
+            steering(&view),
+            "DEVICE  PACKETS  STEERING  HASH FIELDS    MAPPING                     FLOWS SEEN  SPLIT  AT HOME\n\
+             ens1    udp4     best      dn (was sdfn)  confirmed                          200      1   99.5 %\n\
+             ens1    udp6     best      -              unknown: the driver cannot           0      0        -\n"
+        );
+    }
 }

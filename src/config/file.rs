@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::DscpMarking;
-use dataplane::settings::XdpMode;
+use dataplane::settings::{Steering, XdpMode};
 use regex::Regex;
 use toml::de::{DeTable, DeValue};
 
@@ -84,6 +84,7 @@ pub(crate) struct Device {
     pub(crate) mode: XdpMode,
     pub(crate) queues: Queues,
     pub(crate) checksums: Checksums,
+    pub(crate) steering: Steering,
 }
 
 /// Which queues of a device the workers take.
@@ -253,11 +254,17 @@ fn device(section: &mut Section<'_>) -> Device {
         ("finished", Checksums::Finished),
         ("unfinished", Checksums::MayBeUnfinished),
     ];
+    const STEERING: &[(&str, Steering)] = &[
+        ("best", Steering::Best),
+        ("off", Steering::Off),
+        ("required", Steering::Required),
+    ];
     Device {
         name: section.required("name", &kind::device_name()),
         mode: section.or_default("mode", &kind::word(MODES), XdpMode::Best),
         queues: queues(section),
         checksums: section.or_default("checksums", &kind::word(CHECKSUMS), Checksums::Auto),
+        steering: section.or_default("steering", &kind::word(STEERING), Steering::Best),
     }
 }
 

@@ -244,6 +244,7 @@ fn devices(file: &File, host: Option<&Host>) -> Vec<data::Device> {
             } else {
                 data::ReceivedChecksums::Finished
             },
+            steering: device.steering,
         }
     };
     file.devices.iter().map(device).collect()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::host::{EphemeralPorts, HostDevice};
 use contract::{DeviceId, LatchPolicy, QueueId};
-use dataplane::settings::{IdlePolicy, ReceivedChecksums, XdpMode};
+use dataplane::settings::{IdlePolicy, ReceivedChecksums, Steering, XdpMode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -120,6 +120,22 @@ fn busy_polling_is_off_until_it_is_asked_for() {
     let asked = Some(Duration::from_micros(64));
     assert_eq!(busy_poll("busy_poll = \"64us\""), Some(asked));
     assert_eq!(busy_poll("busy_poll = \"1s\""), None);
+}
+
+#[test]
+fn steering_is_the_best_that_the_device_can_unless_it_says_otherwise() {
+    let steering = |line: &str| {
+        let text = changed("name = \"in0\"", &format!("name = \"in0\"\n{line}"));
+        let config = check_text(&text, Some(&host())).config;
+        config.map(|config| config.data.devices[0].steering)
+    };
+    assert_eq!(steering(""), Some(Steering::Best));
+    assert_eq!(steering("steering = \"off\""), Some(Steering::Off));
+    assert_eq!(
+        steering("steering = \"required\""),
+        Some(Steering::Required)
+    );
+    assert_eq!(steering("steering = true"), None);
 }
 
 #[test]

@@ -152,13 +152,14 @@ const ETHTOOL_GCHANNELS: u32 = 0x0000_003c;
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 
 /// A socket to ask through, and the device to ask about.
-struct Query<'a> {
-    name: &'a str,
+#[derive(Debug)]
+pub(crate) struct Query {
+    name: String,
     socket: OwnedFd,
 }
 
-impl<'a> Query<'a> {
-    fn new(name: &'a str) -> Result<Self, Error> {
+impl Query {
+    pub(crate) fn new(name: &str) -> Result<Self, Error> {
         if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
             return Err(Error::NoSuchDevice {
                 device: name.to_owned(),
@@ -172,7 +173,10 @@ impl<'a> Query<'a> {
         }
         // SAFETY: just made, and nobody else has it.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        Ok(Self { name, socket })
+        Ok(Self {
+            name: name.to_owned(),
+            socket,
+        })
     }
 
     fn request(&self) -> libc::ifreq {
@@ -215,8 +219,29 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// Whether the driver knows the command and takes what is asked of it.
+    pub(crate) fn ethtool_if_it_can<T>(
+        &self,
+        argument: &mut T,
+        call: &'static str,
+    ) -> Result<bool, Error> {
+        match self.ethtool(argument, call) {
+            Ok(known) => Ok(known.is_some()),
+            Err(Error::System { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
+                Ok(false)
+            }
+            Err(Error::System { source, .. }) if source.raw_os_error() == Some(libc::EPERM) => {
+                Err(Error::Privilege {
+                    call,
+                    capability: "CAP_NET_ADMIN",
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn failed(&self, call: &'static str, source: io::Error) -> Error {
-        let device = self.name.to_owned();
+        let device = self.name.clone();
         if source.raw_os_error() == Some(libc::ENODEV) {
             return Error::NoSuchDevice { device };
         }

@@ -20,6 +20,7 @@
 //! * [`Umem`]: the frames. A [`Frame`] is the right to touch one; it moves, and cannot be copied.
 //! * [`Socket`]: the rings of one device's queue. Batches, no allocation, no hidden system call.
 //! * [`Program`] and [`Link`]: the XDP program, its media ranges, its socket map, its verdicts.
+//! * [`RxFlowHash`]: which header fields decide on a packet's queue.
 //! * [`Device`], [`Doorbell`], [`wait`], [`numa`]: what a worker needs beside them.
 //!
 //! Nothing falls back by itself: the mode that was asked for is in force, or there is an [`Error`] that says
@@ -83,6 +84,7 @@ mod poll;
 mod prefetch;
 mod program;
 mod ring;
+mod rss;
 mod setup;
 mod socket;
 mod umem;
@@ -95,6 +97,7 @@ pub use frame::Frame;
 pub use poll::{MAX_WATCHED, wait};
 pub use prefetch::prefetch;
 pub use program::{AttachMode, Link, PinnedTo, Program, TestVerdict};
+pub use rss::{HashFields, HashFunction, Rss, RxFlowHash, UdpOver};
 pub use socket::{
     BindMode, BusyPoll, Kick, RingLevels, RingSizes, Socket, SocketConfig, Statistics,
 };
