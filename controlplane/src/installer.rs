@@ -19,10 +19,13 @@
 //! counted.
 
 mod flow;
+mod flow_map;
 mod next_hops;
+mod packed;
 mod tickets;
+mod worker_set;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ use contract::{
 };
 
 use flow::{Flow, Outcome};
+use flow_map::FlowMap;
 use next_hops::NextHops;
 use tickets::Waiting;
 
@@ -81,6 +85,10 @@ pub struct NextHopQuery {
     pub source: IpAddr,
 }
 
+/// Who wants a flow, as its user counts: told with what is seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) u64);
+
 /// What is to be forwarded at a port: an entry without its name and without links, which are the
 /// installer's to fill in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,12 +124,13 @@ pub(crate) enum Output {
 pub(crate) enum Sighting {
     /// A source was latched.
     Latched {
+        owner: Owner,
         key: FlowKey,
         armed: u32,
         remote: SocketAddr,
     },
     /// Every worker finds the flow idle.
-    Quiet(FlowKey),
+    Quiet(Owner),
 }
 
 /// What the installer counts.
@@ -148,9 +157,7 @@ enum Timer {
 #[derive(Debug)]
 pub(crate) struct Installer {
     workers: usize,
-    flows: HashMap<FlowKey, Flow>,
-    /// Flows that some worker may still name.
-    names: HashMap<FlowId, FlowKey>,
+    flows: FlowMap,
     next_hops: NextHops,
     tickets: BTreeMap<Ticket, Waiting>,
     timers: BTreeSet<(Timestamp, Timer)>,
@@ -166,8 +173,7 @@ impl Installer {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             workers,
-            flows: HashMap::new(),
-            names: HashMap::new(),
+            flows: FlowMap::default(),
             next_hops: NextHops::default(),
             tickets: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -180,33 +186,36 @@ impl Installer {
     }
 
     /// This is to be forwarded at the plan's port, from now on and by every worker.
-    pub(crate) fn want(&mut self, plan: &Plan) {
+    pub(crate) fn want(&mut self, owner: Owner, plan: &Plan) {
         let key = plan.key;
-        let queries = queries(plan);
-        self.next_hops.use_for(key, &queries, &mut self.outputs);
-        let flow = self
-            .flows
-            .entry(key)
-            .or_insert_with(|| Flow::new(self.workers));
-        let id = flow.wanted.map_or_else(
-            || {
-                self.next_flow += 1;
-                FlowId(self.next_flow)
-            },
-            |entry| entry.id,
-        );
-        self.names.insert(id, key);
+        let workers = self.workers;
+        let number = self.flows.ensure(key, || Flow::new(key, workers));
+        self.next_hops
+            .use_for(number, queries(plan), &mut self.outputs);
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
+        let known = flow.wanted_id();
+        let id = known.unwrap_or_else(|| {
+            self.next_flow += 1;
+            FlowId(self.next_flow)
+        });
+        flow.owner = owner;
         flow.want(resolved(id, plan, &self.next_hops));
+        if known.is_none() {
+            self.flows.name(id, number);
+        }
         self.pump_all(key);
     }
 
     /// Nothing is to be forwarded at the port any more.
     pub(crate) fn unwant(&mut self, now: Timestamp, key: FlowKey) {
-        self.next_hops.use_for(key, &[], &mut self.outputs);
-        let Some(flow) = self.flows.get_mut(&key) else {
+        let Some(number) = self.flows.number(key) else {
             return;
         };
-        let Some(former) = flow.unwant() else {
+        self.next_hops
+            .use_for(number, [None, None], &mut self.outputs);
+        let Some(former) = self.flows.get_mut(key).and_then(Flow::unwant) else {
             return;
         };
         let tickets = self.tickets_at(key);
@@ -217,23 +226,24 @@ impl Installer {
 
     /// Whether any worker has, or may have, a flow at the port.
     pub(crate) fn holds(&self, key: FlowKey) -> bool {
-        self.flows.contains_key(&key)
+        self.flows.number(key).is_some()
     }
 
     /// Whether every worker finds the flow at the port idle, since it was told when to.
     pub(crate) fn is_quiet(&self, key: FlowKey) -> bool {
-        self.flows.get(&key).is_some_and(Flow::is_quiet)
+        self.flows.get(key).is_some_and(Flow::is_quiet)
     }
 
     /// Whether the next hops of what is wanted at the port are known.
     pub(crate) fn is_linked(&self, key: FlowKey) -> bool {
-        self.next_hops.are_known(key)
+        let number = self.flows.number(key);
+        number.is_none_or(|number| self.next_hops.are_known(number))
     }
 
     /// The entry that is wanted at the port, and how many workers have acknowledged it.
     pub(crate) fn progress(&self, key: FlowKey) -> Option<(Option<FlowEntry>, usize)> {
-        let flow = self.flows.get(&key)?;
-        Some((flow.wanted, flow.settled_workers()))
+        let flow = self.flows.get(key)?;
+        Some((flow.wanted(), flow.settled_workers()))
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -265,8 +275,8 @@ impl Installer {
         event: Event,
     ) -> Option<Sighting> {
         let id = event.flow();
-        let key = *self.names.get(&id)?;
-        let flow = self.flows.get_mut(&key)?;
+        let key = self.flows.named(id)?;
+        let flow = self.flows.get_mut(key)?;
         match event {
             Event::Installed(_) | Event::Updated(_) | Event::Removed(_) => {
                 let outcome = flow.acknowledged(worker, event);
@@ -278,11 +288,16 @@ impl Installer {
                 self.conclude(now, key, worker, outcome);
             }
             Event::Latched { armed, remote, .. } if flow.is(id) => {
-                return Some(Sighting::Latched { key, armed, remote });
+                return Some(Sighting::Latched {
+                    owner: flow.owner,
+                    key,
+                    armed,
+                    remote,
+                });
             }
             Event::Idle(_) if flow.is(id) => {
                 flow.idle(worker, true);
-                return flow.is_quiet().then_some(Sighting::Quiet(key));
+                return flow.is_quiet().then_some(Sighting::Quiet(flow.owner));
             }
             Event::Active(_) if flow.is(id) => flow.idle(worker, false),
             Event::Latched { .. } | Event::Idle(_) | Event::Active(_) => {}
@@ -293,25 +308,28 @@ impl Installer {
     /// A worker's mailbox sent a command back.
     pub(crate) fn rejected(&mut self, now: Timestamp, worker: WorkerId, command: Command) {
         self.tally.rejected += 1;
-        let Some(key) = self.names.get(&command.flow()).copied() else {
+        let Some(key) = self.flows.named(command.flow()) else {
             return;
         };
-        let Some(flow) = self.flows.get_mut(&key) else {
+        let Some(flow) = self.flows.get_mut(key) else {
             return;
         };
         let install = matches!(command, Command::Install(_));
-        let awaited = !flow.tickets.is_empty();
+        let awaited = !flow.tickets().is_empty();
         let outcome = flow.rejected(worker, command.flow(), install && awaited);
         self.conclude(now, key, worker, outcome);
     }
 
     /// The way to a receiver is known, has changed, or is gone.
     pub(crate) fn next_hop(&mut self, now: Timestamp, query: NextHopQuery, link: Option<Link>) {
-        for key in self.next_hops.answer(query, link) {
-            let Some(flow) = self.flows.get_mut(&key) else {
+        for number in self.next_hops.answer(query, link) {
+            let Some(key) = self.flows.key(number) else {
                 continue;
             };
-            if let Some(entry) = flow.wanted {
+            let Some(flow) = self.flows.get_mut(key) else {
+                continue;
+            };
+            if let Some(entry) = flow.wanted() {
                 flow.want(linked(entry, &self.next_hops));
             }
             self.pump_all(key);
@@ -331,7 +349,7 @@ impl Installer {
             self.timers.pop_first();
             match timer {
                 Timer::Retry(worker, key) => {
-                    if let Some(flow) = self.flows.get_mut(&key) {
+                    if let Some(flow) = self.flows.get_mut(key) {
                         flow.retry_due(worker);
                         self.pump(key, worker);
                     }
@@ -376,10 +394,10 @@ impl Installer {
 
     /// Sends the worker the command that is due, and drops the port's record when nothing is left of it.
     fn pump(&mut self, key: FlowKey, worker: WorkerId) {
-        let Some(flow) = self.flows.get_mut(&key) else {
+        let Some(flow) = self.flows.get_mut(key) else {
             return;
         };
-        if let Some(command) = flow.next_command(worker, key) {
+        if let Some(command) = flow.next_command(worker) {
             self.under_way += 1;
             self.outputs.push_back(Output::Command { worker, command });
         }
@@ -387,20 +405,16 @@ impl Installer {
     }
 
     fn drop_if_gone(&mut self, key: FlowKey) {
-        if self.flows.get(&key).is_some_and(Flow::is_gone)
-            && let Some(flow) = self.flows.remove(&key)
-        {
-            flow.every_name().for_each(|id| {
-                self.names.remove(&id);
-            });
+        if self.flows.get(key).is_some_and(Flow::is_gone) {
+            self.flows.remove(key);
             self.outputs.push_back(Output::Gone(key));
         }
     }
 
     /// Forgets the name of a flow when nothing at the port goes by it any more.
     fn forget_name(&mut self, key: FlowKey, id: FlowId) {
-        if self.flows.get(&key).is_none_or(|flow| !flow.names(id)) {
-            self.names.remove(&id);
+        if self.flows.get(key).is_none_or(|flow| !flow.names(id)) {
+            self.flows.forget_name(id);
         }
     }
 }
@@ -410,12 +424,8 @@ fn worker_id(index: usize) -> WorkerId {
 }
 
 /// The next hops that an entry needs.
-fn queries(plan: &Plan) -> Vec<NextHopQuery> {
-    [plan.rtp, plan.rtcp]
-        .into_iter()
-        .flatten()
-        .filter_map(|egress| query(&egress))
-        .collect()
+fn queries(plan: &Plan) -> [Option<NextHopQuery>; 2] {
+    [plan.rtp, plan.rtcp].map(|egress| query(&egress?))
 }
 
 fn query(egress: &Egress) -> Option<NextHopQuery> {
@@ -498,7 +508,7 @@ mod tests {
     }
 
     fn assert_empty(installer: &Installer) {
-        assert!(installer.flows.is_empty() && installer.names.is_empty());
+        assert!(installer.flows.is_empty());
         assert!(installer.tickets.is_empty() && installer.timers.is_empty());
         assert_eq!((installer.next_hop_count(), installer.under_way), (0, 0));
     }
@@ -508,7 +518,7 @@ mod tests {
         let mut installer = Installer::new(2);
         for round in 0..3_u16 {
             let plan = plan(20_000, &format!("192.0.2.9:{}", 1_000 + round));
-            installer.want(&plan);
+            installer.want(Owner(1), &plan);
             let ticket = installer
                 .ticket(Timestamp::ZERO, &[plan.key])
                 .expect("not there yet");
@@ -530,7 +540,7 @@ mod tests {
             |_| None,
             |command: Command| Some(Event::Refused(command.flow(), Refusal::TableFull)),
         ] {
-            installer.want(&plan);
+            installer.want(Owner(1), &plan);
             let ticket = installer
                 .ticket(Timestamp::ZERO, &[plan.key])
                 .expect("not there yet");

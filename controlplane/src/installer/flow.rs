@@ -4,21 +4,36 @@ use std::time::Duration;
 
 use contract::{Command, Event, FlowEntry, FlowId, FlowKey, Refusal, WorkerId};
 
-use super::{MAX_ATTEMPTS, Ticket, TicketFailure};
+use super::packed::Packed;
+use super::worker_set::WorkerSet;
+use super::{MAX_ATTEMPTS, Owner, Ticket, TicketFailure};
 
 /// A port with a flow, wanted or not yet gone.
 #[derive(Debug)]
 pub(super) struct Flow {
-    pub(super) wanted: Option<FlowEntry>,
+    pub(super) key: FlowKey,
+    /// What its user calls itself.
+    pub(super) owner: Owner,
+    wanted: Option<Packed>,
     /// Counts the changes of `wanted`.
     generation: u64,
+    workers: u16,
+    /// The workers that find it idle.
+    idle: WorkerSet,
+    /// `None` when every worker has acknowledged what is wanted and nobody waits: nearly always.
+    motion: Option<Box<Motion>>,
+}
+
+/// What is kept of a flow until it has settled.
+#[derive(Debug)]
+struct Motion {
     slots: Vec<Slot>,
     /// Those that wait for this port, among others.
-    pub(super) tickets: Vec<Ticket>,
+    tickets: Vec<Ticket>,
 }
 
 /// What one worker has.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Slot {
     /// The flow that the worker acknowledged last, and of which generation.
     held: Option<(FlowId, u64)>,
@@ -29,7 +44,6 @@ struct Slot {
     waits: bool,
     /// The generation that the worker refused, or that was given up: not tried again.
     hopeless: Option<u64>,
-    idle: bool,
 }
 
 /// The command that the worker has yet to answer.
@@ -71,22 +85,30 @@ pub(super) fn retry_delay(attempts: u32) -> Duration {
 }
 
 impl Flow {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(super) fn new(key: FlowKey, workers: usize) -> Self {
         Self {
+            key,
+            owner: Owner(0),
             wanted: None,
             generation: 0,
-            slots: vec![Slot::default(); workers],
-            tickets: Vec::new(),
+            workers: u16::try_from(workers).unwrap_or(u16::MAX),
+            idle: WorkerSet::none(workers),
+            motion: Some(Box::new(Motion {
+                slots: vec![Slot::default(); workers],
+                tickets: Vec::new(),
+            })),
         }
     }
 
     pub(super) fn want(&mut self, entry: FlowEntry) {
-        if self.wanted == Some(entry) {
+        let entry = Packed::new(&entry);
+        if self.wanted.as_ref() == Some(&entry) {
             return;
         }
-        let idle_after = self.wanted.and_then(|former| former.idle_after);
-        if idle_after != entry.idle_after {
-            self.slots.iter_mut().for_each(|slot| slot.idle = false);
+        self.move_on();
+        let idle_after = self.wanted.as_ref().and_then(Packed::idle_after);
+        if idle_after != entry.idle_after() {
+            self.idle.clear();
         }
         self.wanted = Some(entry);
         self.generation += 1;
@@ -94,15 +116,28 @@ impl Flow {
 
     /// Nothing is wanted any more; the flow that was.
     pub(super) fn unwant(&mut self) -> Option<FlowId> {
+        self.wanted.as_ref()?;
+        self.move_on();
         let former = self.wanted.take()?;
         self.generation += 1;
-        self.slots.iter_mut().for_each(|slot| slot.idle = false);
+        self.idle.clear();
         Some(former.id)
+    }
+
+    /// The entry that is wanted.
+    pub(super) fn wanted(&self) -> Option<FlowEntry> {
+        let wanted = self.wanted.as_ref()?;
+        Some(wanted.unpack(self.key))
+    }
+
+    /// The name of the flow that is wanted.
+    pub(super) fn wanted_id(&self) -> Option<FlowId> {
+        self.wanted.as_ref().map(|entry| entry.id)
     }
 
     /// Whether the wanted flow has this name.
     pub(super) fn is(&self, id: FlowId) -> bool {
-        self.wanted.is_some_and(|entry| entry.id == id)
+        self.wanted_id() == Some(id)
     }
 
     /// Whether anything here still goes by this name.
@@ -111,52 +146,111 @@ impl Flow {
     }
 
     pub(super) fn every_name(&self) -> impl Iterator<Item = FlowId> + '_ {
-        let slots = self.slots.iter().flat_map(|slot| {
+        let motion = self.motion.iter();
+        let slots = motion.flat_map(|motion| &motion.slots).flat_map(|slot| {
             let held = slot.held.map(|(id, _)| id);
             held.into_iter()
                 .chain(slot.under_way.map(|command| command.id))
         });
-        slots.chain(self.wanted.map(|entry| entry.id))
+        slots.chain(self.wanted_id())
+    }
+
+    /// Those that wait for this port, among others.
+    pub(super) fn tickets(&self) -> &[Ticket] {
+        let motion = self.motion.as_ref();
+        motion.map_or(&[], |motion| &motion.tickets)
+    }
+
+    pub(super) fn add_ticket(&mut self, ticket: Ticket) {
+        self.move_on().tickets.push(ticket);
+    }
+
+    pub(super) fn forget_ticket(&mut self, ticket: Ticket) {
+        if let Some(motion) = &mut self.motion {
+            motion.tickets.retain(|other| *other != ticket);
+            self.come_to_rest();
+        }
     }
 
     pub(super) fn settled_workers(&self) -> usize {
-        self.slots
-            .iter()
-            .filter(|slot| self.is_settled_at(slot))
-            .count()
+        let Some(motion) = &self.motion else {
+            return usize::from(self.workers);
+        };
+        let settled = motion.slots.iter().filter(|slot| self.is_settled_at(slot));
+        settled.count()
     }
 
     /// Whether every worker has acknowledged what is wanted.
     pub(super) fn is_settled(&self) -> bool {
-        self.slots.iter().all(|slot| self.is_settled_at(slot))
+        let motion = self.motion.as_ref();
+        motion.is_none_or(|motion| motion.slots.iter().all(|slot| self.is_settled_at(slot)))
     }
 
     fn is_settled_at(&self, slot: &Slot) -> bool {
-        let wanted = self.wanted.map(|entry| (entry.id, self.generation));
-        slot.under_way.is_none() && slot.held == wanted
+        slot.under_way.is_none() && slot.held == self.settled()
+    }
+
+    /// What a worker that has settled holds.
+    fn settled(&self) -> Option<(FlowId, u64)> {
+        self.wanted_id().map(|id| (id, self.generation))
     }
 
     /// Whether nothing is left: not wanted, and at no worker.
     pub(super) fn is_gone(&self) -> bool {
         let empty = |slot: &Slot| slot.held.is_none() && slot.under_way.is_none();
-        self.wanted.is_none() && self.slots.iter().all(empty)
+        let motion = self.motion.as_ref();
+        self.wanted.is_none() && motion.is_none_or(|motion| motion.slots.iter().all(empty))
     }
 
     pub(super) fn idle(&mut self, worker: WorkerId, idle: bool) {
-        let expected = self.wanted.is_some_and(|entry| entry.idle_after.is_some());
-        if let Some(slot) = self.slots.get_mut(usize::from(worker.0)) {
-            slot.idle = idle && expected;
+        let expected = self
+            .wanted
+            .as_ref()
+            .is_some_and(|entry| entry.idle_after().is_some());
+        if worker.0 < self.workers {
+            self.idle.set(worker, idle && expected);
         }
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        !self.slots.is_empty() && self.slots.iter().all(|slot| slot.idle)
+        self.workers > 0 && self.idle.len() == usize::from(self.workers)
+    }
+
+    /// Something is about to change: the workers are no longer all alike.
+    fn move_on(&mut self) -> &mut Motion {
+        let alike = Slot {
+            held: self.settled(),
+            ..Slot::default()
+        };
+        let workers = usize::from(self.workers);
+        self.motion.get_or_insert_with(|| {
+            Box::new(Motion {
+                slots: vec![alike; workers],
+                tickets: Vec::new(),
+            })
+        })
+    }
+
+    /// When all workers are alike and nobody waits, nothing is kept of each.
+    fn come_to_rest(&mut self) {
+        let alike = Slot {
+            held: self.settled(),
+            ..Slot::default()
+        };
+        let at_rest = |motion: &Motion| {
+            motion.tickets.is_empty() && motion.slots.iter().all(|slot| *slot == alike)
+        };
+        if self.wanted.is_some() && self.motion.as_deref().is_some_and(at_rest) {
+            self.motion = None;
+        }
     }
 
     /// The command that brings the worker closer to what is wanted.
-    pub(super) fn next_command(&mut self, worker: WorkerId, key: FlowKey) -> Option<Command> {
-        let (wanted, generation) = (self.wanted, self.generation);
-        let slot = self.slots.get_mut(usize::from(worker.0))?;
+    pub(super) fn next_command(&mut self, worker: WorkerId) -> Option<Command> {
+        let (key, generation) = (self.key, self.generation);
+        let wanted = self.motion.as_ref().and_then(|_| self.wanted());
+        let motion = self.motion.as_mut()?;
+        let slot = motion.slots.get_mut(usize::from(worker.0))?;
         if slot.under_way.is_some() || slot.waits || slot.hopeless == Some(generation) {
             return None;
         }
@@ -197,6 +291,8 @@ impl Flow {
             return Outcome::Removed(id);
         }
         slot.held = Some((id, command.generation));
+        slot.hopeless = None;
+        self.come_to_rest();
         Outcome::Done
     }
 
@@ -237,14 +333,16 @@ impl Flow {
 
     /// The retry that the worker's slot waits for is due.
     pub(super) fn retry_due(&mut self, worker: WorkerId) {
-        if let Some(slot) = self.slots.get_mut(usize::from(worker.0)) {
+        let slots = self.motion.as_mut().map(|motion| &mut motion.slots);
+        if let Some(slot) = slots.and_then(|slots| slots.get_mut(usize::from(worker.0))) {
             slot.waits = false;
         }
     }
 
     /// Takes the command under way out of the worker's slot, if it is about this flow.
     fn answered(&mut self, worker: WorkerId, id: FlowId) -> Option<(&mut Slot, UnderWay)> {
-        let slot = self.slots.get_mut(usize::from(worker.0))?;
+        let motion = self.motion.as_mut()?;
+        let slot = motion.slots.get_mut(usize::from(worker.0))?;
         let command = slot.under_way.filter(|command| command.id == id)?;
         slot.under_way = None;
         Some((slot, command))
@@ -286,13 +384,13 @@ mod tests {
     }
 
     fn next(flow: &mut Flow) -> Option<Command> {
-        flow.next_command(WORKER, key(20_000))
+        flow.next_command(WORKER)
     }
 
     /// The table at the head of `installer`.
     #[test]
     fn the_command_is_what_is_wanted_minus_what_is_acknowledged() {
-        let mut flow = Flow::new(1);
+        let mut flow = Flow::new(key(20_000), 1);
         assert!(flow.is_gone() && next(&mut flow).is_none());
         let (old, new) = (entry(1, None), entry(1, Some(Duration::from_secs(1))));
         flow.want(old);
@@ -326,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_refused_entry_is_not_tried_again_until_it_changes() {
-        let mut flow = Flow::new(1);
+        let mut flow = Flow::new(key(20_000), 1);
         flow.want(entry(1, None));
         assert!(next(&mut flow).is_some());
         let refused = flow.refused(WORKER, FlowId(1), Refusal::TableFull);
@@ -343,7 +441,7 @@ mod tests {
 
     #[test]
     fn retries_slow_down_and_end() {
-        let mut flow = Flow::new(1);
+        let mut flow = Flow::new(key(20_000), 1);
         flow.want(entry(1, None));
         let mut waits = Vec::new();
         while next(&mut flow).is_some() {
@@ -361,7 +459,7 @@ mod tests {
 
     #[test]
     fn idleness_counts_only_where_media_is_expected_and_anew_when_it_is_again() {
-        let mut flow = Flow::new(1);
+        let mut flow = Flow::new(key(20_000), 1);
         flow.want(entry(1, None));
         flow.idle(WORKER, true);
         assert!(!flow.is_quiet());

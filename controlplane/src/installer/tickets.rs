@@ -32,8 +32,8 @@ impl Installer {
         self.timers
             .insert((waiting.expires, Timer::Expired(ticket)));
         for key in keys {
-            if let Some(flow) = self.flows.get_mut(key) {
-                flow.tickets.push(ticket);
+            if let Some(flow) = self.flows.get_mut(*key) {
+                flow.add_ticket(ticket);
             }
         }
         self.tickets.insert(ticket, waiting);
@@ -44,8 +44,8 @@ impl Installer {
     pub(crate) fn tear_up(&mut self, ticket: Ticket) {
         if let Some(waiting) = self.tickets.remove(&ticket) {
             for key in &waiting.keys {
-                if let Some(flow) = self.flows.get_mut(key) {
-                    flow.tickets.retain(|other| *other != ticket);
+                if let Some(flow) = self.flows.get_mut(*key) {
+                    flow.forget_ticket(ticket);
                 }
             }
             self.timers
@@ -89,15 +89,15 @@ impl Installer {
     /// The tickets that wait for this port, among others.
     pub(super) fn tickets_at(&self, key: FlowKey) -> Vec<Ticket> {
         self.flows
-            .get(&key)
-            .map(|flow| flow.tickets.clone())
+            .get(key)
+            .map(|flow| flow.tickets().to_vec())
             .unwrap_or_default()
     }
 
     fn is_met(&self, now: Timestamp, waiting: &Waiting) -> bool {
         waiting.keys.iter().all(|key| {
-            let acknowledged = self.flows.get(key).is_none_or(Flow::is_settled);
-            acknowledged && (now >= waiting.resolve_until || self.next_hops.are_known(*key))
+            let acknowledged = self.flows.get(*key).is_none_or(Flow::is_settled);
+            acknowledged && (now >= waiting.resolve_until || self.is_linked(*key))
         })
     }
 }

@@ -22,7 +22,7 @@ use super::{
     Counters, EngineOutput, FlowView, Gauges, LegSpec, PortGauges, Rewritten, SessionError,
     SessionId, SessionView, Side, view,
 };
-use crate::installer::{Installer, NextHopQuery, Sighting, Ticket};
+use crate::installer::{Installer, NextHopQuery, Owner, Sighting, Ticket};
 use crate::relay_ports::{PortPair, RelayPorts};
 use crate::sdp::Description;
 use crate::settings::{MediaGroup, MediaGroupId, Settings};
@@ -43,8 +43,6 @@ pub struct Engine {
     installer: Installer,
     sessions: HashMap<SessionId, Session>,
     provisioned: ProvisionedSessions,
-    /// Whose the ports with flows are.
-    owners: HashMap<FlowKey, SessionId>,
     holders: HashMap<Ticket, SessionId>,
     /// Pairs that nobody needs any more, but that some worker may still serve, by their RTP port.
     closing: HashMap<FlowKey, PortPair>,
@@ -67,7 +65,6 @@ impl Engine {
             installer: Installer::new(workers),
             sessions: HashMap::new(),
             provisioned: ProvisionedSessions::new(),
-            owners: HashMap::new(),
             holders: HashMap::new(),
             closing: HashMap::new(),
             outputs: VecDeque::new(),
@@ -183,7 +180,6 @@ impl Engine {
             self.holders.remove(ticket);
         }
         for key in &closed.keys {
-            self.owners.remove(key);
             self.installer.unwant(now, *key);
         }
         for pair in closed.pairs() {
@@ -197,12 +193,15 @@ impl Engine {
     pub fn on_event(&mut self, now: Timestamp, worker: WorkerId, event: Event) {
         match self.installer.on_event(now, worker, event) {
             None => {}
-            Some(Sighting::Latched { key, armed, remote }) => self.latched(now, key, armed, remote),
-            Some(Sighting::Quiet(key)) => {
-                if let Some(session) = self.owners.get(&key).copied() {
-                    self.check_silence(session);
-                    self.end_when_silent(now, session);
-                }
+            Some(Sighting::Latched {
+                owner: Owner(id),
+                key,
+                armed,
+                remote,
+            }) => self.latched(now, SessionId(id), (key, armed, remote)),
+            Some(Sighting::Quiet(Owner(id))) => {
+                self.check_silence(SessionId(id));
+                self.end_when_silent(now, SessionId(id));
             }
         }
         self.absorb(now);

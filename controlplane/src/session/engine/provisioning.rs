@@ -10,7 +10,7 @@ use super::super::{
     EngineOutput, Family, Provision, ProvisionedView, Provisioning, SessionError, SessionId, Side,
 };
 use super::{Engine, Taker};
-use crate::installer::Plan;
+use crate::installer::{Owner, Plan};
 use crate::relay_ports::PortPair;
 
 /// Every provisioned session, in the order of their names: the oldest first.
@@ -125,8 +125,7 @@ impl Engine {
 
     fn want_all(&mut self, id: SessionId, plans: &[Plan]) {
         for plan in plans {
-            self.owners.insert(plan.key, id);
-            self.installer.want(plan);
+            self.installer.want(Owner(id.0), plan);
         }
     }
 
@@ -172,7 +171,6 @@ impl Engine {
             }
         }
         for key in keys {
-            self.owners.remove(&key);
             self.installer.unwant(now, key);
         }
         for pair in session.pairs() {

@@ -10,7 +10,7 @@ use super::super::media_stream::Treatment;
 use super::super::state::Session;
 use super::super::{EngineOutput, Provisioning, SessionId, Side};
 use super::Engine;
-use crate::installer::{Output, Plan, Ticket};
+use crate::installer::{Output, Owner, Plan, Ticket};
 use crate::relay_ports::PortPair;
 
 impl Engine {
@@ -51,12 +51,10 @@ impl Engine {
         let after = session.pairs();
         let former = std::mem::replace(&mut session.keys, plans.keys().copied().collect());
         for key in former.iter().filter(|key| !plans.contains_key(key)) {
-            self.owners.remove(key);
             self.installer.unwant(now, *key);
         }
-        for (key, plan) in &plans {
-            self.owners.insert(*key, id);
-            self.installer.want(plan);
+        for plan in plans.values() {
+            self.installer.want(Owner(id.0), plan);
         }
         for pair in before.difference(&after) {
             self.drop_pair(now, *pair);
@@ -75,13 +73,17 @@ impl Engine {
         }
     }
 
-    pub(super) fn latched(&mut self, now: Timestamp, key: FlowKey, armed: u32, remote: SocketAddr) {
-        let Some(id) = self.owners.get(&key).copied() else {
-            return;
-        };
+    /// A worker has latched a source at a port of the session: which port, in which arming, and whom.
+    pub(super) fn latched(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        sighting: (FlowKey, u32, SocketAddr),
+    ) {
         let Some(session) = self.sessions.get_mut(&id) else {
-            return self.latched_provisioned(now, id, (key, armed, remote));
+            return self.latched_provisioned(now, id, sighting);
         };
+        let (key, armed, remote) = sighting;
         let parties = session
             .streams
             .iter_mut()
@@ -222,9 +224,9 @@ mod tests {
             let offer = engine.offer(now, id, Side::A, BODY).expect("valid");
             assert!(offer.ticket.is_some(), "the next hop is not known");
             engine.answer(now, id, Side::B, BODY).expect("valid");
-            assert!(!engine.owners.is_empty() && !engine.holders.is_empty());
+            assert!(!engine.holders.is_empty());
             engine.close(now, id);
-            assert!(engine.owners.is_empty() && engine.holders.is_empty());
+            assert!(engine.holders.is_empty());
             assert!(engine.closing.is_empty() && engine.sessions.is_empty());
         }
     }
