@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin_client;
+pub mod calls;
 pub mod cli;
 pub mod engine;
 pub mod install;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 pub use kinds::{DeviceQueues, Expect, Mac, Percentage};
 pub use rtp_args::{Pace, RtpArgs, Source, XdpMode};
 
+use crate::calls::{self, CallsArgs};
 use crate::rtp;
 
 /// Load for an RTP relay, and the proof of what became of every packet of it.
@@ -24,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   tandem-load rtp --a-device a0 --b-device b0 --streams streams.json --rate 200000
   tandem-load rtp --a-device a0 --b-device b0 --install /run/tandem/admin.sock --count 1000 --find-ndr
+  tandem-load calls --target 192.0.2.1:5060 --callee-listen 198.51.100.2:5060 --rates 50,100
 
 Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.";
 
@@ -32,6 +34,9 @@ enum Verb {
     /// Send streams of RTP or RTCP both ways through a relay, and verify every packet that it delivers
     #[command(after_help = rtp_args::EXAMPLES)]
     Rtp(Box<RtpArgs>),
+    /// Place calls through a relay with SIPp, at one rate after the other, or answer them
+    #[command(after_help = calls::EXAMPLES, args_override_self = true)]
+    Calls(Box<CallsArgs>),
 }
 
 impl Cli {
@@ -39,6 +44,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let outcome = match self.verb {
             Verb::Rtp(args) => rtp::execute(&args).map_err(|error| error.to_string()),
+            Verb::Calls(args) => calls::execute(&args).map_err(|error| error.to_string()),
         };
         match outcome {
             Ok(code) => code,
