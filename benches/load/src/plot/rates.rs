@@ -7,7 +7,7 @@ use super::sheet::{
 use super::{Heading, PlotError};
 
 /// One trial.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Packets a second that were offered, both directions together.
     pub rate: f64,
@@ -91,12 +91,27 @@ fn padded(number: String) -> String {
     }
 }
 
+/// Of several trials at one rate, the one that a line goes through: the one that lost least, the last of these.
+fn best(points: &[Point]) -> Vec<Point> {
+    let mut found: Vec<Point> = Vec::with_capacity(points.len());
+    for point in points {
+        match found.last_mut() {
+            Some(last) if last.rate == point.rate => {
+                let better = (point.passed, -point.loss) >= (last.passed, -last.loss);
+                *last = if better { *point } else { *last };
+            }
+            _ => found.push(*point),
+        }
+    }
+    found
+}
+
 fn draw_loss(sheet: &Sheet<'_>, panel: &Panel, points: &[Point]) -> Result<(), PlotError> {
     sheet.frame(panel, "packets lost", None)?;
     if points.is_empty() {
         return sheet.no_data(panel);
     }
-    let line: Vec<_> = points
+    let line: Vec<_> = best(points)
         .iter()
         .map(|point| panel.point(point.rate, point.loss))
         .collect();
@@ -120,6 +135,7 @@ fn draw_latency(sheet: &Sheet<'_>, panel: &Panel, points: &[Point]) -> Result<()
     let bottom = "packets a second offered, both directions together";
     sheet.frame(panel, "latency", Some(bottom))?;
     let colors = [BLUE, PURPLE, ORANGE, SOFT];
+    let points = best(points);
     let mut names = Vec::new();
     for (index, (name, color)) in NAMES.into_iter().zip(colors).enumerate() {
         let values: Vec<_> = points
@@ -135,4 +151,26 @@ fn draw_latency(sheet: &Sheet<'_>, panel: &Panel, points: &[Point]) -> Result<()
         return sheet.no_data(panel);
     }
     sheet.names(panel, names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_through_the_best_trial_of_each_rate() {
+        let point = |rate, loss: f64| Point {
+            rate,
+            loss,
+            passed: loss == 0.0,
+            latency: None,
+        };
+        let trials = [
+            point(1.0, 0.0),
+            point(2.0, 0.1),
+            point(2.0, 0.0),
+            point(2.0, 0.2),
+        ];
+        assert_eq!(best(&trials), [point(1.0, 0.0), point(2.0, 0.0)]);
+    }
 }

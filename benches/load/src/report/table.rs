@@ -200,6 +200,7 @@ fn faults((index, trial): (usize, &Trial)) -> String {
         ("stragglers", trial.stragglers),
         ("unfinished checksums", trial.unfinished_checksums),
         ("sent late", trial.late_sends),
+        ("own drops", trial.own_drops),
     ];
     let counts = counts.map(|(name, count)| (name.to_owned(), count));
     match counts.iter().all(|(_, count)| *count == 0) {
