@@ -8,14 +8,14 @@ use contract::FlowKey;
 use crate::classify::Family;
 use crate::settings::MediaAddress;
 
-/// A media address and where its ports are in the table's array of ports: nothing, as long as the
-/// first port comes after the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A media address and where its ports are in the table's array of ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Local<A> {
     number: A,
-    first: u16,
-    last: u16,
     base: u32,
+    /// How many ports: none in an empty bucket.
+    count: u32,
+    first: u16,
 }
 
 /// The buckets of one address family, a power of two of them.
@@ -32,7 +32,7 @@ pub struct AddressIndex {
     v6: Buckets<u128>,
 }
 
-/// An address as a number.
+/// An address as the number that is loaded from where it stands in a packet.
 pub trait Number: Copy + Default + Eq {
     /// All of it in 64 bits.
     fn mixed(self) -> u64;
@@ -52,17 +52,6 @@ impl Number for u128 {
     }
 }
 
-impl<A: Number> Default for Local<A> {
-    fn default() -> Self {
-        Self {
-            number: A::default(),
-            first: 1,
-            last: 0,
-            base: 0,
-        }
-    }
-}
-
 /// How many multipliers are tried for a number of buckets.
 const ATTEMPTS: u64 = 1000;
 
@@ -77,10 +66,10 @@ impl AddressIndex {
     ) -> Option<Self> {
         Some(Self {
             v4: Buckets::new(v4, media, |family, number| {
-                (family == Family::V4).then_some(number as u32)
+                (family == Family::V4).then_some((number as u32).to_be())
             })?,
             v6: Buckets::new(v6, media, |family, number| {
-                (family == Family::V6).then_some(number)
+                (family == Family::V6).then_some(number.to_be())
             })?,
         })
     }
@@ -89,21 +78,21 @@ impl AddressIndex {
     #[inline]
     pub fn find(&self, family: Family, number: u128, port: u16) -> Option<usize> {
         match family {
-            Family::V4 => self.find_v4(number as u32, port),
-            Family::V6 => self.find_v6(number, port),
+            Family::V4 => self.find_v4((number as u32).to_be_bytes(), port),
+            Family::V6 => self.find_v6(number.to_be_bytes(), port),
         }
     }
 
-    /// The same for an IPv4 address.
-    #[inline]
-    pub fn find_v4(&self, number: u32, port: u16) -> Option<usize> {
-        self.v4.find(number, port)
+    /// The same for an IPv4 address as it stands in a packet.
+    #[inline(always)]
+    pub fn find_v4(&self, address: [u8; 4], port: u16) -> Option<usize> {
+        self.v4.find(u32::from_ne_bytes(address), port)
     }
 
-    /// The same for an IPv6 address.
-    #[inline]
-    pub fn find_v6(&self, number: u128, port: u16) -> Option<usize> {
-        self.v6.find(number, port)
+    /// The same for an IPv6 address as it stands in a packet.
+    #[inline(always)]
+    pub fn find_v6(&self, address: [u8; 16], port: u16) -> Option<usize> {
+        self.v6.find(u128::from_ne_bytes(address), port)
     }
 
     /// The same for a key.
@@ -134,9 +123,10 @@ impl<A: Number> Buckets<A> {
             .all
             .get(bucket(number, self.multiplier, self.all.len()))?;
         let offset = port.wrapping_sub(local.first);
-        // Of an empty bucket the last port lies below the first: no offset is within.
-        let ours = local.number == number && port >= local.first && port <= local.last;
-        ours.then_some(local.base as usize + usize::from(offset))
+        if local.number != number || u32::from(offset) >= local.count {
+            return None;
+        }
+        Some(local.base as usize + usize::from(offset))
     }
 }
 
@@ -167,12 +157,12 @@ fn fill<A: Number>(
         };
         let at = bucket(number, multiplier, buckets.len());
         match buckets.get_mut(at) {
-            Some(free) if free.first > free.last => {
+            Some(free) if free.count == 0 => {
                 *free = Local {
                     number,
-                    first: one.ports.0,
-                    last: one.ports.1,
                     base: place,
+                    count: ports_of(one) as u32,
+                    first: one.ports.0,
                 };
             }
             _ => return false,

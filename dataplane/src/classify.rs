@@ -45,19 +45,19 @@ pub struct Headers {
     pub transport: usize,
 }
 
-/// What the first bytes of a UDP payload say that it is (RFC 7983).
+/// What the first bytes of a UDP payload say that it is (RFC 7983); a bit each, for sets of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Content {
     /// A whole RTP header.
-    Rtp,
+    Rtp = 1,
     /// A whole first RTCP packet.
-    Rtcp,
+    Rtcp = 2,
     /// A STUN header.
-    Stun,
+    Stun = 4,
     /// None of them.
     #[default]
-    Unknown,
+    Unknown = 8,
 }
 
 /// A packet whose headers are sound.

@@ -81,8 +81,10 @@ const _: () = assert!(size_of::<Hot>() == 64, "one cache line");
 /// The bits of a [`Hot`]'s label. RTP and RTCP pass unasked when the gate is a source, their lane is the main
 /// one and the flow is not idle: what most packets need to know, in one bit.
 mod label {
-    pub(super) const UNASKED_RTP: u8 = 1;
-    pub(super) const UNASKED_RTCP: u8 = 1 << 1;
+    use crate::classify::Content;
+
+    pub(super) const UNASKED_RTP: u8 = Content::Rtp as u8;
+    pub(super) const UNASKED_RTCP: u8 = Content::Rtcp as u8;
     pub(super) const GATE: u32 = 2;
     pub(super) const RTP_OPEN: u8 = 1 << 4;
     pub(super) const RTCP: u32 = 5;
@@ -93,12 +95,7 @@ impl Hot {
     /// Whether packets of this content need only come from the source to be forwarded by the main egress.
     #[inline(always)]
     pub const fn is_unasked(&self, content: Content) -> bool {
-        let bit = match content {
-            Content::Rtp => label::UNASKED_RTP,
-            Content::Rtcp => label::UNASKED_RTCP,
-            Content::Stun | Content::Unknown => 0,
-        };
-        self.headers.label & bit != 0
+        self.headers.label & (content as u8) & (label::UNASKED_RTP | label::UNASKED_RTCP) != 0
     }
 
     /// What is decided here about sources.
@@ -284,15 +281,15 @@ impl FlowTable {
         self.addresses.find(family, address, port)
     }
 
-    /// The same for an IPv4 address.
+    /// The same for an IPv4 address as it stands in a packet.
     #[inline(always)]
-    pub fn place_v4(&self, address: u32, port: u16) -> Option<usize> {
+    pub fn place_v4(&self, address: [u8; 4], port: u16) -> Option<usize> {
         self.addresses.find_v4(address, port)
     }
 
-    /// The same for an IPv6 address.
+    /// The same for an IPv6 address as it stands in a packet.
     #[inline(always)]
-    pub fn place_v6(&self, address: u128, port: u16) -> Option<usize> {
+    pub fn place_v6(&self, address: [u8; 16], port: u16) -> Option<usize> {
         self.addresses.find_v6(address, port)
     }
 
@@ -318,24 +315,12 @@ impl FlowTable {
         Some(Slot(slot))
     }
 
-    /// Asks the cache for what [`FlowTable::at_place`] will read.
-    #[inline(always)]
-    pub fn prefetch_place(&self, place: usize) {
-        if let Some(port) = self.arrays.ports.get(place) {
-            cache::prefetch(port);
-        }
-    }
-
     /// Asks the cache for what a packet of the flow will need.
     #[inline(always)]
     pub fn prefetch(&self, slot: Slot, family: Family) {
-        if let Some(hot) = self.arrays.hot.get(slot.index()) {
-            cache::prefetch(hot);
-        }
-        if family == Family::V6
-            && let Some(wide) = self.arrays.wide.get(slot.index())
-        {
-            cache::prefetch(wide);
+        cache::prefetch(&self.arrays.hot, slot.index());
+        if family == Family::V6 {
+            cache::prefetch(&self.arrays.wide, slot.index());
         }
     }
 

@@ -49,24 +49,53 @@ const ETHERNET_MTU: u16 = 1500;
 
 /// How many packets ahead of its turn a packet's first bytes are asked for.
 const PACKETS_AHEAD: usize = 4;
-/// How many packets ahead of its turn a packet's flow is asked for.
-const FLOWS_AHEAD: usize = 16;
 
-/// What is found of a packet.
-type Found = Result<Media, DropReason>;
-
-/// A packet for one of our ports.
+/// What the first pass finds of a packet.
 #[derive(Clone, Copy, Debug)]
-struct Media {
-    /// The port's place in the table, then the flow's slot.
-    at: u32,
+#[repr(C)]
+struct Found {
+    slot: Slot,
     /// Where the UDP payload starts in the frame.
     payload: u16,
-    family: Family,
     content: Content,
+    next: Next,
+}
+
+/// What becomes of a packet next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// It came as IPv4 for a flow.
+    V4,
+    /// It came as IPv6 for a flow.
+    V6,
+    Drop(DropReason),
 }
 
 const _: () = assert!(size_of::<Found>() == 8, "a batch's fill eight cache lines");
+
+impl Found {
+    const fn dropped(reason: DropReason) -> Self {
+        Self {
+            slot: Slot(0),
+            payload: 0,
+            content: Content::Unknown,
+            next: Next::Drop(reason),
+        }
+    }
+
+    #[inline(always)]
+    const fn media(slot: Slot, payload: usize, family: Family, content: Content) -> Self {
+        Self {
+            slot,
+            payload: payload as u16,
+            content,
+            next: match family {
+                Family::V4 => Next::V4,
+                Family::V6 => Next::V6,
+            },
+        }
+    }
+}
 
 /// One worker's packet logic and flows.
 #[derive(Debug)]
@@ -86,7 +115,7 @@ impl Pipeline {
             table,
             news,
             devices,
-            found: [Err(DropReason::Truncated); BATCH],
+            found: [Found::dropped(DropReason::Truncated); BATCH],
             sweep_at: 0,
         }
     }
@@ -103,28 +132,53 @@ impl Pipeline {
         now: Timestamp,
     ) {
         debug_assert!(packets.len() <= BATCH && packets.len() == verdicts.len());
+        self.find_all(memory, tallies, origin.checksums, packets);
+        self.forward_all(memory, tallies, origin.device, packets, verdicts, now);
+    }
+
+    /// The first pass. A function of its own, like the second, for its own share of the registers.
+    #[inline(never)]
+    fn find_all<F: Frames>(
+        &mut self,
+        memory: &mut F,
+        tallies: &FlowTallies,
+        checksums: ReceivedChecksums,
+        packets: &mut [F::Packet],
+    ) {
         let count = packets.len().min(BATCH);
+        let packets = &mut packets[..count];
         for index in 0..count {
             if let Some(next) = packets.get(index + PACKETS_AHEAD) {
                 memory.prefetch(next);
             }
             let (frame, start, len) = memory.frame_mut(&mut packets[index]);
-            self.found[index] = self.find(frame, start, len, origin.checksums);
-        }
-        for index in 0..count.min(FLOWS_AHEAD) {
-            self.look_up(tallies, index);
-        }
-        let decided = packets.iter_mut().zip(verdicts).take(count);
-        for (index, (packet, verdict)) in decided.enumerate() {
-            let ahead = index + FLOWS_AHEAD;
-            if ahead < count {
-                self.look_up(tallies, ahead);
+            if let Err(reason) = self.find(index, tallies, frame, start, len, checksums) {
+                self.found[index] = Found::dropped(reason);
             }
-            let found = self.found[index];
-            let forwarded = found.and_then(|media| {
-                self.forward(memory, tallies, origin.device, &media, packet, now)
-            });
-            *verdict = match forwarded {
+        }
+    }
+
+    /// The second pass.
+    #[inline(never)]
+    fn forward_all<F: Frames>(
+        &mut self,
+        memory: &mut F,
+        tallies: &FlowTallies,
+        device: DeviceId,
+        packets: &mut [F::Packet],
+        verdicts: &mut [Verdict],
+        now: Timestamp,
+    ) {
+        let count = packets.len().min(verdicts.len()).min(BATCH);
+        let (packets, verdicts) = (&mut packets[..count], &mut verdicts[..count]);
+        for index in 0..count {
+            let packet = &mut packets[index];
+            let forwarded = match self.found[index].next {
+                Next::V4 => self.forward(memory, tallies, device, index, Family::V4, packet, now),
+                Next::V6 => self.forward(memory, tallies, device, index, Family::V6, packet, now),
+                Next::Drop(reason) => Err(reason),
+            };
+            verdicts[index] = match forwarded {
                 Ok(device) => Verdict::Forward(device),
                 Err(reason) => Verdict::Drop(reason),
             };
@@ -191,19 +245,20 @@ impl Pipeline {
         self.table.arrays.watch.len()
     }
 
-    /// What a packet is, and for which port.
+    /// What a packet is, and for which flow.
     #[inline(always)]
     fn find(
-        &self,
+        &mut self,
+        index: usize,
+        tallies: &FlowTallies,
         frame: &mut [u8],
         start: usize,
         len: usize,
         checksums: ReceivedChecksums,
-    ) -> Found {
-        // A packet outside its frame counts as truncated.
-        let packet = frame.get_mut(start..start + len).unwrap_or_default();
-        let Some(glance) = classify::glance(packet) else {
-            return self.find_thoroughly(packet, start, checksums);
+    ) -> Result<(), DropReason> {
+        let Some(glance) = classify::glance(frame, start, len) else {
+            self.found[index] = self.find_thoroughly(tallies, frame, start, len, checksums)?;
+            return Ok(());
         };
         let (family, place) = match glance.destination {
             Destination::V4(to) => (Family::V4, self.table.place_v4(to, glance.port)),
@@ -211,25 +266,28 @@ impl Pipeline {
         };
         let place = place.ok_or(DropReason::NotMedia)?;
         if checksums == ReceivedChecksums::MayBeUnfinished {
-            classify::finish(packet, family, glance.payload)?;
+            classify::finish(frame, family, glance.payload)?;
         }
-        self.table.prefetch_place(place);
-        Ok(Media {
-            at: place as u32,
-            payload: (start + glance.payload) as u16,
-            family,
-            content: glance.content,
-        })
+        let slot = self.table.at_place(place).ok_or(DropReason::NoFlow)?;
+        self.table.prefetch(slot, family);
+        tallies.prefetch(slot);
+        self.found[index] = Found::media(slot, glance.payload, family, glance.content);
+        Ok(())
     }
 
     /// The same for packets of unusual shapes, which are brought into the usual one.
+    #[cold]
     #[inline(never)]
     fn find_thoroughly(
         &self,
-        packet: &mut [u8],
+        tallies: &FlowTallies,
+        frame: &mut [u8],
         start: usize,
+        len: usize,
         checksums: ReceivedChecksums,
-    ) -> Found {
+    ) -> Result<Found, DropReason> {
+        // A packet outside its frame counts as truncated.
+        let packet = frame.get_mut(start..start + len).unwrap_or_default();
         let headers = classify::headers(packet)?;
         let place = self
             .table
@@ -237,87 +295,74 @@ impl Pipeline {
             .ok_or(DropReason::NotMedia)?;
         let arrival = classify::classify(packet, &headers, checksums)?;
         classify::straighten(packet, &headers, &arrival);
-        self.table.prefetch_place(place);
-        Ok(Media {
-            at: place as u32,
-            payload: start as u16 + arrival.payload,
-            family: arrival.family,
-            content: arrival.content,
-        })
-    }
-
-    /// Finds a packet's flow.
-    #[inline(always)]
-    fn look_up(&mut self, tallies: &FlowTallies, index: usize) {
-        let Some(found) = self.found.get_mut(index) else {
-            return;
-        };
-        let Ok(media) = found else {
-            return;
-        };
-        match self.table.at_place(media.at as usize) {
-            Some(slot) => {
-                media.at = slot.0;
-                self.table.prefetch(slot, media.family);
-                tallies.prefetch(slot);
-            }
-            None => *found = Err(DropReason::NoFlow),
-        }
+        let slot = self.table.at_place(place).ok_or(DropReason::NoFlow)?;
+        self.table.prefetch(slot, arrival.family);
+        tallies.prefetch(slot);
+        let payload = start + usize::from(arrival.payload);
+        Ok(Found::media(slot, payload, arrival.family, arrival.content))
     }
 
     /// Decides on a packet of a flow, and rewrites it if it is to be forwarded.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what there is to know of one packet"
+    )]
     #[inline(always)]
     fn forward<F: Frames>(
         &mut self,
         memory: &mut F,
         tallies: &FlowTallies,
         device: DeviceId,
-        media: &Media,
+        index: usize,
+        family: Family,
         packet: &mut F::Packet,
         now: Timestamp,
     ) -> Result<DeviceId, DropReason> {
-        let slot = Slot(media.at);
-        let payload = usize::from(media.payload);
+        let found = &self.found[index];
+        let payload = usize::from(found.payload);
         let (frame, start, _) = memory.frame_mut(packet);
-        let hot = self.table.hot(slot).ok_or(DropReason::NoFlow)?;
+        let hot = self.table.hot(found.slot).ok_or(DropReason::NoFlow)?;
         let (window, rest) = rewrite::window(frame, payload).ok_or(DropReason::TooBig)?;
-        let (device, extent) = if hot.is_unasked(media.content)
-            && self.table.is_from_source(slot, hot, media.family, window)
+        let (device, extent) = if hot.is_unasked(found.content)
+            && self.table.is_from_source(found.slot, hot, family, window)
         {
-            tallies.accepted(slot, rewrite::payload_len(window), now);
+            let udp_len = rewrite::udp_len(window);
+            tallies.accepted(found.slot, rewrite::payload_len(udp_len), now);
             let headers = hot.headers();
-            let front = || self.table.front(slot);
+            let front = || self.table.front(found.slot);
             let difference = |_: &rewrite::Window| hot.difference();
-            // Twice, so that each family has code of its own.
-            let extent = match media.family {
-                Family::V4 => rewrite::apply(headers, front, Family::V4, difference, window, rest),
-                Family::V6 => rewrite::apply(headers, front, Family::V6, difference, window, rest),
-            };
-            (headers.device, extent?)
+            let extent = rewrite::apply(headers, front, family, udp_len, difference, window, rest)?;
+            (headers.device, extent)
         } else {
-            self.forward_thoroughly(tallies, device, media, frame, start, now)?
+            let found = *found;
+            self.forward_thoroughly(tallies, device, found, family, frame, start, now)?
         };
         memory.set_extent(packet, payload - extent.lead, extent.len);
         Ok(device)
     }
 
     /// The same for whatever has to be asked about.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what there is to know of one packet"
+    )]
     #[inline(never)]
     fn forward_thoroughly(
         &mut self,
         tallies: &FlowTallies,
         device: DeviceId,
-        media: &Media,
+        found: Found,
+        family: Family,
         frame: &mut [u8],
         start: usize,
         now: Timestamp,
     ) -> Result<(DeviceId, rewrite::Extent), DropReason> {
-        let slot = Slot(media.at);
-        let lane = self.lane(slot, media.content)?;
+        let slot = found.slot;
+        let lane = self.lane(slot, found.content)?;
         let link = arrival_link(device, frame.get(start..).unwrap_or_default());
         let (window, rest) =
-            rewrite::window(frame, usize::from(media.payload)).ok_or(DropReason::TooBig)?;
-        self.admit(tallies, media, window, link, now)?;
+            rewrite::window(frame, usize::from(found.payload)).ok_or(DropReason::TooBig)?;
+        self.admit(tallies, found, family, window, link, now)?;
         let (headers, front) = match lane {
             Lane::Side => {
                 let side = &self.table.arrays.side[slot.index()];
@@ -330,10 +375,11 @@ impl Pipeline {
         };
         let new = headers.endpoints_sum();
         let difference = |window: &rewrite::Window| {
-            rewrite::difference(new, rewrite::arrived_sum(media.family, window))
+            rewrite::difference(new, rewrite::arrived_sum(family, window))
         };
         let front = || front;
-        let extent = rewrite::apply(&headers, front, media.family, difference, window, rest)?;
+        let udp_len = rewrite::udp_len(window);
+        let extent = rewrite::apply(&headers, front, family, udp_len, difference, window, rest)?;
         Ok((headers.device, extent))
     }
 
@@ -356,23 +402,24 @@ impl Pipeline {
     fn admit(
         &mut self,
         tallies: &FlowTallies,
-        media: &Media,
+        found: Found,
+        family: Family,
         window: &rewrite::Window,
         link: Option<Link>,
         now: Timestamp,
     ) -> Result<(), DropReason> {
-        let slot = Slot(media.at);
+        let slot = found.slot;
         let hot = &self.table.arrays.hot[slot.index()];
         let believed = match hot.gate() {
-            GateKind::Source => self.table.is_from_source(slot, hot, media.family, window),
+            GateKind::Source => self.table.is_from_source(slot, hot, family, window),
             GateKind::Any => true,
             GateKind::Ask => false,
         };
         if !believed {
-            let remote = rewrite::remote(media.family, window);
-            self.ask(tallies, remote, media.content, slot, link, now)?;
+            let remote = rewrite::remote(family, window);
+            self.ask(tallies, remote, found.content, slot, link, now)?;
         }
-        tallies.accepted(slot, rewrite::payload_len(window), now);
+        tallies.accepted(slot, rewrite::payload_len(rewrite::udp_len(window)), now);
         let hot = &mut self.table.arrays.hot[slot.index()];
         if hot.is_idle() {
             hot.set_idle(false);

@@ -72,10 +72,9 @@ pub struct Headers {
     room: u16,
     /// The device that transmits.
     pub device: DeviceId,
-    /// Bits of the traffic class that pass through.
-    keep: u8,
-    /// Bits of the traffic class that are set.
-    set: u8,
+    /// Bits of the traffic class that pass through, as an IPv4 header's second byte. Those that are set stand in
+    /// the tail.
+    keep: [u8; 2],
     /// Length of the headers from Ethernet to UDP, or why there are none.
     lead: u8,
     /// The table's own byte: a flow's line has no other place for it.
@@ -93,8 +92,7 @@ impl Default for Headers {
             header_sum: 0,
             room: 0,
             device: DeviceId(0),
-            keep: 0,
-            set: 0,
+            keep: [0; 2],
             lead: NO_DESTINATION,
             label: 0,
             tail: [0; TAIL],
@@ -149,10 +147,15 @@ pub fn prepare(egress: &Egress) -> (Headers, Front) {
     headers.device = link.device;
     headers.room = link.mtu.saturating_sub(header_len as u16);
     headers.lead = (TEMPLATE_LEN - start) as u8;
-    (headers.keep, headers.set) = match egress.dscp {
+    let (keep, set) = match egress.dscp {
         DscpMarking::Preserve => (0xff, 0),
         DscpMarking::Set(code_point) => (0b11, code_point << 2),
     };
+    headers.keep = [0, keep];
+    match family {
+        Family::V4 => template[IPV4 + 1] = set,
+        Family::V6 => put_class(&mut template, set),
+    }
     front.copy_from_slice(&template[..FRONT]);
     headers.tail.copy_from_slice(&template[FRONT..FRONT + TAIL]);
     (headers, front)
@@ -266,15 +269,16 @@ pub fn arrived_sum(family: Family, window: &Window) -> u16 {
     checksum::raw(&window[UDP - addresses..UDP + 4])
 }
 
-/// Bytes of a packet's UDP payload.
+/// Length of a packet's UDP header and payload.
 #[inline(always)]
-pub fn payload_len(window: &Window) -> u16 {
-    udp_len(window).wrapping_sub(udp::HEADER_LEN as u16)
+pub fn udp_len(window: &Window) -> u16 {
+    u16::from_be_bytes([window[UDP + 4], window[UDP + 5]])
 }
 
+/// How much of that is payload.
 #[inline(always)]
-fn udp_len(window: &Window) -> u16 {
-    u16::from_be_bytes([window[UDP + 4], window[UDP + 5]])
+pub const fn payload_len(udp_len: u16) -> u16 {
+    udp_len.wrapping_sub(udp::HEADER_LEN as u16)
 }
 
 /// Where a packet lies in its frame after a rewrite.
@@ -286,7 +290,8 @@ pub struct Extent {
     pub len: usize,
 }
 
-/// Lays the new headers over those of a packet that came in `family` and is sound. `difference` is
+/// Lays the new headers over those of a packet that came in `family` and is sound; `udp_len` is its [`udp_len`],
+/// `difference` is
 /// [`difference`] between the egress and the arrival, `front` gives the first bytes of IPv6 headers, and
 /// `payload` starts with the payload.
 #[inline(always)]
@@ -294,11 +299,11 @@ pub fn apply(
     headers: &Headers,
     front: impl FnOnce() -> Front,
     family: Family,
+    udp_len: u16,
     difference: impl FnOnce(&Window) -> u16,
     window: &mut Window,
     payload: &[u8],
 ) -> Result<Extent, DropReason> {
-    let udp_len = udp_len(window);
     if udp_len > headers.room {
         return Err(match headers.lead {
             NO_DESTINATION => DropReason::NoDestination,
@@ -314,11 +319,11 @@ pub fn apply(
         (finished, _) => checksum::udp_field(checksum::add(!finished, difference(window))),
     };
     if is_v6 {
-        let class = traffic_class(family, window) & headers.keep | headers.set;
+        let kept = traffic_class(family, window) & headers.keep[1];
         window[..FRONT].copy_from_slice(&front());
         window[FRONT..FRONT + TAIL].copy_from_slice(&headers.tail);
-        window[IPV6] = 0x60 | class >> 4;
-        window[IPV6 + 1] = class << 4;
+        let class = kept | traffic_class(Family::V6, window);
+        put_class(window, class);
         window[IPV6 + 4..IPV6 + 6].copy_from_slice(&udp_len.to_be_bytes());
     } else {
         let first = first_word(headers, family, udp_len, window);
@@ -338,8 +343,11 @@ pub fn apply(
 /// Version, header length, traffic class and total length of an IPv4 header, as they stand in a packet.
 #[inline(always)]
 fn first_word(headers: &Headers, family: Family, udp_len: u16, window: &Window) -> u32 {
-    let [keep, set] = [headers.keep, headers.set];
-    match family {
+    const AT: usize = IPV4 - FRONT;
+    let tail = &headers.tail;
+    let set = u32::from_ne_bytes([tail[AT], tail[AT + 1], tail[AT + 2], tail[AT + 3]]);
+    let [low, high] = headers.keep;
+    let kept = match family {
         Family::V4 => {
             // The length stays: a sound IPv4 packet ends with its UDP datagram ([`crate::classify`] sees to it).
             let old = [
@@ -348,15 +356,22 @@ fn first_word(headers: &Headers, family: Family, udp_len: u16, window: &Window) 
                 window[IPV4 + 2],
                 window[IPV4 + 3],
             ];
-            let kept = u32::from_ne_bytes(old) & u32::from_ne_bytes([0xff, keep, 0xff, 0xff]);
-            kept | u32::from_ne_bytes([0, set, 0, 0])
+            u32::from_ne_bytes(old) & u32::from_ne_bytes([low, high, 0xff, 0xff])
         }
         Family::V6 => {
-            let class = traffic_class(family, window) & keep | set;
-            let [high, low] = (udp_len + ipv4::HEADER_LEN as u16).to_be_bytes();
-            u32::from_ne_bytes([ipv4::VERSION_AND_LENGTH, class, high, low])
+            let class = traffic_class(family, window) & high;
+            let [more, less] = (udp_len + ipv4::HEADER_LEN as u16).to_be_bytes();
+            u32::from_ne_bytes([0, class, more, less])
         }
-    }
+    };
+    kept | set
+}
+
+/// Writes version, traffic class and no flow label of an IPv6 header.
+#[inline(always)]
+fn put_class(window: &mut Window, class: u8) {
+    let word = [0x60 | class >> 4, class << 4, 0, 0];
+    window[IPV6..IPV6 + 4].copy_from_slice(&word);
 }
 
 /// DSCP and ECN of what arrived.
@@ -416,7 +431,8 @@ mod tests {
     fn leave(egress: &Egress, frame: &mut [u8], payload: usize) -> Result<Extent, DropReason> {
         let (headers, front) = prepare(egress);
         let (window, rest) = window(frame, payload).expect("room");
-        apply(&headers, || front, Family::V4, |_| 0, window, rest)
+        let udp_len = udp_len(window);
+        apply(&headers, || front, Family::V4, udp_len, |_| 0, window, rest)
     }
 
     #[test]

@@ -109,9 +109,7 @@ impl FlowTallies {
     /// Asks the cache for the flow's line.
     #[inline(always)]
     pub fn prefetch(&self, slot: Slot) {
-        if let Some(line) = self.lines.get(slot.index()) {
-            cache::prefetch(line);
-        }
+        cache::prefetch(&self.lines, slot.index());
     }
 
     /// Counts a packet from a wrong source.

@@ -6,22 +6,32 @@
 mod support;
 
 use contract::*;
-use dataplane::classify::{self, Arrival, Content, Destination, Family};
+use dataplane::classify::{self, Arrival, Content, Destination, Family, Glance};
 use dataplane::settings::ReceivedChecksums;
 use proptest::prelude::*;
 use support::*;
 
 /// What is found thoroughly, which a glance must not contradict. Gives whether there was one.
 fn compare(frame: &[u8]) -> bool {
-    let Some(glance) = classify::glance(frame) else {
+    let seen = classify::glance(frame, 0, frame.len());
+    // What lies before a packet in its frame, and behind it, changes nothing.
+    let whole = [&[0xa5; 7], frame, &[0x5a; 99]].concat();
+    let moved = classify::glance(&whole, 7, frame.len()).map(|glance| Glance {
+        payload: glance.payload - 7,
+        ..glance
+    });
+    if seen.is_some() || thorough(frame, ReceivedChecksums::Finished).is_err() {
+        assert_eq!(moved, seen, "{frame:02x?}");
+    }
+    let Some(glance) = seen else {
         return false;
     };
     let found = thorough(frame, ReceivedChecksums::Finished).unwrap_or_else(|reason| {
         panic!("{glance:?} at a glance, and then {reason}: {frame:02x?}");
     });
     let (family, destination) = match glance.destination {
-        Destination::V4(number) => (Family::V4, u128::from(number)),
-        Destination::V6(number) => (Family::V6, number),
+        Destination::V4(bytes) => (Family::V4, u128::from(u32::from_be_bytes(bytes))),
+        Destination::V6(bytes) => (Family::V6, u128::from_be_bytes(bytes)),
     };
     assert_eq!(found.family, family);
     assert_eq!(found.destination, destination);
@@ -88,11 +98,11 @@ fn every_usual_shape_is_seen_at_a_glance() {
             for (payload, content) in payloads {
                 let mut frame = datagram(v6, tags, payload).bytes(Field::Right);
                 assert!(compare(&frame), "{v6} {tags:?} {content:?}");
-                let glance = classify::glance(&frame).unwrap();
+                let glance = classify::glance(&frame, 0, frame.len()).unwrap();
                 assert_eq!(glance.content, content);
                 // As Ethernet pads what is short.
                 frame.extend([0; 7]);
-                assert_eq!(classify::glance(&frame), Some(glance));
+                assert_eq!(classify::glance(&frame, 0, frame.len()), Some(glance));
             }
         }
     }
@@ -197,7 +207,7 @@ proptest! {
             let sum = dataplane::wire::checksum::sum(&unusual[14..34]);
             unusual[24..26].copy_from_slice(&(!sum).to_be_bytes());
         }
-        prop_assert_eq!(classify::glance(&unusual), None);
+        prop_assert_eq!(classify::glance(&unusual, 0, unusual.len()), None);
         let left = bench.send(0, &unusual);
         prop_assert_eq!(left.len(), 1);
         prop_assert_eq!(left, bench.send(0, &usual));

@@ -160,7 +160,9 @@ impl Memory {
 
     #[inline]
     pub(crate) fn frame_start(&self, index: u32) -> NonNull<u8> {
-        assert!(index < self.geometry.frame_count, "no frame {index}");
+        if index >= self.geometry.frame_count {
+            no_frame(index);
+        }
         let offset = index as usize * self.geometry.frame_size as usize;
         // SAFETY: `frames_offset` and all frames are inside the mapping, by the geometry.
         unsafe {
@@ -170,9 +172,22 @@ impl Memory {
         }
     }
 
+    /// Where the first frame starts, to compute addresses from that nothing is read or written at.
+    #[inline(always)]
+    pub(crate) fn frames(&self) -> *const u8 {
+        let start = self.mapping.start().as_ptr().cast_const();
+        start.wrapping_add(self.geometry.frames_offset)
+    }
+
     pub(crate) fn record(&self, wanted: impl Fn(&SocketRecord) -> bool) -> Option<&SocketRecord> {
         self.header().sockets.iter().find(|record| wanted(record))
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_frame(index: u32) -> ! {
+    panic!("no frame {index}");
 }
 
 /// A sealed, mapped, zeroed memfd in the pages wanted.

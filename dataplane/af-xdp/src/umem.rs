@@ -17,6 +17,7 @@ use crate::Error;
 use crate::frame::Frame;
 use crate::layout::{Geometry, MAX_SOCKETS, SocketRecord, XDP_HEADROOM};
 use crate::memory::Memory;
+use crate::prefetch::prefetch_address;
 use crate::socket::{BindMode, RingSizes};
 
 /// What a UMEM is made of.
@@ -226,28 +227,21 @@ impl Umem {
     /// When the packet would not fit in the frame.
     #[inline]
     pub fn set_packet(&self, frame: &mut Frame, offset: usize, length: usize) {
-        let end = offset.checked_add(length);
-        assert!(
-            end.is_some_and(|end| end <= self.frame_size()),
-            "a packet of {length} bytes at {offset} does not fit in a frame of {}",
-            self.frame_size()
-        );
+        let size = self.frame_size();
+        if offset > size || length > size - offset {
+            does_not_fit(offset, length, size);
+        }
         // Both are at most 4096.
         frame.offset = offset as u16;
         frame.length = length as u16;
     }
 
     /// Asks the cache for the first bytes of the packet, for a frame that will be read soon.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, frame: &Frame) {
-        self.check(frame);
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let start = self.memory.frame_start(frame.index).as_ptr();
-            // SAFETY: inside the mapping; a prefetch reads nothing into the program.
-            unsafe { _mm_prefetch(start.add(frame.offset()).cast_const().cast(), _MM_HINT_T0) };
-        }
+        let offset = frame.index as usize * self.frame_size() + frame.offset();
+        // Nothing is checked: to ask for memory that is not there is of no consequence.
+        prefetch_address(self.memory.frames().wrapping_add(offset));
     }
 
     /// Gives the UMEM up, for a successor to claim. Neither it nor its sockets may be used again, which the
@@ -344,8 +338,23 @@ impl Umem {
 
     #[inline]
     fn check(&self, frame: &Frame) {
-        assert!(frame.umem == self.id, "a frame of another UMEM");
+        if frame.umem != self.id {
+            of_another_umem();
+        }
     }
+}
+
+// Apart, so that what they say costs the callers nothing.
+#[cold]
+#[inline(never)]
+fn of_another_umem() -> ! {
+    panic!("a frame of another UMEM");
+}
+
+#[cold]
+#[inline(never)]
+fn does_not_fit(offset: usize, length: usize, size: usize) -> ! {
+    panic!("a packet of {length} bytes at {offset} does not fit in a frame of {size}");
 }
 
 impl AsFd for Umem {

@@ -23,9 +23,7 @@ pub const fn fold_wide(wide: u128) -> u16 {
 /// Adds a 32-bit word to a sum.
 #[inline]
 pub const fn add_word(sum: u16, word: u32) -> u16 {
-    let (low, carry) = word.overflowing_add(sum as u32);
-    let word = low + carry as u32;
-    (word.wrapping_add(word.rotate_left(16)) >> 16) as u16
+    add((word.wrapping_add(word.rotate_left(16)) >> 16) as u16, sum)
 }
 
 /// Adds two sums.
@@ -87,10 +85,8 @@ pub const fn update_udp(checksum: u16, old: u16, new: u16) -> u16 {
 /// The field that makes up for a sum: its complement, with zero sent as 0xffff.
 #[inline]
 pub const fn udp_field(sum: u16) -> u16 {
-    match !sum {
-        0 => 0xffff,
-        field => field,
-    }
+    let field = !sum;
+    field.wrapping_sub((field == 0) as u16)
 }
 
 #[cfg(test)]

@@ -86,13 +86,18 @@ impl<'a> Ipv4<'a> {
 /// Whether a header's checksum is right: the sum of all its words is all ones, in either byte order.
 #[inline]
 pub fn checksum_is_right(header: &[u8; HEADER_LEN]) -> bool {
-    // Two words of 64 bits and one of 32, in ones' complement arithmetic of 64 bits.
-    let [a, b, c, d, e, f, g, h, rest @ ..] = *header;
-    let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let [a, b, c, d, e, f, g, h, rest @ ..] = rest;
-    let second = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let wide = u128::from(first) + u128::from(second) + u128::from(u32::from_ne_bytes(rest));
-    checksum::fold_wide(wide) == 0xffff
+    // Two words of 64 bits and one of 32, added in ones' complement.
+    let ([first, second], rest) = header.as_chunks::<8>() else {
+        return false;
+    };
+    let Some(last) = rest.first_chunk() else {
+        return false;
+    };
+    let (sum, carry) = u64::from_ne_bytes(*first).overflowing_add(u64::from_ne_bytes(*second));
+    let last = u64::from(u32::from_ne_bytes(*last)) + u64::from(carry);
+    let (sum, carry) = sum.overflowing_add(last);
+    // With a carry the sum is below 2^33.
+    checksum::fold(sum.wrapping_add(u64::from(carry))) == 0xffff
 }
 
 #[cfg(test)]
