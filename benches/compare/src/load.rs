@@ -34,6 +34,10 @@ pub(crate) struct Tool {
 /// A search for the no-drop rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Search {
+    /// Believed to pass.
+    pub(crate) low: u64,
+    /// The highest rate to try.
+    pub(crate) high: u64,
     /// Seconds of each trial.
     pub(crate) trial: f64,
     /// Further attempts at a rate that failed.
@@ -107,6 +111,8 @@ impl Task {
         match self {
             Self::Search(search) => vec![
                 "--find-ndr".to_owned(),
+                format!("--low={}", search.low),
+                format!("--high={}", search.high),
                 format!("--trial={}", search.trial),
                 format!("--retries={}", search.retries),
                 format!("--resolution={}%", search.resolution),
