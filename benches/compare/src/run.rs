@@ -15,9 +15,9 @@ use crate::load::Tool;
 use crate::measure::{Found, Times, measure};
 use crate::peers::{MORE_ADDRESSES, MOST_FLOWS, Peer, Relay, Terms, own_program};
 use crate::report::{Comparison, Method};
+use crate::signals;
 use crate::streams::MOST_STREAMS;
 use crate::topology::{Napi, Plan, Topology, sweep};
-use crate::{process, signals};
 
 /// What both verbs need to know.
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "N", default_value_t = 1)]
     relay_core: usize,
     /// Packets that may wait at the relay on each side before it takes them: tandem's rings, the others' socket buffers
-    #[arg(long, value_name = "PACKETS", default_value_t = 2048,
+    #[arg(long, value_name = "PACKETS", default_value_t = 8192,
         value_parser = clap::value_parser!(u32).range(64..=16_384))]
     room: u32,
     /// How tandem's worker idles
@@ -346,17 +346,25 @@ impl Run {
                     .to_owned(),
             );
         }
-        if peers.contains(&Peer::Rtpengine)
-            && let Ok(version) =
-                process::run(std::process::Command::new("rtpengine").arg("--version"))
-        {
-            notes.push(format!("rtpengine: {}", version.trim()));
+        if peers.contains(&Peer::Rtpengine) {
+            notes.push(format!("rtpengine {}", rtpengine_version()));
         }
         if self.quick {
             notes.push("quick: trials too short for figures".to_owned());
         }
         notes
     }
+}
+
+/// `Version: 10.5.3.5-1`, on stderr.
+fn rtpengine_version() -> String {
+    let said = std::process::Command::new("rtpengine")
+        .arg("--version")
+        .output();
+    let said = said.map(|said| [said.stdout, said.stderr].concat());
+    let text = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+    let version = text.trim().trim_start_matches("Version:").trim();
+    version.to_owned()
 }
 
 fn in_short(found: &Found) -> String {
