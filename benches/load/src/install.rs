@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::admin_client::{AdminClient, AdminError, MOST_SESSIONS, Parties, Rtcp, Terms};
+use crate::churn::Churner;
+use crate::engine::Clock;
 use crate::streams::Stream;
 
 /// The parties' first port. Sessions differ by the relay's ports, so that parties' ports may come again.
@@ -120,6 +122,39 @@ impl Sessions {
             }
         }
         Ok(())
+    }
+
+    /// A churner that opens and closes others of the same kind, `per_second` a second.
+    pub fn churner(
+        &self,
+        hosts: &Hosts,
+        per_second: f64,
+        clock: Clock,
+    ) -> Result<Churner, AdminError> {
+        let client = AdminClient::connect(&self.socket)?;
+        let terms = Terms {
+            rtcp: Rtcp::None,
+            ..self.terms.clone()
+        };
+        let first = self.ids.len();
+        Ok(Churner::new(
+            client,
+            terms,
+            hosts.clone(),
+            first,
+            per_second,
+            clock,
+        ))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
     }
 
     /// The streams that go through them.

@@ -19,6 +19,7 @@
 
 pub mod admin_client;
 pub mod calls;
+pub mod churn;
 pub mod cli;
 pub mod engine;
 pub mod install;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 
+use crate::churn::Feed;
 use crate::engine::{Control, Load, OpenDevice, Outcome, Plan, Speed, XskWire};
 use crate::report::{Observer, Progress, Trial};
 use crate::trial;
@@ -38,6 +39,8 @@ pub struct Rig<'a> {
     pub expectations: Expectations,
     /// Packets handed over at a time.
     pub batch: usize,
+    /// The first packets of sessions that are opened while the trials go on; not in the warm-up.
+    pub feed: Option<Feed>,
     /// Set when the run is to end.
     pub stop: &'a AtomicBool,
     /// The number of the next trial; 0 is the warm-up.
@@ -75,6 +78,7 @@ impl Rig<'_> {
         self.next_trial += 1;
         let control = Control::new(self.lanes.len(), self.stop);
         let (batch, expectations) = (self.batch, &self.expectations);
+        let mut feed = self.feed.as_mut().filter(|_| number > 0);
         let outcomes = thread::scope(|scope| {
             let mut threads = Vec::with_capacity(self.lanes.len());
             for (thread, lane) in self.lanes.iter_mut().enumerate() {
@@ -86,7 +90,11 @@ impl Rig<'_> {
                     batch,
                 };
                 let control = &control;
-                threads.push(scope.spawn(move || lane.run(expectations, &plan, control, thread)));
+                // The first thread takes it.
+                let feed = feed.take();
+                threads.push(
+                    scope.spawn(move || lane.run(expectations, &plan, control, thread, feed)),
+                );
             }
             watch(&control, observer, (number, rate, seconds), || {
                 threads.iter().all(|thread| thread.is_finished())
@@ -111,12 +119,13 @@ impl Lane {
         plan: &Plan,
         control: &Control<'_>,
         thread: usize,
+        feed: Option<&mut Feed>,
     ) -> Result<Outcome, RigError> {
         let pinned = core_affinity::set_for_current(CoreId { id: self.core });
         let outcome = match pinned {
             true => self
                 .load
-                .run(&mut self.wire, expectations, plan, control, thread)
+                .run(&mut self.wire, expectations, plan, control, thread, feed)
                 .map_err(RigError::from),
             false => Err(RigError::Core(self.core)),
         };

@@ -1,14 +1,17 @@
 //! `tandem-load rtp`: from arguments to a report.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 use rand::seq::SliceRandom;
 
-use crate::admin_client::Terms;
+use crate::admin_client::{AdminError, Terms};
+use crate::churn::{self, Churner, Feed, Fresh};
 use crate::cli::{Expect, Mac, RtpArgs};
 use crate::engine::{self, Clock, Load, Opened, Opening};
 use crate::install::{Hosts, InstallError, Sessions};
@@ -38,6 +41,9 @@ pub enum RtpError {
     /// The relay's sessions.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// The relay, while sessions came and went.
+    #[error("sessions could not be opened or closed any more: {0}")]
+    Churn(#[from] AdminError),
     /// The network.
     #[error(transparent)]
     Neighbour(#[from] NeighbourError),
@@ -58,7 +64,7 @@ pub enum RtpError {
     Delivery(#[from] DeliveryError),
 }
 
-/// Does what was asked for; success if every trial that counts passed.
+/// Does what was asked for; success when there is a report, whatever it says of the relay.
 pub fn execute(args: &RtpArgs) -> Result<ExitCode, RtpError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -76,15 +82,17 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Run, RtpError> {
     // They are closed when this goes, after the last packet.
-    let sessions = install(args)?;
-    let mut streams = match &sessions {
-        Some(sessions) => sessions.streams().to_vec(),
+    let installed = install(args)?;
+    let mut streams = match &installed {
+        Some(installed) => installed.sessions.streams().to_vec(),
         None => read_streams(args)?,
     };
     check(args, &streams)?;
     // In the order of the file a relay's table would be walked from one end to the other.
     streams.shuffle(&mut rand::rng());
     let hops = next_hops(args, &streams)?;
+    let clock = Clock::start();
+    let parties = parties(args, &streams, installed.as_ref());
     let opened = engine::open(
         &Opening {
             devices: [&args.a_device, &args.b_device],
@@ -92,15 +100,87 @@ pub fn run(
             threads: args.core.len(),
             ring: args.ring,
             batch: args.batch,
-            streams: &streams,
+            parties: &parties,
         },
-        Clock::start(),
+        clock,
     )?;
     let mut report = describe(args, &opened, &streams);
-    let mut rig = rig(args, opened, &streams, hops, stop);
-    measure(args, &mut rig, streams.len(), &mut report, observer)?;
+    let links = links(args, &opened, hops);
+    let mut rig = rig(args, opened, &streams, &links, stop);
+    warm_up(args, &mut rig, streams.len(), observer)?;
+    match (args.churn, &installed) {
+        (Some(per_second), Some(installed)) => {
+            let churner = installed
+                .sessions
+                .churner(&installed.hosts, per_second, clock)?;
+            let slots = churn::slots(per_second);
+            rig.expectations = rig.expectations.with_slots(slots, &streams[0]);
+            let (fresh, feed) = mpsc::sync_channel(slots);
+            let payload = usize::from(args.payload);
+            rig.feed = Some(Feed::new(feed, links, payload, streams.len() as u32));
+            churn(
+                args,
+                &mut rig,
+                churner,
+                &fresh,
+                streams.len(),
+                &mut report,
+                observer,
+            )?;
+        }
+        _ => measure(args, &mut rig, streams.len(), &mut report, observer)?,
+    }
     report.interrupted = stop.load(Ordering::Relaxed);
     Ok(report)
+}
+
+/// Everybody whose packets come to the tool, with the side that they are on.
+fn parties(
+    args: &RtpArgs,
+    streams: &[Stream],
+    installed: Option<&Installed>,
+) -> Vec<(Side, SocketAddr)> {
+    let mut parties: Vec<_> = streams
+        .iter()
+        .flat_map(|stream| [(Side::A, stream.a), (Side::B, stream.b)])
+        .collect();
+    if let (Some(per_second), Some(installed)) = (args.churn, installed) {
+        let first = installed.sessions.len();
+        for session in first..first + churn::slots(per_second) {
+            let each = installed.hosts.parties(session);
+            parties.extend([(Side::A, each.a), (Side::B, each.b)]);
+        }
+    }
+    parties
+}
+
+/// The trial, while sessions come and go.
+fn churn(
+    args: &RtpArgs,
+    rig: &mut Rig<'_>,
+    churner: Churner,
+    fresh: &SyncSender<Fresh>,
+    streams: usize,
+    report: &mut Run,
+    observer: &mut dyn Observer,
+) -> Result<(), RtpError> {
+    let over = AtomicBool::new(false);
+    let (measured, churned) = thread::scope(|scope| {
+        let churner = scope.spawn(|| churner.run(&over, fresh));
+        let measured = measure(args, rig, streams, report, observer);
+        over.store(true, Ordering::Relaxed);
+        match churner.join() {
+            Ok(churned) => (measured, churned),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    });
+    measured?;
+    let mut churned = churned?;
+    if let Some(feed) = &rig.feed {
+        feed.add_to(&mut churned);
+    }
+    report.churn = Some(churned);
+    Ok(())
 }
 
 fn read_streams(args: &RtpArgs) -> Result<Vec<Stream>, RtpError> {
@@ -115,8 +195,14 @@ fn read_streams(args: &RtpArgs) -> Result<Vec<Stream>, RtpError> {
     Err(RtpError::Usage("no streams are named".to_owned()))
 }
 
+/// Sessions in a running relay, and who talks in them.
+struct Installed {
+    sessions: Sessions,
+    hosts: Hosts,
+}
+
 /// Opens sessions in a running relay, if that is where the streams come from.
-fn install(args: &RtpArgs) -> Result<Option<Sessions>, RtpError> {
+fn install(args: &RtpArgs) -> Result<Option<Installed>, RtpError> {
     let source = &args.source;
     let (Some(socket), Some(count)) = (&source.install, source.count) else {
         return Ok(None);
@@ -132,7 +218,7 @@ fn install(args: &RtpArgs) -> Result<Option<Sessions>, RtpError> {
         latch: source.latch,
     };
     let sessions = Sessions::open(socket, terms, &hosts, count as usize)?;
-    Ok(Some(sessions))
+    Ok(Some(Installed { sessions, hosts }))
 }
 
 /// The addresses that were given, or the first of the device.
@@ -259,35 +345,40 @@ fn one_or_mixed(mut values: impl Iterator<Item = &'static str>) -> String {
     }
 }
 
+/// A side's own MAC address: of its device, or of the one that both have.
+fn own_mac(opened: &Opened, side: Side) -> [u8; 6] {
+    let index = side.index().min(opened.devices.len() - 1);
+    opened.devices[index].device.mac()
+}
+
+fn links(args: &RtpArgs, opened: &Opened, hops: [Mac; 2]) -> [Link; 2] {
+    Side::BOTH.map(|side| Link {
+        own: own_mac(opened, side),
+        next_hop: hops[side.index()].0,
+        dscp: args.dscp,
+    })
+}
+
 fn rig<'a>(
     args: &RtpArgs,
     opened: Opened,
     streams: &[Stream],
-    hops: [Mac; 2],
+    links: &[Link; 2],
     stop: &'a AtomicBool,
 ) -> Rig<'a> {
     let payload = usize::from(args.payload);
     let threads = opened.wires.len();
     let one_device = opened.devices.len() == 1;
-    let own = |side: Side| {
-        let index = side.index().min(opened.devices.len() - 1);
-        opened.devices[index].device.mac()
-    };
     let matters = |expect: Expect| match expect {
         Expect::Exactly(value) => Some(value),
         Expect::Any => None,
     };
-    let rules = Side::BOTH.map(|side| Rules {
-        own: own(side),
-        from: (!args.any_source_mac).then_some(hops[side.index()].0),
+    let rules = links.map(|link| Rules {
+        own: link.own,
+        from: (!args.any_source_mac).then_some(link.next_hop),
         ttl: matters(args.expect_ttl),
         dscp: matters(args.expect_dscp),
         unfinished: args.accept_unfinished_checksums,
-    });
-    let links = Side::BOTH.map(|side| Link {
-        own: own(side),
-        next_hop: hops[side.index()].0,
-        dscp: args.dscp,
     });
     let expectations = Expectations::new(rand::random(), payload, rules, streams);
     let lanes = opened.wires.into_iter().zip(&args.core).enumerate();
@@ -324,9 +415,36 @@ fn rig<'a>(
             false => expectations,
         },
         batch: args.batch as usize,
+        feed: None,
         stop,
         next_trial: 0,
     }
+}
+
+/// Packets a second, or flat out.
+fn rate(args: &RtpArgs, streams: usize) -> Option<u64> {
+    match args.pace.g711 {
+        true => Some(2 * G711_PPS * streams as u64),
+        false => args.pace.rate,
+    }
+}
+
+/// Sends without counting, so that caches are warm, neighbours known and latches locked.
+fn warm_up(
+    args: &RtpArgs,
+    rig: &mut Rig<'_>,
+    streams: usize,
+    observer: &mut dyn Observer,
+) -> Result<(), RtpError> {
+    if args.warmup > 0.0 {
+        let rate = match args.find_ndr {
+            true => Some(WARMUP_PPS),
+            false => rate(args, streams),
+        };
+        rig.trial(rate, args.warmup, observer)?;
+    }
+    rig.next_trial = rig.next_trial.max(1);
+    Ok(())
 }
 
 fn measure(
@@ -336,19 +454,7 @@ fn measure(
     report: &mut Run,
     observer: &mut dyn Observer,
 ) -> Result<(), RtpError> {
-    let rate = match args.pace.g711 {
-        true => Some(2 * G711_PPS * streams as u64),
-        false => args.pace.rate,
-    };
-    if args.warmup > 0.0 {
-        let rate = if args.find_ndr {
-            Some(WARMUP_PPS)
-        } else {
-            rate
-        };
-        rig.trial(rate, args.warmup, observer)?;
-    }
-    rig.next_trial = rig.next_trial.max(1);
+    let rate = rate(args, streams);
     if args.find_ndr {
         return search(args, rig, report, observer);
     }

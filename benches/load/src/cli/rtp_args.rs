@@ -76,7 +76,8 @@ pub struct RtpArgs {
     #[arg(long, value_name = "N", requires = "find_ndr", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
-    /// Open and close this many sessions a second over the admin socket while sending
+    /// Open and close this many sessions a second over the admin socket while sending, each for a second. The
+    /// relay needs ports for them: closed ones rest (`port_rest`)
     #[arg(long, value_name = "PER_SECOND", requires = "install", value_parser = churn_rate)]
     pub churn: Option<f64>,
     /// A's next hop; otherwise the kernel is asked

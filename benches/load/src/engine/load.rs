@@ -2,6 +2,7 @@
 
 use super::control::Control;
 use super::wire::Wire;
+use crate::churn::Feed;
 use crate::pace::Schedule;
 use crate::packet::Side;
 use crate::packet::build::Outgoing;
@@ -82,7 +83,8 @@ impl Load {
         &self.flows[side.index()]
     }
 
-    /// Sends and verifies for one trial, as the thread of that number.
+    /// Sends and verifies for one trial, as the thread of that number. `feed` has the first packets of sessions that
+    /// are opened meanwhile.
     pub fn run<W: Wire>(
         &mut self,
         wire: &mut W,
@@ -90,6 +92,7 @@ impl Load {
         plan: &Plan,
         control: &Control<'_>,
         thread: usize,
+        mut feed: Option<&mut Feed>,
     ) -> Result<Outcome, W::Error> {
         let dropped = wire.own_drops()?;
         let start = wire.now();
@@ -111,6 +114,9 @@ impl Load {
             }
             let counts = verifier.tally().counts;
             control.tell(thread, sent, counts.received, counts.faults());
+            if let Some(feed) = &mut feed {
+                feed.poll(wire, expectations)?;
+            }
             wire.tend()?;
             if !worked {
                 std::hint::spin_loop();
@@ -120,6 +126,11 @@ impl Load {
         let took = now - start;
         let stopped = !pacing.is_over(now) && control.is_stopped();
         control.tell_sent_all(thread);
+        while let Some(feed) = feed.as_mut().filter(|feed| feed.is_waiting()) {
+            receive(wire, &mut verifier)?;
+            feed.poll(wire, expectations)?;
+            wire.tend()?;
+        }
         drain(wire, &mut verifier, control, thread, sent)?;
         Ok(Outcome {
             tally: verifier.into_tally(),

@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::sync::atomic::AtomicBool;
 
 use super::{Control, Load, Outcome, Plan, Speed, Wire};
+use crate::churn::{Feed, Fresh};
 use crate::ndr::Search;
 use crate::packet::build::{Link, Outgoing};
-use crate::packet::{FlowNumber, HEADERS_V4, Side, Stamp, sum};
+use crate::packet::{FRESH_TRIAL, FlowNumber, HEADERS_V4, Side, Stamp, sum};
 use crate::report::{Limit, Trial};
 use crate::streams::{Content, Stream};
 use crate::trial;
@@ -42,6 +43,8 @@ struct Simulation {
     /// When the relay has nothing left to do.
     free_at: u64,
     own_drops: u64,
+    /// First packets of new sessions that the relay will still lose.
+    lost_fresh: u32,
     /// Of each flow, as the relay sends them.
     headers: Vec<Vec<u8>>,
     relayed: VecDeque<Relayed>,
@@ -105,6 +108,7 @@ impl Simulation {
             delay: 5_000,
             free_at: 0,
             own_drops: 0,
+            lost_fresh: 0,
             headers,
             relayed: VecDeque::new(),
         }
@@ -117,6 +121,10 @@ impl Simulation {
         }
         self.free_at = self.free_at.max(self.now) + self.service;
         let stamp = Stamp::read(&frame[HEADERS_V4..]).expect("the tool's own packet");
+        if stamp.trial == FRESH_TRIAL && self.lost_fresh > 0 {
+            self.lost_fresh -= 1;
+            return;
+        }
         frame[..HEADERS_V4].copy_from_slice(&self.headers[stamp.flow.0 as usize]);
         let udp = HEADERS_V4 - 8;
         frame[udp + 6..udp + 8].fill(0);
@@ -216,9 +224,14 @@ impl Scene {
             batch: 32,
         };
         let control = Control::new(1, stop);
-        let outcome = self
-            .load
-            .run(&mut self.simulation, &self.expectations, &plan, &control, 0);
+        let outcome = self.load.run(
+            &mut self.simulation,
+            &self.expectations,
+            &plan,
+            &control,
+            0,
+            None,
+        );
         match outcome {
             Ok(outcome) => outcome,
         }
@@ -367,4 +380,88 @@ fn the_search_finds_the_capacity() {
         let range = (true_rate * 97 / 100)..(true_rate * 105 / 100);
         assert!(range.contains(&found.rate), "{found:?} of {true_rate}");
     }
+}
+
+/// A trial of a second, in which one session is opened beside the 50 streams. The relay loses its first `lost` packets.
+fn with_a_new_session(lost: u32) -> (Outcome, crate::report::Churn) {
+    let streams = streams(51);
+    let mut scene = Scene::new(1_000_000);
+    scene.simulation = Simulation::new(&streams, 1_000_000);
+    scene.simulation.lost_fresh = lost;
+    scene.expectations = scene.expectations.with_slots(1, &streams[0]);
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    let links = [Link {
+        own: PARTY,
+        next_hop: RELAY,
+        dscp: 46,
+    }; 2];
+    let mut feed = Feed::new(receiver, links, PAYLOAD, 50);
+    let now = scene.simulation.now;
+    let fresh = Fresh::new(0, streams[50], now - 600_000, now - 200_000);
+    sender.send(fresh).expect("the feed hears");
+    let stop = AtomicBool::new(false);
+    let control = Control::new(1, &stop);
+    let plan = Plan {
+        trial: 1,
+        speed: Speed::Rate(1_000.0),
+        length: 1_000_000_000,
+        batch: 32,
+    };
+    let (simulation, expectations) = (&mut scene.simulation, &scene.expectations);
+    let outcome = scene.load.run(
+        simulation,
+        expectations,
+        &plan,
+        &control,
+        0,
+        Some(&mut feed),
+    );
+    let mut churn = crate::report::Churn::default();
+    feed.add_to(&mut churn);
+    match outcome {
+        Ok(outcome) => (outcome, churn),
+    }
+}
+
+#[test]
+fn a_new_sessions_first_packets_are_timed_and_not_counted_among_the_others() {
+    let (outcome, churn) = with_a_new_session(0);
+    assert_eq!(
+        (outcome.sent, outcome.tally.counts.received),
+        (1_000, 1_000)
+    );
+    assert_eq!(
+        (churn.relayed, churn.not_relayed, churn.repeated),
+        (1, 0, 0)
+    );
+    assert!(
+        churn.request_to_answer_ns.max.abs_diff(400_000) < 1_000,
+        "{churn:?}"
+    );
+    assert_eq!(churn.answer_to_packet_ns.count, 2, "one of each direction");
+    let (after_request, after_answer) = (churn.request_to_packet_ns, churn.answer_to_packet_ns);
+    assert!(
+        (200_000..230_000).contains(&after_answer.min),
+        "{after_answer:?}"
+    );
+    assert!(after_request.max.abs_diff(after_answer.max + 400_000) < 1_000);
+}
+
+#[test]
+fn a_first_packet_that_is_lost_is_sent_again() {
+    let (outcome, churn) = with_a_new_session(3);
+    assert_eq!(outcome.tally.counts.received, 1_000);
+    assert_eq!(
+        (churn.relayed, churn.not_relayed, churn.repeated),
+        (1, 0, 3)
+    );
+    assert!(churn.answer_to_packet_ns.max > 20_000_000, "{churn:?}");
+}
+
+#[test]
+fn a_session_that_carries_nothing_is_given_up() {
+    let (outcome, churn) = with_a_new_session(u32::MAX);
+    assert_eq!(outcome.tally.counts.received, 1_000);
+    assert_eq!((churn.relayed, churn.not_relayed), (0, 1));
+    assert_eq!(churn.answer_to_packet_ns.count, 0);
 }

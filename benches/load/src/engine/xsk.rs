@@ -12,7 +12,6 @@ use af_xdp::{
 use super::wire::Wire;
 use crate::cli::{DeviceQueues, XdpMode};
 use crate::packet::Side;
-use crate::streams::Stream;
 
 /// Frames looked at between two batches of a side.
 const RECEIVE_BATCH: usize = 64;
@@ -56,8 +55,8 @@ pub struct Opening<'a> {
     pub ring: u32,
     /// Packets handed to the kernel at a time.
     pub batch: u32,
-    /// Their parties' media is taken from the kernel.
-    pub streams: &'a [Stream],
+    /// Whose media is taken from the kernel.
+    pub parties: &'a [(Side, SocketAddr)],
 }
 
 /// A device whose media comes to the tool, for as long as it lives.
@@ -141,11 +140,9 @@ fn ranges(opening: &Opening<'_>, device: &str) -> BTreeMap<IpAddr, (u16, u16)> {
         range.0 = range.0.min(party.port());
         range.1 = range.1.max(party.port());
     };
-    for stream in opening.streams {
-        for (side, party) in [(Side::A, stream.a), (Side::B, stream.b)] {
-            if opening.devices[side.index()].name == device {
-                widen(party);
-            }
+    for (side, party) in opening.parties {
+        if opening.devices[side.index()].name == device {
+            widen(*party);
         }
     }
     ranges

@@ -97,6 +97,14 @@ impl Outgoing {
         }
     }
 
+    /// The same, its first packet with this sequence.
+    pub fn beginning_at(self, sequence: u64) -> Self {
+        Self {
+            next: sequence,
+            ..self
+        }
+    }
+
     /// Its number.
     pub fn flow(&self) -> FlowNumber {
         self.flow

@@ -68,6 +68,9 @@ impl FlowNumber {
     }
 }
 
+/// The trial number of first packets of sessions that were opened while others are relayed.
+pub const FRESH_TRIAL: u32 = u32::MAX;
+
 /// Ethernet header's length.
 pub const ETHERNET: usize = 14;
 /// Where the UDP payload starts over IPv4: Ethernet, IPv4 without options, UDP.

@@ -195,7 +195,7 @@ pub enum Limit {
 pub struct Churn {
     /// Sessions a second asked for.
     pub per_second: f64,
-    /// Sessions that the relay opened.
+    /// Sessions that the relay opened; those that it opened when the trial was over carried nothing.
     pub opened: u64,
     /// Sessions that it refused, or did not answer for.
     pub refused: u64,

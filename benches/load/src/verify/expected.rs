@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::Window;
 use crate::packet::build::{sum_of_pseudo_header, sum_of_udp};
@@ -51,6 +52,9 @@ pub struct Expectations {
     one_device: bool,
     /// By [`FlowNumber`].
     flows: Box<[Mutex<Incoming>]>,
+    /// When the first packet of each flow arrived that came later; 0 until then. By [`FlowNumber`], less the number
+    /// of the flows that were there from the beginning.
+    first_arrivals: Box<[AtomicU64]>,
     /// For frames that do not tell their flow.
     by_address: HashSet<(Side, [u8; 32], [u8; 4])>,
 }
@@ -73,6 +77,7 @@ impl Expectations {
             payload_len,
             rules,
             one_device: false,
+            first_arrivals: Box::default(),
             flows: flows.into(),
             by_address,
         }
@@ -84,6 +89,52 @@ impl Expectations {
             one_device: true,
             ..self
         }
+    }
+
+    /// The same, with room for so many streams that come later; until [`Expectations::replace`] they are like
+    /// `stream`.
+    pub fn with_slots(self, slots: usize, stream: &Stream) -> Self {
+        let mut flows = self.flows.into_vec();
+        for _ in 0..slots {
+            for sender in Side::BOTH {
+                flows.push(Mutex::new(Incoming::new(stream, sender, self.payload_len)));
+            }
+        }
+        Self {
+            flows: flows.into(),
+            first_arrivals: (0..2 * slots).map(|_| AtomicU64::new(0)).collect(),
+            ..self
+        }
+    }
+
+    /// From now on the stream of that number is this one. Its sequences must be above its predecessor's.
+    pub fn replace(&self, number: u32, stream: &Stream) {
+        for sender in Side::BOTH {
+            let number = FlowNumber::of(number, sender);
+            if let (Some(flow), Some(first)) = (self.flow(number), self.first(number)) {
+                let mut flow = flow.lock().unwrap_or_else(PoisonError::into_inner);
+                *flow = Incoming::new(stream, sender, self.payload_len);
+                first.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// When the first packet of a flow that came later arrived.
+    pub fn first_arrival(&self, number: FlowNumber) -> Option<u64> {
+        let at = self.first(number)?.load(Ordering::Relaxed);
+        (at > 0).then_some(at)
+    }
+
+    pub(super) fn note_arrival(&self, number: FlowNumber, now: u64) {
+        if let Some(first) = self.first(number) {
+            let _ = first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    fn first(&self, number: FlowNumber) -> Option<&AtomicU64> {
+        let from_the_beginning = self.flows.len() - self.first_arrivals.len();
+        let index = (number.0 as usize).checked_sub(from_the_beginning)?;
+        self.first_arrivals.get(index)
     }
 
     /// The run's number, which every packet carries.

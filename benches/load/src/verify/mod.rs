@@ -5,6 +5,7 @@
 //!   another run's              ─► unknown
 //!   seen before                ─► duplicated
 //!   an earlier trial's         ─► straggler
+//!   a new session's first      ─► its arrival is noted, or its fault counted
 //!   else received, and the first of these that holds:
 //!        wrong_address, corrupt, wrong_checksum, wrong_ttl, wrong_dscp, reordered
 //! ```
@@ -20,7 +21,7 @@ pub use expected::{Expectations, Rules};
 pub use tally::{Counts, Tally, histogram};
 pub use window::{Arrival, Window};
 
-use crate::packet::{ETHERNET, HEADERS_V4, HEADERS_V6, Payload, Side, Stamp, sum};
+use crate::packet::{ETHERNET, FRESH_TRIAL, HEADERS_V4, HEADERS_V6, Payload, Side, Stamp, sum};
 use expected::Incoming;
 
 /// Where the parts of a frame lie that is UDP over IP.
@@ -203,11 +204,12 @@ impl<'a> Verifier<'a> {
             counts.duplicated += 1;
             return;
         }
-        if stamp.trial != self.trial {
+        let is_fresh = stamp.trial == FRESH_TRIAL;
+        if stamp.trial != self.trial && !is_fresh {
             counts.stragglers += 1;
             return;
         }
-        counts.received += 1;
+        counts.received += u64::from(!is_fresh);
         let latency = now.saturating_sub(stamp.due);
         match self.expectations.fault(side, parts, stamp, &flow, counts) {
             Some(Fault::Address) => counts.wrong_address += 1,
@@ -215,10 +217,14 @@ impl<'a> Verifier<'a> {
             Some(Fault::Checksum) => counts.wrong_checksum += 1,
             Some(Fault::Ttl) => counts.wrong_ttl += 1,
             Some(Fault::Dscp) => counts.wrong_dscp += 1,
+            None if is_fresh => self.expectations.note_arrival(stamp.flow, now),
             None if arrival == Arrival::Late => counts.reordered += 1,
             None => {}
         }
         drop(flow);
+        if is_fresh {
+            return;
+        }
         self.tally.latency(stamp.flow.sender(), latency);
     }
 }
