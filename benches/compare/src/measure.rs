@@ -6,7 +6,7 @@
 //! ```
 
 use serde::Serialize;
-use tandem_load::report::{Latency, Limit, Machine, Packets, Trial};
+use tandem_load::report::{Latency, Limit, Machine, Packets, Run, Trial};
 
 use crate::cpu::Usage;
 use crate::error::Error;
@@ -106,6 +106,9 @@ pub(crate) struct Found {
     pub(crate) packets: Packets,
 }
 
+/// Of what was sent flat out so much came through that another attempt may bring all of it: what is missing may have
+/// been lost to a stall of the machine.
+const NEARLY: f64 = 0.98;
 /// Where the search begins, as a share of what came through flat out. Relays that fall over when overloaded bring
 /// little through then, so that a wrong belief costs them the trial at it and a second search.
 const BELIEVED: f64 = 0.3;
@@ -132,33 +135,33 @@ pub(crate) fn measure(
     let mut use_tool = |task| tool.run(peer, &mut relay, &topology, work, task);
 
     say("flat out");
-    let (run, cpu) = use_tool(Task::FlatOut(times.overload))?;
-    let (machine, packets) = (run.machine.clone(), run.packets.clone());
-    let trial = only_trial(run)?;
-    let mut sweep = vec![Point::of(&trial)];
+    let mut sweep = Vec::new();
+    let mut attempt = 0;
+    let (trial, cpu, machine, packets) = loop {
+        let (run, cpu) = use_tool(Task::FlatOut(times.overload))?;
+        let (machine, packets) = (run.machine.clone(), run.packets.clone());
+        let trial = only_trial(run)?;
+        sweep.push(Point::of(&trial));
+        attempt += 1;
+        let nearly = trial.received_pps > NEARLY * trial.sent_pps;
+        if trial.passed || !nearly || attempt > times.retries {
+            break (trial, cpu, machine, packets);
+        }
+    };
     let flat_out = Overload::of(&trial, cpu);
 
-    say("zero-loss rate");
-    // Overloaded or not, more than was sent cannot be relayed, and a good part of what came through then is believed
-    // to pass. Where it does not, everything below is searched.
-    let most = (trial.sent_pps as u64).max(2);
-    let believed = (trial.received_pps * BELIEVED) as u64;
-    let mut search = Search {
-        low: believed.clamp(1, most),
-        high: most,
-        trial: times.trial,
-        retries: times.retries,
-        resolution: times.resolution,
+    let (zero_loss_pps, limited_by) = if trial.passed {
+        // Nothing was lost of all that one core can send: there is no higher rate to search for.
+        (trial.sent_pps as u64, Some(Limit::Generator))
+    } else {
+        say("zero-loss rate");
+        let mut trials = |search| -> Result<Run, Error> {
+            let (run, _) = use_tool(Task::Search(search))?;
+            sweep.extend(run.trials.iter().map(Point::of));
+            Ok(run)
+        };
+        search(&trial, times, &mut trials)?
     };
-    let (mut run, _) = use_tool(Task::Search(search))?;
-    sweep.extend(run.trials.iter().map(Point::of));
-    if run.ndr_pps == Some(0) && search.low > LOWEST {
-        (search.low, search.high) = (LOWEST, search.low);
-        (run, _) = use_tool(Task::Search(search))?;
-        sweep.extend(run.trials.iter().map(Point::of));
-    }
-    let zero_loss_pps = run.ndr_pps.unwrap_or(0);
-    let limited_by = run.ndr_limited_by;
 
     // With many flows installed the rate alone is asked for; without a rate there is no multiple of it.
     let (mut twice, mut half) = (None, None);
@@ -199,6 +202,34 @@ pub(crate) fn measure(
     })
 }
 
+/// Searches the zero-loss rate of a relay of which a trial flat out is known.
+fn search(
+    flat_out: &Trial,
+    times: &Times,
+    run: &mut dyn FnMut(Search) -> Result<Run, Error>,
+) -> Result<(u64, Option<Limit>), Error> {
+    // More than was sent cannot be relayed, and a good part of what came through is believed to pass. Where it does
+    // not, everything below is searched.
+    let most = (flat_out.sent_pps as u64).max(2);
+    let believed = (flat_out.received_pps * BELIEVED) as u64;
+    let first = Search {
+        low: believed.clamp(1, most),
+        high: most,
+        trial: times.trial,
+        retries: times.retries,
+        resolution: times.resolution,
+    };
+    let mut found = run(first)?;
+    if found.ndr_pps == Some(0) && first.low > LOWEST {
+        found = run(Search {
+            low: LOWEST,
+            high: first.low,
+            ..first
+        })?;
+    }
+    Ok((found.ndr_pps.unwrap_or(0), found.ndr_limited_by))
+}
+
 impl Overload {
     fn of(trial: &Trial, cpu: Usage) -> Self {
         Self {
@@ -228,5 +259,60 @@ impl Point {
             passed: trial.passed,
             p99_ns: trial.latency_ns.p99,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times {
+        trial: 2.0,
+        retries: 2,
+        resolution: 2.0,
+        overload: 2.0,
+        latency: 4.0,
+    };
+
+    /// What is found of a relay that carries `capacity` but for a share of it when overloaded, and where searches
+    /// began.
+    fn found(capacity: u64, overloaded: f64) -> (u64, Vec<(u64, u64)>) {
+        let flat_out = Trial {
+            sent_pps: 500_000.0,
+            received_pps: overloaded,
+            ..Trial::default()
+        };
+        let mut searches = Vec::new();
+        let mut run = |search: Search| {
+            searches.push((search.low, search.high));
+            let passes = search.low <= capacity;
+            Ok(Run {
+                ndr_pps: Some(if passes { capacity.min(search.high) } else { 0 }),
+                ..Run::default()
+            })
+        };
+        let (rate, _) = super::search(&flat_out, &TIMES, &mut run).expect("trials");
+        (rate, searches)
+    }
+
+    #[test]
+    fn the_search_lies_between_what_came_through_and_what_was_sent() {
+        let (rate, searches) = found(200_000, 190_000.0);
+        assert_eq!(rate, 200_000);
+        assert_eq!(searches, [(57_000, 500_000)]);
+    }
+
+    #[test]
+    fn a_wrong_belief_is_corrected() {
+        let (rate, searches) = found(30_000, 200_000.0);
+        assert_eq!(rate, 30_000);
+        assert_eq!(searches, [(60_000, 500_000), (1_000, 60_000)]);
+        assert_eq!(found(0, 200_000.0).0, 0);
+    }
+
+    #[test]
+    fn a_relay_that_falls_over_is_searched_from_where_it_lies() {
+        let (rate, searches) = found(30_000, 0.0);
+        assert_eq!((rate, searches.len()), (30_000, 1));
     }
 }
