@@ -10,9 +10,9 @@
 use contract::{Command, DeviceId, DscpMarking, Egress, Event, FlowEntry, FlowId, FlowKey, Link};
 use contract::{Refusal, Timestamp};
 
-use crate::flow_table::{Flow, FlowTable, Lane, Side, Slot, Unplaced};
+use crate::flow_table::{Flow, FlowTable, Lane, Slot, Unplaced};
 use crate::latch::Latching;
-use crate::rewrite;
+use crate::rewrite::{self, Front, Headers};
 use crate::tally::FlowTallies;
 
 /// Carries a command out, and gives its acknowledgement.
@@ -52,15 +52,19 @@ pub fn prepare(table: &mut FlowTable, slot: Slot, now: Timestamp) {
     let lanes = match (rtp, rtcp) {
         // On a port that is muxed on both sides RTCP goes where RTP goes.
         (Some(rtp), Some(rtcp)) if rtp == rtcp => (Lane::Main, Lane::Main),
-        (Some(_), Some(_)) => (Lane::Main, Lane::Side),
+        (Some(_), Some(_)) => (Lane::Main, Lane::Apart),
         (Some(_), None) => (Lane::Main, Lane::Closed),
         (None, Some(_)) => (Lane::Closed, Lane::Main),
         (None, None) => (Lane::Closed, Lane::Closed),
     };
     table.set_hot(slot, gate, lanes, rtp.or(rtcp).unwrap_or_default());
-    if let (Lane::Side, Some((headers, front))) = (lanes.1, rtcp) {
-        table.arrays.side[slot.index()] = Side { headers, front };
-    }
+}
+
+/// Prepares RTCP's egress of a slot, where it is another than RTP's.
+pub fn prepare_apart(table: &FlowTable, slot: Slot) -> (Headers, Front) {
+    let rtcp = table.flow(slot).and_then(|flow| flow.entry.rtcp);
+    let prepared = rtcp.map(|egress| rewrite::prepare(&resolved(table, &egress)));
+    prepared.unwrap_or_default()
 }
 
 /// Derives anew what the flows that send towards this slot's party need.
@@ -131,7 +135,7 @@ fn find(table: &FlowTable, id: FlowId, key: &FlowKey) -> Result<Slot, Refusal> {
     let place = table.place_of(key).ok_or(Refusal::UnknownKey)?;
     table
         .at_place(place)
-        .filter(|slot| table.flow(*slot).is_some_and(|flow| flow.entry.id == id))
+        .filter(|slot| table.id(*slot) == Some(id))
         .ok_or(Refusal::UnknownFlow)
 }
 
@@ -145,14 +149,14 @@ fn install(
         entry: *entry,
         latching: Latching::new(entry.latch, now),
     };
-    let slot = table.insert(flow).map_err(|unplaced| match unplaced {
+    let slot = table.insert(&flow).map_err(|unplaced| match unplaced {
         Unplaced::UnknownKey => Refusal::UnknownKey,
         Unplaced::Taken => Refusal::KeyTaken,
         Unplaced::Full => Refusal::TableFull,
     })?;
     tallies.open(slot, entry.id, &entry.key);
     table.arrays.watch[slot.index()].from = now;
-    settle(table, tallies, slot, now);
+    settle(table, tallies, slot, entry, now);
     Ok(())
 }
 
@@ -163,13 +167,14 @@ fn update(
     entry: &FlowEntry,
     now: Timestamp,
 ) {
-    let Some(flow) = table.flow_mut(slot) else {
+    let Some(mut flow) = table.flow(slot) else {
         return;
     };
     let before = flow.entry;
     flow.entry = *entry;
     flow.latching.update(entry.latch, now);
-    let own = flow.latching.own().map(|(remote, _)| remote);
+    table.keep(slot, &flow);
+    let is_own = flow.latching.own().is_some();
     // Silence counts anew where nothing was expected before, or something else was.
     if before.idle_after.is_none() || before.latch.armed != entry.latch.armed {
         table.arrays.watch[slot.index()].from = now;
@@ -179,8 +184,9 @@ fn update(
         table.arrays.cold[slot.index()].untold.said_idle = false;
     }
     let untold = &mut table.arrays.cold[slot.index()].untold;
-    untold.latched = untold.latched.filter(|latched| Some(*latched) == own);
-    settle(table, tallies, slot, now);
+    // An update leaves the own latch or takes it away; it never makes another.
+    untold.latched &= is_own;
+    settle(table, tallies, slot, entry, now);
     // The entry may have faced other flows before.
     prepare_facing(table, &before, now);
 }
@@ -194,11 +200,17 @@ fn remove(table: &mut FlowTable, tallies: &FlowTallies, slot: Slot, now: Timesta
 }
 
 /// Brings everything beside the flow itself in step with a new entry.
-fn settle(table: &mut FlowTable, tallies: &FlowTallies, slot: Slot, now: Timestamp) {
+fn settle(
+    table: &mut FlowTable,
+    tallies: &FlowTallies,
+    slot: Slot,
+    entry: &FlowEntry,
+    now: Timestamp,
+) {
     let Some(flow) = table.flow(slot) else {
         return;
     };
-    let (entry, latched) = (flow.entry, flow.latching.latched());
+    let latched = flow.latching.latched();
     let after = entry.idle_after.map_or(0, |after| {
         // An `idle_after` of nothing is the shortest that can be told from "never".
         u64::try_from(after.as_nanos()).unwrap_or(u64::MAX).max(1)
@@ -211,5 +223,5 @@ fn settle(table: &mut FlowTable, tallies: &FlowTallies, slot: Slot, now: Timesta
     }
     tallies.set_latched(slot, latched);
     prepare(table, slot, now);
-    prepare_facing(table, &entry, now);
+    prepare_facing(table, entry, now);
 }

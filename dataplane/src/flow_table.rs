@@ -3,7 +3,7 @@
 //! ```text
 //!   (address, port) ─ address index ─► ports[..] ─► slot ─► hot[slot]    one cache line: gate and headers
 //!                                     4 bytes a port     ├─► wide[slot]   a second one for IPv6
-//!                                                        ├─► side[slot]   RTCP's headers, if they are others
+//!                                                        ├─► apart[slot]  RTCP's egress, if it is another
 //!                                                        ├─► watch[slot]  for the idle sweep
 //!                                                        └─► cold[slot]   the control plane's word, the latch
 //! ```
@@ -12,9 +12,11 @@
 //! flows and not that of ports. All arrays are allocated once, by [`crate::storage`]. Decides nothing:
 //! what goes into a slot is [`crate::commands`]' business.
 
-use std::net::SocketAddr;
+mod packed;
 
-use contract::{FlowEntry, FlowKey, Timestamp};
+use contract::{FlowEntry, FlowId, FlowKey, Timestamp};
+
+use packed::{Kinds, Packed};
 
 use crate::address_index::AddressIndex;
 use crate::cache;
@@ -43,8 +45,8 @@ pub enum Lane {
     Closed,
     /// The one in [`Hot`].
     Main,
-    /// The one in [`Side`].
-    Side,
+    /// The one in [`Apart`], prepared for each packet anew.
+    Apart,
 }
 
 /// [`Gate`] in two bits; the source is beside it.
@@ -116,7 +118,7 @@ impl Hot {
         let rtcp = match self.headers.label >> label::RTCP & 3 {
             0 => Lane::Closed,
             1 => Lane::Main,
-            _ => Lane::Side,
+            _ => Lane::Apart,
         };
         (rtp, rtcp)
     }
@@ -162,23 +164,15 @@ impl Hot {
     }
 }
 
-/// What IPv6 needs beside [`Hot`].
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-pub struct Wide {
-    source: [u8; 16],
-    /// The main egress's first bytes.
-    pub front: Front,
-}
+/// What IPv6 needs beside [`Hot`]: the source address, then the main egress's first bytes. Plain bytes, because
+/// memory for these comes zeroed from the kernel when it is first used: a relay without IPv6 has none.
+pub type Wide = [[u8; 16]; 4];
 
-/// The second egress of a port that is muxed on one side only.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Side {
-    /// How packets leave.
-    pub headers: Headers,
-    /// The first bytes, if as IPv6.
-    pub front: Front,
-}
+const WIDE_SOURCE: usize = 0;
+const WIDE_FRONT: std::ops::Range<usize> = 16..36;
+
+/// RTCP's egress, packed, on a port that is muxed on one side only. Memory for these comes as for [`Wide`].
+pub type Apart = [[u8; 16]; 4];
 
 /// What the idle sweep reads: 16 bytes a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,20 +195,21 @@ pub struct Flow {
 /// A slot's part that few packets touch.
 #[derive(Clone, Debug, Default)]
 pub struct Cold {
-    /// The flow, or nothing.
-    pub flow: Option<Flow>,
+    flow: Packed,
+    next_free: u32,
     /// What the control plane has not been told yet.
     pub untold: Untold,
-    next_free: u32,
 }
+
+const _: () = assert!(size_of::<Cold>() <= 192, "three cache lines");
 
 /// News of a flow that wait for room in the event mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untold {
     /// The slot waits in [`crate::news::News`].
     pub queued: bool,
-    /// This latch is to be reported.
-    pub latched: Option<SocketAddr>,
+    /// This worker's own latch is to be reported.
+    pub latched: bool,
     /// What was last said about idleness: the truth is [`Hot::is_idle`].
     pub said_idle: bool,
 }
@@ -228,8 +223,8 @@ pub struct Arrays {
     pub hot: Box<[Hot]>,
     /// IPv6.
     pub wide: Box<[Wide]>,
-    /// RTCP of muxed ports.
-    pub side: Box<[Side]>,
+    /// RTCP's egress, where it is another than RTP's.
+    pub apart: Box<[Apart]>,
     /// The idle sweep's.
     pub watch: Box<[Watch]>,
     /// The rest.
@@ -302,10 +297,9 @@ impl FlowTable {
     /// The first bytes of the main egress, if that is IPv6.
     #[inline(always)]
     pub fn front(&self, slot: Slot) -> Front {
-        self.arrays
-            .wide
-            .get(slot.index())
-            .map_or(Front::default(), |wide| wide.front)
+        let wide = self.arrays.wide.get(slot.index());
+        let front = wide.and_then(|wide| wide.as_flattened()[WIDE_FRONT].first_chunk());
+        front.map_or(Front::default(), |front| *front)
     }
 
     /// The flow at a place.
@@ -332,7 +326,7 @@ impl FlowTable {
             Family::V4 => rewrite::source_v4(window) == hot.source_v4,
             Family::V6 => {
                 let wide = self.arrays.wide.get(slot.index());
-                wide.is_some_and(|wide| rewrite::source_v6(window) == wide.source)
+                wide.is_some_and(|wide| rewrite::source_v6(window) == wide[WIDE_SOURCE])
             }
         }
     }
@@ -352,7 +346,7 @@ impl FlowTable {
         hot.headers = headers;
         hot.set_label(GateKind::Ask, lanes, idle);
         if headers.is_v6() {
-            wide.front = front;
+            wide.as_flattened_mut()[WIDE_FRONT].copy_from_slice(&front);
         }
         self.set_gate(slot, gate);
     }
@@ -378,7 +372,7 @@ impl FlowTable {
                 hot.source_port = source.port().to_be_bytes();
                 match family {
                     Family::V4 => hot.source_v4 = (number as u32).to_be_bytes(),
-                    Family::V6 => wide.source = number.to_be_bytes(),
+                    Family::V6 => wide[WIDE_SOURCE] = number.to_be_bytes(),
                 }
                 let old = rewrite::endpoints_sum(source.port(), number, key.port, local);
                 hot.difference = rewrite::difference(hot.headers.endpoints_sum(), old);
@@ -404,17 +398,34 @@ impl FlowTable {
     }
 
     /// The flow in a slot.
-    pub fn flow(&self, slot: Slot) -> Option<&Flow> {
-        self.arrays.cold.get(slot.index())?.flow.as_ref()
+    pub fn flow(&self, slot: Slot) -> Option<Flow> {
+        let cold = self.arrays.cold.get(slot.index())?;
+        let apart = match cold.flow.kinds() {
+            Kinds::Apart => self.arrays.apart.get(slot.index())?.as_flattened(),
+            _ => &[0; 64],
+        };
+        let watch = self.arrays.watch.get(slot.index())?;
+        cold.flow.flow(apart.first_chunk()?, watch.after)
     }
 
-    /// The flow in a slot, to change it.
-    pub fn flow_mut(&mut self, slot: Slot) -> Option<&mut Flow> {
-        self.arrays.cold.get_mut(slot.index())?.flow.as_mut()
+    /// The id of the flow in a slot.
+    pub fn id(&self, slot: Slot) -> Option<FlowId> {
+        self.arrays.cold.get(slot.index())?.flow.id()
+    }
+
+    /// Replaces the flow in a slot by what became of it.
+    pub fn keep(&mut self, slot: Slot, flow: &Flow) {
+        let (packed, apart) = Packed::new(flow);
+        if let Some(cold) = self.arrays.cold.get_mut(slot.index()) {
+            cold.flow = packed;
+        }
+        if let (Some(apart), Some(place)) = (apart, self.arrays.apart.get_mut(slot.index())) {
+            place.as_flattened_mut().copy_from_slice(&apart);
+        }
     }
 
     /// Puts a flow in a free slot and its port.
-    pub fn insert(&mut self, flow: Flow) -> Result<Slot, Unplaced> {
+    pub fn insert(&mut self, flow: &Flow) -> Result<Slot, Unplaced> {
         let place = self.place_of(&flow.entry.key).ok_or(Unplaced::UnknownKey)?;
         let port = self
             .arrays
@@ -432,28 +443,27 @@ impl FlowTable {
             .ok_or(Unplaced::Full)?;
         self.first_free = cold.next_free;
         *port = slot.0 + 1;
-        cold.flow = Some(flow);
         // The slot may still wait in the news of the flow that it held before.
         cold.untold = Untold {
             queued: cold.untold.queued,
             ..Untold::default()
         };
         self.installed += 1;
+        self.keep(slot, flow);
         Ok(slot)
     }
 
     /// Empties a slot and its port, and gives the flow that was there.
     pub fn remove(&mut self, slot: Slot) -> Option<Flow> {
+        let flow = self.flow(slot)?;
         let cold = self.arrays.cold.get_mut(slot.index())?;
-        let flow = cold.flow.take()?;
+        cold.flow = Packed::default();
         cold.next_free = self.first_free;
-        cold.untold.latched = None;
+        cold.untold.latched = false;
         cold.untold.said_idle = false;
         self.first_free = slot.0;
         self.installed -= 1;
         self.arrays.hot[slot.index()] = Hot::default();
-        self.arrays.wide[slot.index()] = Wide::default();
-        self.arrays.side[slot.index()] = Side::default();
         self.arrays.watch[slot.index()] = Watch::default();
         if let Some(place) = self.place_of(&flow.entry.key) {
             self.arrays.ports[place] = 0;

@@ -38,18 +38,18 @@ pub enum Judgement {
 
 /// A source that the flow believes, beyond what signalling said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Believed {
-    remote: SocketAddr,
+pub(crate) struct Believed {
+    pub(crate) remote: SocketAddr,
     /// The way back to it, if this worker has seen a packet of it decide: its own latch.
-    way_back: Option<Link>,
+    pub(crate) way_back: Option<Link>,
 }
 
-/// The latch of one flow.
+/// The latch of one flow. Of its rule the latched source is heard once and then forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latching {
-    rule: Latch,
-    until: Timestamp,
-    believed: Option<Believed>,
+    pub(crate) rule: Latch,
+    pub(crate) until: Timestamp,
+    pub(crate) believed: Option<Believed>,
 }
 
 impl Latching {

@@ -364,10 +364,7 @@ impl Pipeline {
             rewrite::window(frame, usize::from(found.payload)).ok_or(DropReason::TooBig)?;
         self.admit(tallies, found, family, window, link, now)?;
         let (headers, front) = match lane {
-            Lane::Side => {
-                let side = &self.table.arrays.side[slot.index()];
-                (side.headers, side.front)
-            }
+            Lane::Apart => commands::prepare_apart(&self.table, slot),
             Lane::Main | Lane::Closed => {
                 let hot = &self.table.arrays.hot[slot.index()];
                 (*hot.headers(), self.table.front(slot))
@@ -394,7 +391,7 @@ impl Pipeline {
         };
         match lane {
             Lane::Closed => Err(DropReason::NotExpected),
-            Lane::Main | Lane::Side => Ok(lane),
+            Lane::Main | Lane::Apart => Ok(lane),
         }
     }
 
@@ -440,7 +437,7 @@ impl Pipeline {
         link: Option<Link>,
         now: Timestamp,
     ) -> Result<(), DropReason> {
-        let Some(flow) = self.table.flow_mut(slot) else {
+        let Some(mut flow) = self.table.flow(slot) else {
             return Err(DropReason::NoFlow);
         };
         let may_latch = match content {
@@ -448,12 +445,8 @@ impl Pipeline {
             // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
             _ => link.is_some() && flow.entry.rtp.is_none(),
         };
-        let judgement = flow.latching.judge(remote, may_latch, now);
-        match judgement {
-            Judgement::Accept => {
-                let gate = flow.latching.gate(now);
-                self.table.set_gate(slot, gate);
-            }
+        match flow.latching.judge(remote, may_latch, now) {
+            Judgement::Accept => self.table.set_gate(slot, flow.latching.gate(now)),
             Judgement::Reject(reason) => {
                 if reason == DropReason::WrongSource {
                     tallies.wrong_source(slot);
@@ -464,12 +457,11 @@ impl Pipeline {
                 if let Some(link) = link {
                     flow.latching.set_way_back(link);
                 }
-                let entry: FlowEntry = flow.entry;
-                let gate = flow.latching.gate(now);
-                self.table.set_gate(slot, gate);
-                self.table.arrays.cold[slot.index()].untold.latched = Some(remote);
+                self.table.keep(slot, &flow);
+                self.table.set_gate(slot, flow.latching.gate(now));
+                self.table.arrays.cold[slot.index()].untold.latched = true;
                 tallies.set_latched(slot, Some(remote));
-                commands::prepare_facing(&mut self.table, &entry, now);
+                commands::prepare_facing(&mut self.table, &flow.entry, now);
                 self.announce(slot);
             }
         }
@@ -498,11 +490,10 @@ impl Pipeline {
     /// One thing of this slot that has not been told.
     fn untold(&mut self, slot: Slot) -> Option<Event> {
         let idle = self.table.arrays.hot[slot.index()].is_idle();
-        let cold = &mut self.table.arrays.cold[slot.index()];
-        let flow = cold.flow.as_ref()?;
-        let id = flow.entry.id;
-        if let (Some(_), Some((remote, way_back))) =
-            (cold.untold.latched.take(), flow.latching.own())
+        let id = self.table.id(slot)?;
+        if std::mem::take(&mut self.table.arrays.cold[slot.index()].untold.latched)
+            && let Some(flow) = self.table.flow(slot)
+            && let Some((remote, way_back)) = flow.latching.own()
         {
             return Some(Event::Latched {
                 flow: id,
@@ -511,10 +502,11 @@ impl Pipeline {
                 next_hop: way_back.destination,
             });
         }
-        if idle == cold.untold.said_idle {
+        let said_idle = &mut self.table.arrays.cold[slot.index()].untold.said_idle;
+        if idle == *said_idle {
             return None;
         }
-        cold.untold.said_idle = idle;
+        *said_idle = idle;
         Some(if idle {
             Event::Idle(id)
         } else {

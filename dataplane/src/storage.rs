@@ -6,7 +6,7 @@ use std::ops::Range;
 use af_xdp::numa::span;
 
 use crate::address_index::{self, AddressIndex, Local};
-use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Side, Watch, Wide};
+use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Watch};
 use crate::news::News;
 use crate::settings::MediaAddress;
 
@@ -27,34 +27,38 @@ pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, 
         return Err(StorageError::Capacity);
     }
     let arrays = Arrays {
-        ports: vec![0; address_index::ports(media)].into(),
-        hot: vec![Hot::default(); capacity].into(),
-        wide: vec![Wide::default(); capacity].into(),
-        side: vec![Side::default(); capacity].into(),
-        watch: vec![Watch::default(); capacity].into(),
-        cold: vec![Cold::default(); capacity].into(),
+        ports: filled(address_index::ports(media), || 0),
+        hot: filled(capacity, Hot::default),
+        // Never written here: the kernel gives zeroed pages when they are first used. (The standard library asks
+        // for such memory by itself for elements that it sees to be zero: numbers, and arrays of up to 16.)
+        wide: vec![[[0; 16]; 4]; capacity].into(),
+        apart: vec![[[0; 16]; 4]; capacity].into(),
+        watch: filled(capacity, Watch::default),
+        cold: filled(capacity, Cold::default),
     };
     Ok(FlowTable::new(address_index(media)?, arrays))
 }
 
-/// The addresses of a table's arrays.
-pub fn spans(table: &FlowTable) -> [Range<usize>; 6] {
+/// An array in pages of 2 MB as far as the kernel has them: at random places, a translation is then nearly always
+/// in the processor's cache of them.
+pub fn filled<T>(len: usize, element: impl FnMut() -> T) -> Box<[T]> {
+    let mut all = Vec::with_capacity(len);
+    af_xdp::wish_huge_pages(all.spare_capacity_mut());
+    all.resize_with(len, element);
+    all.into()
+}
+
+/// The addresses of a table's arrays, but those whose memory comes with their use.
+pub fn spans(table: &FlowTable) -> [Range<usize>; 4] {
     let Arrays {
         ports,
         hot,
-        wide,
-        side,
+        wide: _,
+        apart: _,
         watch,
         cold,
     } = &table.arrays;
-    [
-        span(ports),
-        span(hot),
-        span(wide),
-        span(side),
-        span(watch),
-        span(cold),
-    ]
+    [span(ports), span(hot), span(watch), span(cold)]
 }
 
 /// The index of the media addresses.
@@ -74,7 +78,7 @@ pub fn address_index(media: &[MediaAddress]) -> Result<AddressIndex, StorageErro
 
 /// Room for news of every slot.
 pub fn news(capacity: usize) -> News {
-    News::new(vec![0; capacity].into())
+    News::new(filled(capacity, || 0))
 }
 
 #[cfg(test)]

@@ -84,9 +84,9 @@ impl FlowTallies {
     pub fn new(media: &[MediaAddress], capacity: usize) -> Result<Self, StorageError> {
         let ports = address_index::ports(media);
         Ok(Self {
-            lines: (0..capacity).map(|_| Line::default()).collect(),
+            lines: storage::filled(capacity, Line::default),
             addresses: storage::address_index(media)?,
-            ports: (0..ports).map(|_| AtomicU32::new(0)).collect(),
+            ports: storage::filled(ports, || AtomicU32::new(0)),
         })
     }
 
@@ -310,8 +310,9 @@ impl SocketTally {
     }
 }
 
-/// One worker's counters beside those of its flows.
+/// One worker's counters beside those of its flows, on lines that nothing else is on.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct WorkerTally {
     drops: [Counter; DropReason::COUNT],
     /// Batches with at least one frame.
