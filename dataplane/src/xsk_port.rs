@@ -13,15 +13,42 @@ use tracing::{error, info, warn};
 use crate::port::{Frames, Place, Port, RingLevels};
 use crate::report::KernelStatistics;
 
+/// How many frames a socket owes its fill ring, or is owed by its completion ring, before the worker looks at
+/// that ring. Each look moves a cache line that the kernel writes on another core, so one for each packet at a
+/// time costs as much as the packet. Half a batch leaves the rings all but their whole depth.
+const LAZY: u32 = 32;
+
 /// A worker's UMEM and sockets.
 #[derive(Debug)]
 pub struct XskPort {
     umem: Umem,
     sockets: Vec<Socket>,
+    debts: Vec<Debt>,
     places: Vec<Place>,
     /// By socket: its last kick failed, so that kicking again at once is of no use.
     stuck: Vec<bool>,
     bell: Doorbell,
+}
+
+/// What a socket's fill ring lacks, as far as we know.
+#[derive(Clone, Copy, Debug)]
+struct Debt {
+    /// Frames received since the fill ring was last filled, and what was lacking then.
+    fill: u32,
+    /// How much is worth a look, of frames in flight as well.
+    lazy: u32,
+}
+
+impl Debt {
+    fn of(socket: &Socket) -> Self {
+        let rings = socket.rings();
+        Self {
+            // It may come from another process, and lack anything.
+            fill: rings.fill,
+            // Never so much of a small ring that the kernel runs short.
+            lazy: LAZY.min(rings.fill / 4).min(rings.completion / 4),
+        }
+    }
 }
 
 impl XskPort {
@@ -30,11 +57,28 @@ impl XskPort {
         let (places, sockets): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
         Self {
             stuck: vec![false; sockets.len()],
+            debts: sockets.iter().map(Debt::of).collect(),
             umem,
             sockets,
             places,
             bell,
         }
+    }
+
+    fn reclaim(&mut self, socket: usize) {
+        self.sockets[socket].reclaim(&mut self.umem);
+    }
+
+    /// Fills the fill ring up; frames that are sent by now count as free.
+    fn refill(&mut self, socket: usize) {
+        if self.umem.free_count() < self.debts[socket].fill {
+            for socket in 0..self.sockets.len() {
+                self.reclaim(socket);
+            }
+        }
+        let refilled = &mut self.sockets[socket];
+        refilled.refill(&mut self.umem);
+        self.debts[socket].fill = refilled.rings().fill - refilled.levels().fill;
     }
 }
 
@@ -79,9 +123,14 @@ impl Port for XskPort {
         if self.stuck[socket] {
             self.kick(socket);
         }
+        let Debt { fill, lazy } = self.debts[socket];
+        if self.sockets[socket].in_flight() >= lazy {
+            self.reclaim(socket);
+        }
+        if fill >= lazy {
+            self.refill(socket);
+        }
         let socket = &mut self.sockets[socket];
-        socket.reclaim(&mut self.umem);
-        socket.refill(&mut self.umem);
         if socket.rx_needs_wakeup() {
             // Fails only with the device; the TX side, or the statistics, then tell.
             let _ = socket.wake_rx();
@@ -89,16 +138,17 @@ impl Port for XskPort {
     }
 
     fn receive(&mut self, socket: usize, packets: &mut Vec<Frame>) {
-        self.sockets[socket].receive(&self.umem, packets);
+        let received = self.sockets[socket].receive(&self.umem, packets);
+        self.debts[socket].fill += received as u32;
     }
 
     fn transmit(&mut self, socket: usize, packets: &mut Vec<Frame>) -> usize {
         self.sockets[socket].transmit(packets)
     }
 
-    fn kick(&mut self, socket: usize) {
-        let stuck = &mut self.stuck[socket];
-        let socket = &mut self.sockets[socket];
+    fn kick(&mut self, at: usize) {
+        let stuck = &mut self.stuck[at];
+        let socket = &mut self.sockets[at];
         if socket.tx_pending() == 0 || !socket.tx_needs_wakeup() {
             return;
         }
@@ -109,9 +159,7 @@ impl Port for XskPort {
             }
             Ok(Kick::Done) => {}
             // The completion ring may be what is full.
-            Ok(Kick::Again) => {
-                socket.reclaim(&mut self.umem);
-            }
+            Ok(Kick::Again) => self.reclaim(at),
             Err(error) if !*stuck => {
                 warn!("{error}");
                 *stuck = true;
@@ -155,6 +203,13 @@ impl Port for XskPort {
     }
 
     fn sleep(&mut self, timeout: Duration) {
+        // Who wakes up to a burst shall have every frame in place.
+        for socket in 0..self.sockets.len() {
+            self.reclaim(socket);
+        }
+        for socket in 0..self.sockets.len() {
+            self.refill(socket);
+        }
         let sockets = self.sockets.iter().map(AsFd::as_fd);
         let watched = sockets.chain([self.bell.as_fd()]);
         if let Err(error) = af_xdp::wait(watched, Some(timeout)) {

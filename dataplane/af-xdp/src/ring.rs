@@ -118,6 +118,12 @@ impl<T: Copy> Producer<T> {
         written
     }
 
+    /// How many entries were ever produced, wrapping.
+    #[inline]
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
     /// Entries that the consumer has not taken yet.
     pub(crate) fn pending(&self) -> u32 {
         self.index
@@ -160,6 +166,12 @@ impl<T: Copy> Consumer<T> {
             index,
             producer,
         }
+    }
+
+    /// How many entries were ever consumed, wrapping.
+    #[inline]
+    pub(crate) fn index(&self) -> u32 {
+        self.index
     }
 
     /// Entries that certainly wait; looks at the producer's index only when fewer than `wanted` were

@@ -363,6 +363,13 @@ impl Socket {
         }
     }
 
+    /// Packets handed to the kernel whose frames have not been reclaimed. Costs no look at shared memory.
+    #[inline]
+    pub fn in_flight(&self) -> u32 {
+        // Each descriptor sent comes back as one entry of the completion ring.
+        self.tx.index().wrapping_sub(self.completion.index())
+    }
+
     /// Makes the kernel send: one `sendto`.
     pub fn kick(&mut self) -> Result<Kick, Error> {
         // SAFETY: no buffer, no address; a plain call on our own descriptor.
