@@ -29,10 +29,8 @@ pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, 
     let arrays = Arrays {
         ports: filled(address_index::ports(media), || 0),
         hot: filled(capacity, Hot::default),
-        // Never written here: the kernel gives zeroed pages when they are first used. (The standard library asks
-        // for such memory by itself for elements that it sees to be zero: numbers, and arrays of up to 16.)
-        wide: vec![[[0; 16]; 4]; capacity].into(),
-        apart: vec![[[0; 16]; 4]; capacity].into(),
+        wide: zeroed(capacity),
+        apart: zeroed(capacity),
         watch: filled(capacity, Watch::default),
         cold: filled(capacity, Cold::default),
     };
@@ -45,6 +43,15 @@ pub fn filled<T>(len: usize, element: impl FnMut() -> T) -> Box<[T]> {
     let mut all = Vec::with_capacity(len);
     af_xdp::wish_huge_pages(all.spare_capacity_mut());
     all.resize_with(len, element);
+    all.into()
+}
+
+/// An array that is never written here: the kernel gives zeroed pages when they are first used. (The standard
+/// library asks for such memory by itself for elements that it sees to be zero: numbers, and arrays of up
+/// to 16.)
+fn zeroed(len: usize) -> Box<[[[u8; 16]; 4]]> {
+    let all = vec![[[0; 16]; 4]; len];
+    af_xdp::wish_huge_pages(&all);
     all.into()
 }
 

@@ -1,21 +1,19 @@
 //! Pages of 2 MB for ordinary memory.
 
-use std::mem::MaybeUninit;
-
 use crate::layout::HUGE_PAGE;
 
-/// Asks the kernel for pages of 2 MB where memory that has not been used yet will lie: the part of it that such
-/// pages fill whole. Says whether the kernel took note; whether it has the pages shows in
+/// Asks the kernel for pages of 2 MB for memory that has not been used yet, such as the spare capacity of a vector:
+/// for the part of it that such pages fill whole. Says whether the kernel took note; whether it has the pages shows in
 /// `/proc/PID/smaps`, as `AnonHugePages`.
-pub fn wish_huge_pages<T>(unused: &mut [MaybeUninit<T>]) -> bool {
-    let range = unused.as_mut_ptr_range();
+pub fn wish_huge_pages<T>(unused: &[T]) -> bool {
+    let range = unused.as_ptr_range();
     let start = range.start.addr().next_multiple_of(HUGE_PAGE);
     let end = range.end.addr() / HUGE_PAGE * HUGE_PAGE;
     if end <= start {
         return false;
     }
-    // SAFETY: the range lies within `unused`, which is borrowed exclusively. The advice changes neither what
-    // is in memory nor whether it may be accessed, only the size of the pages that it is given.
+    // SAFETY: the range lies within `unused`, which is alive. The advice changes neither what is in memory nor
+    // whether it may be accessed, only the size of the pages that it is given.
     let result = unsafe {
         libc::madvise(
             std::ptr::with_exposed_provenance_mut(start),
