@@ -1,14 +1,13 @@
 //! A batch in, a verdict a packet out: classify, look up, latch, rewrite in place.
 //!
 //! ```text
-//!   all packets:  glance (or headers, classify) ─► address and port ours? ─► sound?      asks for the port's entry
-//!   a few ahead:  port's entry ─► flow                                                   asks for the flow's lines
+//!   all packets:  glance (or headers, classify) ─► address and port ours? ─► sound? ─► flow    asks for its lines
 //!   each packet:  from the source? ─► count ─► new headers ─► Forward(device)
 //!                 └─ anything else: content expected? ─► gate, or the latch ─► count ─► new headers
 //! ```
 //!
-//! The passes are apart so that the cache misses of many flows overlap: each asks for what the next will read, and
-//! nothing waits for it. A transform of the payload (SRTP) has its place between latch and rewrite. Pure: no
+//! The passes are apart so that the cache misses of many flows overlap: the first asks for what the second will
+//! read, and does not wait for it. A transform of the payload (SRTP) has its place between latch and rewrite. Pure: no
 //! socket, clock, lock or allocation; the worker brings packets and time, and carries verdicts out.
 
 use std::net::SocketAddr;
