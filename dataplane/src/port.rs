@@ -68,7 +68,7 @@ pub trait Port: Frames {
     /// Where each socket is bound.
     fn places(&self) -> &[Place];
 
-    /// Takes completed frames back and gives the kernel fresh ones.
+    /// Takes completed frames back and gives the kernel fresh ones, when enough of either are due to be worth a look.
     fn tend(&mut self, socket: usize);
 
     /// Appends what has been received to `packets`, [`BATCH`] at the most.
