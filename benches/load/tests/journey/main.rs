@@ -158,14 +158,14 @@ fn an_interrupted_run_tells_what_it_measured() {
 #[test]
 fn the_search_lists_its_trials() {
     let streams = streams(Content::Rtp);
-    let arguments = "--find-ndr --low 200 --high 800 --resolution 50% --trial 0.3 --retries 2";
+    // One in a hundred is lost, and no trial has fewer than two hundred, so that no rate passes.
+    let arguments = "--find-ndr --low 400 --high 800 --resolution 50% --trial 0.5 --retries 2";
     let (run, _) = measured(&streams, &[Fault::Lose], arguments);
-    // One in a hundred is lost, so that no rate passes.
     assert_eq!(run.ndr_pps, Some(0), "{:?}", run.trials);
     let attempts: Vec<_> = run.trials.iter().map(|trial| trial.attempt).collect();
     assert!(attempts.starts_with(&[1, 2, 3, 1, 2, 3]), "{attempts:?}");
     assert_eq!(run.trials[0].rate_pps, 800);
-    assert_eq!(run.trials.last().unwrap().rate_pps, 200);
+    assert_eq!(run.trials.last().unwrap().rate_pps, 400);
 }
 
 #[test]
