@@ -6,7 +6,7 @@
 use std::thread;
 use std::time::Duration;
 
-use af_xdp::{Doorbell, Frame, Kick, Socket, Umem};
+use af_xdp::{BindMode, Doorbell, Frame, Kick, Socket, Umem};
 use std::os::fd::AsFd;
 use tracing::{error, info, warn};
 
@@ -25,6 +25,9 @@ pub struct XskPort {
     sockets: Vec<Socket>,
     debts: Vec<Debt>,
     places: Vec<Place>,
+    /// The kernel copies packets to send them, so that their every byte is read on this core: asked for ahead, the
+    /// misses overlap, where the kernel's copy would wait for each.
+    copies: bool,
     /// By socket: its last kick failed, so that kicking again at once is of no use.
     stuck: Vec<bool>,
     bell: Doorbell,
@@ -56,6 +59,7 @@ impl XskPort {
     pub fn new(umem: Umem, sockets: Vec<(Place, Socket)>, bell: Doorbell) -> Self {
         let (places, sockets): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
         Self {
+            copies: sockets.iter().any(|socket| socket.mode() == BindMode::Copy),
             stuck: vec![false; sockets.len()],
             debts: sockets.iter().map(Debt::of).collect(),
             umem,
@@ -100,7 +104,11 @@ impl Frames for XskPort {
 
     #[inline]
     fn prefetch(&self, packet: &Frame) {
-        self.umem.prefetch(packet);
+        if self.copies {
+            self.umem.prefetch_packet(packet);
+        } else {
+            self.umem.prefetch(packet);
+        }
     }
 
     #[inline]

@@ -20,6 +20,9 @@ use crate::memory::Memory;
 use crate::prefetch::prefetch_address;
 use crate::socket::{BindMode, RingSizes};
 
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
 /// What a UMEM is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UmemConfig {
@@ -242,6 +245,18 @@ impl Umem {
         let offset = frame.index as usize * self.frame_size() + frame.offset();
         // Nothing is checked: to ask for memory that is not there is of no consequence.
         prefetch_address(self.memory.frames().wrapping_add(offset));
+    }
+
+    /// Asks the cache for all of the packet, for a frame whose every byte will be read soon.
+    #[inline(always)]
+    pub fn prefetch_packet(&self, frame: &Frame) {
+        let start = frame.index as usize * self.frame_size() + frame.offset();
+        let mut offset = start & !(CACHE_LINE - 1);
+        while offset < start + frame.len() {
+            // As in `prefetch`.
+            prefetch_address(self.memory.frames().wrapping_add(offset));
+            offset += CACHE_LINE;
+        }
     }
 
     /// Gives the UMEM up, for a successor to claim. Neither it nor its sockets may be used again, which the
