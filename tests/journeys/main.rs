@@ -12,6 +12,7 @@ mod lab;
 mod limits;
 mod nat;
 mod neighbours;
+mod overload;
 mod refusals;
 mod sessions;
 mod silence;

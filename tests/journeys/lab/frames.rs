@@ -37,10 +37,9 @@ impl Wire {
         }
     }
 
-    /// Sends a frame as it is.
-    pub(crate) fn send(&mut self, frame: &[u8]) {
-        // A full device queue loses the frame, as a wire might: garbage needs no delivery receipt.
-        let _ = self.sender.send_to(frame, None);
+    /// Sends a frame as it is, and says whether the device took it: a full queue loses it, as a wire might.
+    pub(crate) fn send(&mut self, frame: &[u8]) -> bool {
+        matches!(self.sender.send_to(frame, None), Some(Ok(())))
     }
 
     /// A well-formed frame: Ethernet, IP, UDP with a right checksum, payload.

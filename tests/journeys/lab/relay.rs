@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -256,6 +256,16 @@ impl Relay {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("tandem runs");
+    }
+
+    /// SIGSTOP, and none of its threads runs any more when this returns.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED);
+        let (_, status) = stopped
+            .expect("tandem is our child")
+            .expect("we waited for it");
+        assert!(status.stopped(), "{status:?}");
     }
 
     /// Waits for its end.

@@ -128,6 +128,15 @@ impl Workers {
         count(&self.0, &format!("/totals/drops/{reason}"))
     }
 
+    /// Frames that the kernel dropped before a worker saw them, by a counter of `xdp_statistics`.
+    pub(crate) fn kernel_drops(&self, counter: &str) -> u64 {
+        self.each()
+            .filter_map(|worker| worker.pointer("/sockets")?.as_array())
+            .flatten()
+            .map(|socket| number(socket, &format!("/xdp_statistics/{counter}")))
+            .sum()
+    }
+
     /// Flows at all workers.
     pub(crate) fn flows(&self) -> u64 {
         self.each().map(|worker| number(worker, "/flows")).sum()
