@@ -337,6 +337,14 @@ fn open_worker(
     let mut sockets = Vec::with_capacity(queues.len());
     for (place, device) in queues {
         let socket = Socket::open(device, place.queue.0, &mut umem, config)?;
+        if socket.busy_polls() && socket.napi_id().is_none() {
+            warn!(
+                "{} queue {}: asked to busy poll, but its driver does not tell the kernel which NAPI serves the queue: \
+                 from Linux 6.14 on its interrupts go on (`workers` shows busy_poll false)",
+                socket.device(),
+                socket.queue()
+            );
+        }
         sockets.push((*place, socket));
     }
     let bell = Doorbell::new()?;
@@ -366,7 +374,7 @@ fn binding(socket: &Socket) -> Binding {
     Binding {
         zero_copy: socket.mode() == BindMode::ZeroCopy,
         need_wakeup: socket.uses_need_wakeup(),
-        busy_poll: socket.busy_polls(),
+        busy_poll: socket.busy_polls() && socket.napi_id().is_some(),
         tx_budget: socket.tx_budget(),
         depths: RingLevels {
             rx: socket.rings().rx,

@@ -181,7 +181,8 @@ pub struct Binding {
     pub zero_copy: bool,
     /// Whether the kernel says when it wants to be called (`XDP_USE_NEED_WAKEUP`).
     pub need_wakeup: bool,
-    /// Whether its worker polls the driver instead of waiting for interrupts.
+    /// Whether its worker polls the driver instead of waiting for interrupts: asked for, and possible with this
+    /// driver ([`af_xdp::Socket::napi_id`]) as far as the kernel knew when the socket was bound.
     pub busy_poll: bool,
     /// Packets that one call sends at the most in copy mode; `None`: the kernel does not let it be chosen
     /// (before 6.17), and sends 32.

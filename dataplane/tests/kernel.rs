@@ -550,7 +550,7 @@ fn what_a_worker_needs_is_first_touched_by_its_own_thread() {
 }
 
 #[test]
-fn workers_that_poll_the_driver_forward_and_say_so() {
+fn workers_that_are_to_poll_a_driver_that_cannot_be_polled_forward_and_say_so() {
     let netns = Netns::new();
     let mut polling = settings();
     polling.busy_poll = Some(Duration::from_micros(64));
@@ -568,7 +568,8 @@ fn workers_that_poll_the_driver_forward_and_say_so() {
     assert_eq!(receive_all(&callee, 20).len(), 20);
     let report = dataplane.report();
     let mut sockets = report.workers.iter().flat_map(|worker| &worker.sockets);
-    assert!(sockets.all(|socket| socket.binding.busy_poll));
+    // veth tells nobody its NAPI, up to Linux 6.18 at least.
+    assert!(sockets.all(|socket| !socket.binding.busy_poll));
     assert!(
         report
             .workers

@@ -88,6 +88,12 @@ pub(crate) fn busy_polls(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(usecs > 0)
 }
 
+pub(crate) fn napi_id(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    // SAFETY: every bit pattern is a `u32`.
+    let id: u32 = unsafe { read_option(fd, libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID)? };
+    Ok((id != 0).then_some(id))
+}
+
 pub(crate) fn mode_in_force(place: &Place<'_>, fd: BorrowedFd<'_>) -> Result<BindMode, Error> {
     // SAFETY: one u32: every bit pattern is an `xdp_options`.
     let options: libc::xdp_options =

@@ -447,6 +447,13 @@ impl Socket {
         self.busy_polls
     }
 
+    /// The id of the queue's NAPI as the kernel knows it for this socket (`SO_INCOMING_NAPI_ID`). Without one nobody can
+    /// busy poll: since Linux 6.14 the kernel asks the driver for it at the bind, and a driver that has not told it
+    /// (`netif_queue_set_napi`; veth up to 6.18 at least) never will. Older kernels know it after the first packet.
+    pub fn napi_id(&self) -> Option<u32> {
+        options::napi_id(self.fd.as_fd()).ok().flatten()
+    }
+
     /// Packets that one kick sends at the most, when the kernel lets it be chosen and it was.
     pub fn tx_budget(&self) -> Option<u32> {
         self.tx_budget
