@@ -17,7 +17,7 @@ use crate::peers::{MORE_ADDRESSES, MOST_FLOWS, Peer, Relay, Terms, own_program};
 use crate::report::{Comparison, Method};
 use crate::signals;
 use crate::streams::MOST_STREAMS;
-use crate::topology::{Napi, Plan, Topology, sweep};
+use crate::topology::{Napi, Plan, Receive, Topology, sweep};
 
 /// What both verbs need to know.
 #[derive(Debug, Args)]
@@ -46,6 +46,9 @@ pub(crate) struct Common {
     /// How tandem's worker idles
     #[arg(long, value_name = "HOW", default_value = "adaptive")]
     tandem_idle: Idle,
+    /// The XDP mode of tandem's devices; over veth without threads generic is the quickest
+    #[arg(long, value_name = "MODE")]
+    tandem_mode: Option<Mode>,
     /// A further argument for rtpengine, such as --poller-per-thread; may be repeated
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     rtpengine_argument: Vec<String>,
@@ -62,6 +65,22 @@ pub(crate) struct Common {
 enum Idle {
     Adaptive,
     Spin,
+}
+
+/// `mode` of tandem's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Copy,
+    Generic,
+}
+
+impl Mode {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 /// Measure all relays in alternating rounds
@@ -125,6 +144,7 @@ impl Common {
                 Idle::Adaptive => "adaptive".to_owned(),
                 Idle::Spin => "spin".to_owned(),
             },
+            mode: self.tandem_mode().name().to_owned(),
             rtpengine_arguments: self.rtpengine_argument.clone(),
             tandem: match self.peers.contains(&Peer::Tandem) {
                 true => beside(self.tandem.as_ref(), "tandem")?,
@@ -133,9 +153,26 @@ impl Common {
         })
     }
 
+    /// Native copy mode polls each packet by itself over veth; in threads only what has a NAPI can be received.
+    fn tandem_mode(&self) -> Mode {
+        self.tandem_mode.unwrap_or(match self.napi {
+            Napi::Softirq => Mode::Generic,
+            Napi::Threaded => Mode::Copy,
+        })
+    }
+
+    /// How all devices receive while a relay is measured.
+    fn receive(&self, peer: Peer) -> Receive {
+        match (self.napi, peer) {
+            (Napi::Threaded, _) | (_, Peer::Xdp) => Receive::Napi,
+            _ => Receive::Backlog,
+        }
+    }
+
     fn plan(&self, peer: Peer) -> Plan {
         Plan {
             napi: self.napi,
+            receive: self.receive(peer),
             load_core: self.load_core,
             relay_core: self.relay_core,
             more_addresses: match peer {
@@ -238,11 +275,12 @@ impl Run {
         let common = &self.common;
         let stop = common.prepare()?;
         let terms = common.terms(self.many_flows)?;
-        let tool = Tool {
+        let mut tool = Tool {
             program: beside(self.load_tool.as_ref(), "tandem-load")?,
             core: common.load_core,
             relay_core: common.relay_core,
             payload: self.payload,
+            xdp_mode: "best",
             stop: Arc::clone(&stop),
         };
         let times = self.times();
@@ -278,6 +316,10 @@ impl Run {
                     progress.show(&format!("{name}  {doing}  ({age})"));
                 };
                 let plan = common.plan(peer);
+                tool.xdp_mode = match plan.receive {
+                    Receive::Backlog => "generic",
+                    Receive::Napi => "copy",
+                };
                 let found = measure(peer, &plan, &terms, &tool, &times, &mut say);
                 if stop.load(Ordering::Relaxed) || matches!(found, Err(Error::Interrupted)) {
                     comparison.interrupted = true;
@@ -328,8 +370,8 @@ impl Run {
     fn notes(&self, peers: &[Peer]) -> Vec<String> {
         let mut notes = vec![match self.common.napi {
             Napi::Softirq => {
-                "veth, NAPI in the sender's softirq: the load core pays for what the relay's device receives, the relay \
-                 core for what the sink's device receives"
+                "veth, received in the sender's softirq: the load core pays for what the relay's device receives, the \
+                 relay core for what the sink's device receives"
             }
             Napi::Threaded => {
                 "veth, NAPI in threads: each core pays for what its own devices receive, and for waking and \
@@ -345,6 +387,10 @@ impl Run {
                  stays idle"
                     .to_owned(),
             );
+        }
+        if peers.contains(&Peer::Tandem) {
+            let mode = self.common.tandem_mode().name();
+            notes.push(format!("tandem's devices in XDP mode {mode}"));
         }
         if peers.contains(&Peer::Rtpengine) {
             notes.push(format!("rtpengine {}", rtpengine_version()));

@@ -9,8 +9,8 @@
 //!
 //! - One queue each. Neighbours are permanent, so that nobody waits for ARP in the middle of a trial.
 //! - No transmit checksum offload, so that every frame has the checksum that a wire would show.
-//! - GRO on, with which veth receives by NAPI also without an XDP program: the same path for every relay, and
-//!   where the kernel lets NAPI run in threads of its own, one that can be given a core.
+//! - Received through the backlog, where nothing needs NAPI ([`Receive`]): GRO, with which veth has one, costs every packet
+//!   a poll of its own.
 //! - IPv4 only; the kernel's router solicitations would be foreign frames at the sink.
 
 use std::collections::HashSet;
@@ -44,11 +44,22 @@ pub(crate) enum Napi {
     Threaded,
 }
 
+/// How devices receive what runs no native XDP program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receive {
+    /// Through the core's backlog, with or without a generic XDP program: the cheapest that veth has.
+    Backlog,
+    /// By a NAPI of their own (GRO on): what threads need, and devices to which frames are redirected.
+    Napi,
+}
+
 /// How the network is to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Who receives.
     pub(crate) napi: Napi,
+    /// How devices receive.
+    pub(crate) receive: Receive,
     /// The load tool's core.
     pub(crate) load_core: usize,
     /// The relay's core.
@@ -82,7 +93,7 @@ impl Topology {
             run(topology.within(&side, "sysctl").arg("-qw").args(settings))?;
         }
         for side in 0..2 {
-            topology.join(side)?;
+            topology.join(side, plan.receive)?;
         }
         for more in 0..plan.more_addresses {
             for (side, device) in RELAY_DEVICES.iter().enumerate() {
@@ -123,7 +134,7 @@ impl Topology {
         command
     }
 
-    fn join(&self, side: usize) -> Result<(), Error> {
+    fn join(&self, side: usize, receive: Receive) -> Result<(), Error> {
         let (load, relay) = (self.load(), self.relay());
         let (near, far) = (RELAY_DEVICES[side], LOAD_DEVICES[side]);
         let addresses = [[RELAY_A, A], [RELAY_B, B]][side].map(|address| address.to_string());
@@ -148,6 +159,9 @@ impl Topology {
                 "-n", namespace, "neighbour", "replace", &addresses[other], "lladdr", &macs[other],
                 "dev", device, "nud", "permanent",
             ])?;
+        }
+        if receive == Receive::Backlog {
+            return Ok(());
         }
         // Only of a device that is up does the other end learn that frames may be redirected to it.
         for (namespace, device) in ends {

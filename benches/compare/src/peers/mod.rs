@@ -86,6 +86,8 @@ pub(crate) struct Terms {
     pub(crate) room: u32,
     /// `idle` of tandem's configuration.
     pub(crate) idle: String,
+    /// `mode` of tandem's devices.
+    pub(crate) mode: String,
     /// Further arguments of rtpengine.
     pub(crate) rtpengine_arguments: Vec<String>,
     /// The tandem binary.
@@ -243,6 +245,7 @@ mod tests {
             relay_core: 1,
             room: 16_384,
             idle: "adaptive".to_owned(),
+            mode: "generic".to_owned(),
             rtpengine_arguments: Vec::new(),
             tandem: PathBuf::new(),
         };

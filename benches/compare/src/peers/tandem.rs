@@ -153,6 +153,7 @@ fn configuration(terms: &Terms, flows: u32, socket: &Path) -> String {
         // RTP and RTCP of both sides, whether RTCP is relayed or not.
         capacity = (4 * calls).next_multiple_of(1024),
     );
+    let mode = &terms.mode;
     let sides = [("inside", streams::RELAY_A), ("outside", streams::RELAY_B)];
     for (side, (name, first)) in sides.into_iter().enumerate() {
         let device = RELAY_DEVICES[side];
@@ -161,7 +162,7 @@ fn configuration(terms: &Terms, flows: u32, socket: &Path) -> String {
             addresses.extend((0..MORE_ADDRESSES).map(|more| more_address(side, more)));
         }
         text += &format!(
-            "[[device]]\nname = \"{device}\"\nchecksums = \"finished\"\n\n\
+            "[[device]]\nname = \"{device}\"\nmode = \"{mode}\"\nchecksums = \"finished\"\n\n\
              [[media]]\nname = \"{name}\"\ndevice = \"{device}\"\naddresses = {addresses:?}\n\
              ports = \"1024-65535\"\nlatch = \"sdp\"\ndscp = 46\n\n\
              [[listener]]\nname = \"{name}\"\naddress = \"{first}:1023\"\n\n"

@@ -13,7 +13,7 @@
 //!  "interrupted":false}
 //! ```
 //!
-//! A ratio is tandem's figure by the peer's, of the same round; of latencies the peer's by tandem's: more is
+//! A ratio is tandem's figure by the peer's, of the same round; of times the peer's by tandem's: more is
 //! always better for tandem. A round in which a peer failed is `null`.
 
 mod plot;
@@ -23,7 +23,7 @@ use serde::Serialize;
 use tandem_load::report::{Machine, Packets};
 
 use crate::error::Error;
-use crate::measure::{Found, Measured, Times};
+use crate::measure::{Found, Measured, Overload, Times};
 use crate::peers::Peer;
 use crate::ratios::Spread;
 use crate::targets::{Target, targets};
@@ -98,10 +98,12 @@ pub(crate) enum Figure {
     /// The same.
     #[serde(rename = "p99_9_ns")]
     P999Ns,
+    /// What a packet costs the relay itself, flat out ([`Overload::own_ns`]).
+    OwnNs,
 }
 
 impl Figure {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ZeroLossPps,
         Self::TwicePps,
         Self::FlatOutPps,
@@ -109,15 +111,17 @@ impl Figure {
         Self::P50Ns,
         Self::P99Ns,
         Self::P999Ns,
+        Self::OwnNs,
     ];
 
-    fn is_latency(self) -> bool {
-        matches!(self, Self::P50Ns | Self::P99Ns | Self::P999Ns)
+    /// Whether less of it is better.
+    fn is_time(self) -> bool {
+        matches!(self, Self::P50Ns | Self::P99Ns | Self::P999Ns | Self::OwnNs)
     }
 
     fn of(self, measured: &Measured) -> Option<f64> {
         let received = |overload: &Option<_>| {
-            let overload: &crate::measure::Overload = overload.as_ref()?;
+            let overload: &Overload = overload.as_ref()?;
             Some(overload.received_pps)
         };
         let latency = measured.half.as_ref().map(|half| &half.latency_ns);
@@ -129,6 +133,7 @@ impl Figure {
             Self::P50Ns => latency.map(|latency| latency.p50 as f64),
             Self::P99Ns => latency.map(|latency| latency.p99 as f64),
             Self::P999Ns => latency.map(|latency| latency.p99_9 as f64),
+            Self::OwnNs => measured.flat_out.as_ref().and_then(Overload::own_ns),
         }
     }
 }
@@ -215,7 +220,7 @@ impl Comparison {
     fn ratio(&self, peer: Peer, figure: Figure) -> Option<Spread> {
         let ours = self.rounds_of(Peer::Tandem, |measured| figure.of(measured));
         let theirs = self.rounds_of(peer, |measured| figure.of(measured));
-        match figure.is_latency() {
+        match figure.is_time() {
             true => Spread::of_ratios(theirs, ours),
             false => Spread::of_ratios(ours, theirs),
         }
@@ -260,7 +265,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::cpu::Usage;
-    use crate::measure::{Half, Overload, Point};
+    use crate::measure::{Half, Point};
 
     fn overload(received_pps: f64) -> Option<Overload> {
         Some(Overload {

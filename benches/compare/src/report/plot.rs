@@ -30,7 +30,7 @@ impl Comparison {
         let panel = |(figure, name, quantity): (Figure, &str, Quantity)| Panel {
             name: name.to_owned(),
             quantity,
-            scale: match figure.is_latency() {
+            scale: match figure.is_time() {
                 true => Scale::Log,
                 false => Scale::Linear,
             },

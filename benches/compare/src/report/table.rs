@@ -18,7 +18,7 @@ impl Comparison {
         text += &self.figures();
         text += "\n";
         text += &self.processors();
-        text += "\ntandem by the peer, each round by itself (of latency the peer by tandem); minimum, median, maximum\n";
+        text += "\ntandem by the peer, each round by itself (of times the peer by tandem); minimum, median, maximum\n";
         text += &self.ratios();
         text += "\n";
         text += &self.targets();
@@ -101,6 +101,7 @@ impl Comparison {
             ">p50",
             ">p99",
             ">p99.9",
+            ">own",
         ]);
         for peer in self.peers.iter().map(|rounds| rounds.peer) {
             let rate = |figure, of: fn(&Spread) -> f64| {
@@ -124,9 +125,11 @@ impl Comparison {
                 time(Figure::P50Ns),
                 time(Figure::P99Ns),
                 time(Figure::P999Ns),
+                time(Figure::OwnNs),
             ]);
         }
-        let medians = "packets a second, both directions together; medians of the rounds\n";
+        let medians = "packets a second, both directions together; own: the relay core's time a packet flat out, without \
+                       softirqs; medians of the rounds\n";
         format!("{medians}{}", table.render())
     }
 
@@ -173,6 +176,7 @@ impl Comparison {
             ">flat out",
             ">p50",
             ">p99",
+            ">own",
         ]);
         let peers = self.peers.iter().map(|rounds| rounds.peer);
         for peer in peers.filter(|peer| *peer != Peer::Tandem) {
@@ -185,6 +189,7 @@ impl Comparison {
                 spell(Figure::FlatOutPps),
                 spell(Figure::P50Ns),
                 spell(Figure::P99Ns),
+                spell(Figure::OwnNs),
             ]);
         }
         table.render()
