@@ -82,7 +82,8 @@ impl XskPort {
         }
         let refilled = &mut self.sockets[socket];
         refilled.refill(&mut self.umem);
-        self.debts[socket].fill = refilled.rings().fill - refilled.levels().fill;
+        let filled = refilled.levels().fill;
+        self.debts[socket].fill = refilled.fill_depth().saturating_sub(filled);
     }
 }
 

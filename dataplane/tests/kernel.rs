@@ -290,10 +290,9 @@ fn check_report(dataplane: &Dataplane, sent: u64) {
         for socket in &worker.sockets {
             let binding = socket.binding;
             assert_eq!((binding.depths.rx, binding.depths.fill), (256, 512));
-            assert_eq!(
-                (socket.levels.rx, socket.levels.tx, socket.levels.fill),
-                (0, 0, 512)
-            );
+            assert_eq!((socket.levels.rx, socket.levels.tx), (0, 0));
+            // In copy mode little more than the RX ring is kept there; before the first frames all was.
+            assert!((256 + 128..=512).contains(&socket.levels.fill));
             assert_eq!(socket.rx_level_max > 0, socket.rx_packets > 0);
             assert!(binding.need_wakeup && !binding.zero_copy && !binding.busy_poll);
         }
@@ -303,8 +302,9 @@ fn check_report(dataplane: &Dataplane, sent: u64) {
             tables: vec![0],
         };
         assert_eq!(worker.numa, everything_here, "on a machine of one node");
-        // Every frame is free or in a fill ring, of which there are two of 512.
-        assert_eq!(worker.free_frames + 2 * 512, worker.frames);
+        // Every frame is free or in a fill ring.
+        let levels = worker.sockets.iter().map(|socket| socket.levels.fill);
+        assert_eq!(worker.free_frames + levels.sum::<u32>(), worker.frames);
         assert_eq!(
             worker.residence.iter().map(|(_, count)| count).sum::<u64>(),
             worker

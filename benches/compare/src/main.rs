@@ -9,6 +9,7 @@
 
 mod cpu;
 mod error;
+mod huge_pages;
 mod kernel_rules;
 mod limits;
 mod load;

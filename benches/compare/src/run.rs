@@ -10,6 +10,7 @@ use terminal::progress::Progress;
 use terminal::units::{spell_nanos, spell_rate, spell_seconds};
 
 use crate::error::Error;
+use crate::huge_pages::HugePages;
 use crate::limits::allow_files;
 use crate::load::Tool;
 use crate::measure::{Found, Times, measure};
@@ -40,7 +41,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "N", default_value_t = 1)]
     relay_core: usize,
     /// Packets that may wait at the relay on each side before it takes them: tandem's rings, the others' socket buffers
-    #[arg(long, value_name = "PACKETS", default_value_t = 8192,
+    #[arg(long, value_name = "PACKETS", default_value_t = 2048,
         value_parser = clap::value_parser!(u32).range(64..=16_384))]
     room: u32,
     /// How tandem's worker idles
@@ -274,6 +275,7 @@ impl Run {
     pub(crate) fn run(&self) -> Result<(), Error> {
         let common = &self.common;
         let stop = common.prepare()?;
+        let huge_pages = HugePages::reserve()?;
         let terms = common.terms(self.many_flows)?;
         let mut tool = Tool {
             program: beside(self.load_tool.as_ref(), "tandem-load")?,
@@ -300,7 +302,7 @@ impl Run {
             relay_core: common.relay_core,
             room: common.room,
             times,
-            notes: self.notes(&peers),
+            notes: self.notes(&peers, huge_pages.reserved),
         };
         let mut comparison = Comparison::new(method, &peers);
         let mut progress = Progress::on_stderr();
@@ -367,7 +369,7 @@ impl Run {
     }
 
     /// What must be known of the figures, wherever they stand.
-    fn notes(&self, peers: &[Peer]) -> Vec<String> {
+    fn notes(&self, peers: &[Peer], huge_pages: u64) -> Vec<String> {
         let mut notes = vec![match self.common.napi {
             Napi::Softirq => {
                 "veth, received in the sender's softirq: the load core pays for what the relay's device receives, the \
@@ -390,7 +392,9 @@ impl Run {
         }
         if peers.contains(&Peer::Tandem) {
             let mode = self.common.tandem_mode().name();
-            notes.push(format!("tandem's devices in XDP mode {mode}"));
+            notes.push(format!(
+                "tandem's devices in XDP mode {mode}; {huge_pages} pages of 2 MB reserved"
+            ));
         }
         if peers.contains(&Peer::Rtpengine) {
             notes.push(format!("rtpengine {}", rtpengine_version()));

@@ -59,6 +59,9 @@ pub struct RingSizes {
     pub completion: u32,
 }
 
+/// The least that the fill ring holds beyond the RX ring, in frames: a batch, and again.
+const LEAST_MARGIN: u32 = 128;
+
 impl RingSizes {
     /// RX, TX and completion rings of `size`, and a fill ring twice as deep: it must also cover the frames
     /// that wait in a full RX ring.
@@ -74,6 +77,20 @@ impl RingSizes {
     /// The most frames that one socket can hold at a time, those in the kernel included.
     pub const fn frames(&self) -> u32 {
         self.rx + self.tx + self.fill + self.completion
+    }
+
+    /// See [`Socket::fill_depth`]. The margin, an eighth or [`LEAST_MARGIN`], is for frames that are received and not yet
+    /// made up for: with too little of it, a full RX ring would be counted as a want of frames.
+    const fn fill_depth(&self, mode: BindMode) -> u32 {
+        let margin = if self.rx / 8 > LEAST_MARGIN {
+            self.rx / 8
+        } else {
+            LEAST_MARGIN
+        };
+        match mode {
+            BindMode::Copy if self.rx + margin < self.fill => self.rx + margin,
+            _ => self.fill,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -199,6 +216,7 @@ pub struct Socket {
     need_wakeup: bool,
     busy_polls: bool,
     rings: RingSizes,
+    fill_depth: u32,
     mode: BindMode,
     tx_budget: Option<u32>,
     device: Box<str>,
@@ -266,6 +284,7 @@ impl Socket {
             frame_shift: umem.frame_size().trailing_zeros(),
             need_wakeup: parts.need_wakeup,
             busy_polls: parts.busy_polls,
+            fill_depth: parts.sizes.fill_depth(parts.mode),
             rings: parts.sizes,
             mode: parts.mode,
             tx_budget: parts.tx_budget,
@@ -311,14 +330,24 @@ impl Socket {
         }) as usize
     }
 
-    /// Puts free frames on the fill ring until it is full or none is free. Says how many.
+    /// Puts free frames on the fill ring until [`Socket::fill_depth`] wait there or none is free. Says how many.
     #[inline]
     pub fn refill(&mut self, umem: &mut Umem) -> usize {
         self.check(umem);
         let shift = self.frame_shift;
-        self.fill.produce(self.rings.fill, || {
+        let waiting = self.rings.fill - self.fill.room(self.rings.fill);
+        let missing = self.fill_depth.saturating_sub(waiting);
+        self.fill.produce(missing, || {
             umem.pop().map(|index| u64::from(index) << shift)
         }) as usize
+    }
+
+    /// How many frames the fill ring is kept at. In zero-copy mode all that it takes, since the driver moves them on to a
+    /// ring of its own. In copy mode a little more than the RX ring: a frame is taken for a packet that has arrived, so
+    /// what is beyond is never used, and as the kernel takes the frames in turn, every one of them is the colder for it.
+    #[inline]
+    pub fn fill_depth(&self) -> u32 {
+        self.fill_depth
     }
 
     /// Frees the frames that the kernel has sent. Says how many.
