@@ -1,6 +1,9 @@
 //! Finds which of our media addresses a packet is for: a hash without collisions, chosen at the start
 //! for the few addresses that there are.
 //!
+//! All of a few dozen, and of more as many as do not collide there, are in a small table of a fixed size as well,
+//! where nothing has to be asked but whether it is the right one.
+//!
 //! The buckets are allocated by [`crate::storage`]; this module only fills and reads them.
 
 use contract::FlowKey;
@@ -8,14 +11,15 @@ use contract::FlowKey;
 use crate::classify::Family;
 use crate::settings::MediaAddress;
 
-/// A media address and where its ports are in the table's array of ports.
+/// A media address and where its ports are in the table's array of ports. Words of 32 bits, so that a port
+/// below the first wraps to one beyond the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Local<A> {
     number: A,
     base: u32,
     /// How many ports: none in an empty bucket.
     count: u32,
-    first: u16,
+    first: u32,
 }
 
 /// The buckets of one address family, a power of two of them.
@@ -23,7 +27,23 @@ pub struct Local<A> {
 struct Buckets<A> {
     all: Box<[Local<A>]>,
     multiplier: u64,
+    /// Their number less one.
+    mask: usize,
+    near: Near<A>,
 }
+
+/// Copies of the buckets that are in use, by a byte. An array for each field, so that the byte is the index.
+#[derive(Debug)]
+struct Near<A> {
+    multiplier: u64,
+    numbers: [A; NEAR],
+    firsts: [u32; NEAR],
+    counts: [u32; NEAR],
+    bases: [u32; NEAR],
+}
+
+/// A byte's values: 4 KB for IPv4, of which packets touch four lines for each address that is in use.
+const NEAR: usize = 256;
 
 /// The media addresses by hash.
 #[derive(Debug)]
@@ -89,7 +109,19 @@ impl AddressIndex {
         self.v4.find(u32::from_ne_bytes(address), port)
     }
 
-    /// The same for an IPv6 address as it stands in a packet.
+    /// The same, but only of the addresses that are found in the fewest instructions.
+    #[inline(always)]
+    pub fn find_near_v4(&self, address: [u8; 4], port: u16) -> Option<usize> {
+        let number = u32::from_ne_bytes(address);
+        let near = &self.v4.near;
+        let at = near.index(number);
+        if near.numbers[at] != number {
+            return None;
+        }
+        near.place(at, port)
+    }
+
+    /// The same as [`AddressIndex::find`] for an IPv6 address as it stands in a packet.
     #[inline(always)]
     pub fn find_v6(&self, address: [u8; 16], port: u16) -> Option<usize> {
         self.v6.find(u128::from_ne_bytes(address), port)
@@ -109,31 +141,109 @@ impl<A: Number> Buckets<A> {
         of_family: impl Fn(Family, u128) -> Option<A>,
     ) -> Option<Self> {
         debug_assert!(all.len().is_power_of_two());
-        let multiplier = (0..ATTEMPTS).find_map(|attempt| {
-            // Odd multiples of 2^64 / golden ratio (Fibonacci hashing, Knuth vol. 3 §6.4).
-            let multiplier = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * attempt + 1);
-            fill(&mut all, multiplier, media, &of_family).then_some(multiplier)
-        })?;
-        Some(Self { all, multiplier })
+        let multiplier =
+            multipliers().find(|multiplier| fill(&mut all, *multiplier, media, &of_family))?;
+        Some(Self {
+            mask: all.len() - 1,
+            multiplier,
+            near: Near::new(&all),
+            all,
+        })
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, number: A, port: u16) -> Option<usize> {
-        let local = self
-            .all
-            .get(bucket(number, self.multiplier, self.all.len()))?;
-        let offset = port.wrapping_sub(local.first);
-        if local.number != number || u32::from(offset) >= local.count {
-            return None;
+        let near = self.near.index(number);
+        if self.near.numbers[near] == number {
+            return self.near.place(near, port);
         }
-        Some(local.base as usize + usize::from(offset))
+        self.find_far(number, port)
+    }
+
+    #[inline(never)]
+    fn find_far(&self, number: A, port: u16) -> Option<usize> {
+        let local = self.all.get(bucket(number, self.multiplier, self.mask))?;
+        (local.number == number).then(|| local.place(port))?
     }
 }
 
-/// How many ports the addresses have together.
-pub fn ports(media: &[MediaAddress]) -> usize {
-    media.iter().map(ports_of).sum()
+impl<A: Number> Near<A> {
+    /// Those of `all` that do not collide by the multiplier by which the most do not.
+    fn new(all: &[Local<A>]) -> Self {
+        let used = || all.iter().filter(|local| local.count > 0);
+        let (mut best, mut most) = (Self::filled(used(), 0), 0);
+        for multiplier in multipliers() {
+            let next = Self::filled(used(), multiplier);
+            let count = next.counts.iter().filter(|count| **count > 0).count();
+            if count > most {
+                (best, most) = (next, count);
+            }
+            if most == used().count() {
+                break;
+            }
+        }
+        best
+    }
+
+    fn filled<'a>(locals: impl Iterator<Item = &'a Local<A>>, multiplier: u64) -> Self
+    where
+        A: 'a,
+    {
+        let mut near = Self {
+            multiplier,
+            numbers: [A::default(); NEAR],
+            firsts: [0; NEAR],
+            counts: [0; NEAR],
+            bases: [0; NEAR],
+        };
+        for local in locals {
+            let at = near.index(local.number);
+            if near.counts[at] == 0 {
+                near.numbers[at] = local.number;
+                near.firsts[at] = local.first;
+                near.counts[at] = local.count;
+                near.bases[at] = local.base;
+            }
+        }
+        near
+    }
+
+    #[inline(always)]
+    fn index(&self, number: A) -> usize {
+        (number.mixed().wrapping_mul(self.multiplier) >> (u64::BITS - NEAR.trailing_zeros()))
+            as usize
+    }
+
+    /// Where a port of the address at an index is in the array of ports.
+    #[inline(always)]
+    fn place(&self, index: usize, port: u16) -> Option<usize> {
+        let offset = u32::from(port).wrapping_sub(self.firsts[index]);
+        (offset < self.counts[index]).then(|| self.bases[index].wrapping_add(offset) as usize)
+    }
 }
+
+impl<A> Local<A> {
+    /// Where a port is in the array of ports, if it is one of the address's.
+    #[inline(always)]
+    fn place(&self, port: u16) -> Option<usize> {
+        let offset = u32::from(port).wrapping_sub(self.first);
+        (offset < self.count).then(|| self.base.wrapping_add(offset) as usize)
+    }
+}
+
+/// Odd multiples of 2^64 / golden ratio (Fibonacci hashing, Knuth vol. 3 §6.4).
+fn multipliers() -> impl Iterator<Item = u64> {
+    (0..ATTEMPTS).map(|attempt| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * attempt + 1))
+}
+
+/// How many places an array of the addresses' ports has: one for each, and a margin at either end.
+pub fn ports(media: &[MediaAddress]) -> usize {
+    media.iter().map(ports_of).sum::<usize>() + 2 * MARGIN
+}
+
+/// Places that are no port's: a cache line of words of 32 bits, so that the lines of the others are shared with nothing
+/// that is beside the array.
+pub const MARGIN: usize = 16;
 
 fn ports_of(media: &MediaAddress) -> usize {
     let (first, last) = media.ports;
@@ -147,7 +257,7 @@ fn fill<A: Number>(
     of_family: impl Fn(Family, u128) -> Option<A>,
 ) -> bool {
     buckets.fill(Local::default());
-    let mut base = 0;
+    let mut base = MARGIN as u32;
     for one in media {
         let (family, number) = Family::number(one.address);
         let place = base;
@@ -155,14 +265,14 @@ fn fill<A: Number>(
         let Some(number) = of_family(family, number) else {
             continue;
         };
-        let at = bucket(number, multiplier, buckets.len());
+        let at = bucket(number, multiplier, buckets.len() - 1);
         match buckets.get_mut(at) {
             Some(free) if free.count == 0 => {
                 *free = Local {
                     number,
                     base: place,
                     count: ports_of(one) as u32,
-                    first: one.ports.0,
+                    first: u32::from(one.ports.0),
                 };
             }
             _ => return false,
@@ -171,9 +281,9 @@ fn fill<A: Number>(
     true
 }
 
-#[inline]
-fn bucket<A: Number>(number: A, multiplier: u64, buckets: usize) -> usize {
-    (number.mixed().wrapping_mul(multiplier) >> 40) as usize & (buckets - 1)
+#[inline(always)]
+fn bucket<A: Number>(number: A, multiplier: u64, mask: usize) -> usize {
+    (number.mixed().wrapping_mul(multiplier) >> 40) as usize & mask
 }
 
 #[cfg(test)]
@@ -210,7 +320,8 @@ mod tests {
                 places.push(index.find_key(&FlowKey { address, port }).expect("ours"));
             }
         }
-        assert_eq!(places, (0..ports(&all)).collect::<Vec<_>>());
+        let all = MARGIN..ports(&all) - MARGIN;
+        assert_eq!(places, all.collect::<Vec<_>>());
         for (address, port) in [
             ("fd00::1", 19_999),
             ("fd00::1", 20_010),
@@ -221,6 +332,35 @@ mod tests {
         }
         // The same number in the other family is another address.
         assert_eq!(index.find(Family::V6, 0x0a00_0002, 40_000), None);
+    }
+
+    #[test]
+    fn more_addresses_than_are_near_are_all_found() {
+        let all: Vec<_> = (0..600_u32)
+            .map(|host| {
+                let last = host.to_be_bytes();
+                media(&format!("10.7.{}.{}", last[2], last[3]), 7, 8)
+            })
+            .collect();
+        let index = index(1 << 20, &all).expect("room for 600");
+        let mut near = 0;
+        for (number, one) in all.iter().enumerate() {
+            let place = MARGIN + 2 * number + 1;
+            let key = FlowKey {
+                address: one.address,
+                port: 8,
+            };
+            assert_eq!(index.find_key(&key), Some(place));
+            let IpAddr::V4(address) = one.address else {
+                continue;
+            };
+            let found = index.find_near_v4(address.octets(), 8);
+            assert!(found.is_none() || found == Some(place));
+            near += usize::from(found.is_some());
+        }
+        assert!((200..=256).contains(&near), "{near}");
+        // No address, which an empty place would be taken for.
+        assert_eq!(index.find_near_v4([0; 4], 0), None);
     }
 
     #[test]

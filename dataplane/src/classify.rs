@@ -18,7 +18,7 @@ use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::udp::{self, Udp};
 use crate::wire::{checksum, ethernet, rtcp, rtp, stun};
 
-pub use glance::{Destination, Glance, glance};
+pub use glance::{Glance, Seen, glance, usual};
 
 /// The address family of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

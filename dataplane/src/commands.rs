@@ -41,23 +41,29 @@ pub fn carry_out(
 
 /// Derives what a slot's packets need from the flow's entry and the latches.
 pub fn prepare(table: &mut FlowTable, slot: Slot, now: Timestamp) {
-    let Some(flow) = table.flow(slot) else {
-        return;
-    };
+    if let Some(flow) = table.flow(slot) {
+        prepare_flow(table, slot, &flow, now);
+    }
+}
+
+/// The same for the flow that is in the slot.
+fn prepare_flow(table: &mut FlowTable, slot: Slot, flow: &Flow, now: Timestamp) {
     let gate = flow.latching.gate(now);
     let (rtp, rtcp) = (flow.entry.rtp, flow.entry.rtcp);
+    let is_same = rtp == rtcp;
     let prepared = |egress: Egress| rewrite::prepare(&resolved(table, &egress));
     let rtp = rtp.map(prepared);
-    let rtcp = rtcp.map(prepared);
+    let rtcp = if is_same { rtp } else { rtcp.map(prepared) };
     let lanes = match (rtp, rtcp) {
         // On a port that is muxed on both sides RTCP goes where RTP goes.
-        (Some(rtp), Some(rtcp)) if rtp == rtcp => (Lane::Main, Lane::Main),
+        (Some(rtp), Some(rtcp)) if is_same || rtp == rtcp => (Lane::Main, Lane::Main),
         (Some(_), Some(_)) => (Lane::Main, Lane::Apart),
         (Some(_), None) => (Lane::Main, Lane::Closed),
         (None, Some(_)) => (Lane::Closed, Lane::Main),
         (None, None) => (Lane::Closed, Lane::Closed),
     };
-    table.set_hot(slot, gate, lanes, rtp.or(rtcp).unwrap_or_default());
+    let main = rtp.or(rtcp).unwrap_or_default();
+    table.set_hot(slot, &flow.entry.key, gate, lanes, main);
 }
 
 /// Prepares RTCP's egress of a slot, where it is another than RTP's.
@@ -69,25 +75,25 @@ pub fn prepare_apart(table: &FlowTable, slot: Slot) -> (Headers, Front) {
 
 /// Derives anew what the flows that send towards this slot's party need.
 pub fn prepare_facing(table: &mut FlowTable, entry: &FlowEntry, now: Timestamp) {
-    for egress in [entry.rtp, entry.rtcp].into_iter().flatten() {
-        let Some(other) = table.at_key(&egress.source) else {
+    let source = |egress: Option<Egress>| egress.map(|egress| egress.source);
+    let (rtp, rtcp) = (source(entry.rtp), source(entry.rtcp));
+    let rtcp = rtcp.filter(|rtcp| rtp != Some(*rtcp));
+    for source in [rtp, rtcp].into_iter().flatten() {
+        let Some(other) = table.at_key(&source) else {
             continue;
         };
-        if table
-            .flow(other)
-            .is_some_and(|flow| sends_from(&flow.entry, &entry.key))
+        if let Some(flow) = table.flow(other)
+            && sends_from(&flow.entry, &entry.key)
         {
-            prepare(table, other, now);
+            prepare_flow(table, other, &flow, now);
         }
     }
 }
 
 /// An egress with the latch of the flow that faces its receiver taken into account.
 fn resolved(table: &FlowTable, egress: &Egress) -> Egress {
-    let facing = table
-        .at_key(&egress.source)
-        .and_then(|slot| table.flow(slot));
-    let Some((remote, way_back)) = facing.and_then(|flow| flow.latching.own()) else {
+    let facing = table.at_key(&egress.source);
+    let Some((remote, way_back)) = facing.and_then(|slot| table.own_latch(slot)) else {
         return *egress;
     };
     if egress.destination == Some(remote) && egress.link.is_some() {

@@ -12,155 +12,36 @@
 //! flows and not that of ports. All arrays are allocated once, by [`crate::storage`]. Decides nothing:
 //! what goes into a slot is [`crate::commands`]' business.
 
-mod packed;
+mod hot;
+pub mod packed;
 
-use contract::{FlowEntry, FlowId, FlowKey, Timestamp};
+use std::net::SocketAddr;
+
+use contract::{FlowEntry, FlowId, FlowKey, Link, Timestamp};
 
 use packed::{Kinds, Packed};
 
+pub use hot::{GateKind, Hot, Lane};
+
 use crate::address_index::AddressIndex;
 use crate::cache;
-use crate::classify::{Content, Family};
-use crate::latch::{Gate, Latching};
+use crate::classify::Family;
+use crate::latch::{Gate, Judgement, Latching};
 use crate::rewrite::{self, Front, Headers, Window};
+use crate::wire::checksum;
 
 /// Where a flow is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u32);
 
 impl Slot {
+    /// No slot: there are fewer.
+    pub const NONE: Self = Self(u32::MAX);
+
     /// As an index.
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// Which prepared egress a kind of packets takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Lane {
-    /// None: such packets are not expected.
-    #[default]
-    Closed,
-    /// The one in [`Hot`].
-    Main,
-    /// The one in [`Apart`], prepared for each packet anew.
-    Apart,
-}
-
-/// [`Gate`] in two bits; the source is beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum GateKind {
-    /// The latch is asked about every packet.
-    #[default]
-    Ask,
-    /// One source is accepted unasked.
-    Source,
-    /// Every source is.
-    Any,
-}
-
-/// What every packet of a flow needs: one cache line, which is all for IPv4.
-///
-/// ```text
-///   0  source address and port, as they stand in a packet | difference | headers: plan, label, tail   64
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-pub struct Hot {
-    source_v4: [u8; 4],
-    source_port: [u8; 2],
-    /// What the main egress's [`rewrite::difference`] is for packets from the source.
-    difference: u16,
-    /// How packets leave, and the gate in its label.
-    headers: Headers,
-}
-
-const _: () = assert!(size_of::<Hot>() == 64, "one cache line");
-
-/// The bits of a [`Hot`]'s label. RTP and RTCP pass unasked when the gate is a source, their lane is the main
-/// one and the flow is not idle: what most packets need to know, in one bit.
-mod label {
-    use crate::classify::Content;
-
-    pub(super) const UNASKED_RTP: u8 = Content::Rtp as u8;
-    pub(super) const UNASKED_RTCP: u8 = Content::Rtcp as u8;
-    pub(super) const GATE: u32 = 2;
-    pub(super) const RTP_OPEN: u8 = 1 << 4;
-    pub(super) const RTCP: u32 = 5;
-    pub(super) const IDLE: u8 = 1 << 7;
-}
-
-impl Hot {
-    /// Whether packets of this content need only come from the source to be forwarded by the main egress.
-    #[inline(always)]
-    pub const fn is_unasked(&self, content: Content) -> bool {
-        self.headers.label & (content as u8) & (label::UNASKED_RTP | label::UNASKED_RTCP) != 0
-    }
-
-    /// What is decided here about sources.
-    pub const fn gate(&self) -> GateKind {
-        match self.headers.label >> label::GATE & 3 {
-            0 => GateKind::Ask,
-            1 => GateKind::Source,
-            _ => GateKind::Any,
-        }
-    }
-
-    /// RTP's and RTCP's egress.
-    pub const fn lanes(&self) -> (Lane, Lane) {
-        let rtp = match self.headers.label & label::RTP_OPEN {
-            0 => Lane::Closed,
-            _ => Lane::Main,
-        };
-        let rtcp = match self.headers.label >> label::RTCP & 3 {
-            0 => Lane::Closed,
-            1 => Lane::Main,
-            _ => Lane::Apart,
-        };
-        (rtp, rtcp)
-    }
-
-    /// Whether no packet came for so long that the flow counts as idle.
-    pub const fn is_idle(&self) -> bool {
-        self.headers.label & label::IDLE != 0
-    }
-
-    /// How packets leave by the main egress.
-    #[inline(always)]
-    pub const fn headers(&self) -> &Headers {
-        &self.headers
-    }
-
-    /// The main egress's difference for packets from the source.
-    #[inline(always)]
-    pub const fn difference(&self) -> u16 {
-        self.difference
-    }
-
-    fn set_label(&mut self, gate: GateKind, (rtp, rtcp): (Lane, Lane), idle: bool) {
-        let mut label = (gate as u8) << label::GATE | (rtcp as u8) << label::RTCP;
-        if rtp != Lane::Closed {
-            label |= label::RTP_OPEN;
-        }
-        if idle {
-            label |= label::IDLE;
-        } else if gate == GateKind::Source {
-            if rtp == Lane::Main {
-                label |= label::UNASKED_RTP;
-            }
-            if rtcp == Lane::Main {
-                label |= label::UNASKED_RTCP;
-            }
-        }
-        self.headers.label = label;
-    }
-
-    /// Says whether the flow counts as idle.
-    pub fn set_idle(&mut self, idle: bool) {
-        self.set_label(self.gate(), self.lanes(), idle);
     }
 }
 
@@ -217,8 +98,8 @@ pub struct Untold {
 /// The arrays, allocated by [`crate::storage`] to the sizes that the settings say.
 #[derive(Debug)]
 pub struct Arrays {
-    /// One for each port of each media address: the slot's number plus one, or 0.
-    pub ports: Box<[u32]>,
+    /// One for each port of each media address.
+    pub ports: Box<[Slot]>,
     /// One for each slot, like the following.
     pub hot: Box<[Hot]>,
     /// IPv6.
@@ -241,8 +122,6 @@ pub struct FlowTable {
     installed: usize,
 }
 
-const NO_SLOT: u32 = u32::MAX;
-
 /// Why a flow cannot be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unplaced {
@@ -260,11 +139,15 @@ impl FlowTable {
         let count = arrays.cold.len();
         for (index, cold) in arrays.cold.iter_mut().enumerate() {
             let next = index + 1;
-            cold.next_free = if next < count { next as u32 } else { NO_SLOT };
+            cold.next_free = if next < count {
+                next as u32
+            } else {
+                Slot::NONE.0
+            };
         }
         Self {
             addresses,
-            first_free: if count > 0 { 0 } else { NO_SLOT },
+            first_free: if count > 0 { 0 } else { Slot::NONE.0 },
             installed: 0,
             arrays,
         }
@@ -282,7 +165,15 @@ impl FlowTable {
         self.addresses.find_v4(address, port)
     }
 
-    /// The same for an IPv6 address as it stands in a packet.
+    /// The flow at a port of an IPv4 address as it stands in a packet: of most of those that are ours. If there is none it
+    /// is [`Slot::NONE`], as in [`FlowTable::maybe_at`].
+    #[inline(always)]
+    pub fn near_v4(&self, address: [u8; 4], port: u16) -> Option<Slot> {
+        let place = self.addresses.find_near_v4(address, port)?;
+        self.arrays.ports.get(place).copied()
+    }
+
+    /// The place for an IPv6 address as it stands in a packet.
     #[inline(always)]
     pub fn place_v6(&self, address: [u8; 16], port: u16) -> Option<usize> {
         self.addresses.find_v6(address, port)
@@ -296,17 +187,24 @@ impl FlowTable {
 
     /// The first bytes of the main egress, if that is IPv6.
     #[inline(always)]
-    pub fn front(&self, slot: Slot) -> Front {
+    pub fn front(&self, slot: Slot) -> &Front {
+        const NONE: &Front = &[0; _];
         let wide = self.arrays.wide.get(slot.index());
         let front = wide.and_then(|wide| wide.as_flattened()[WIDE_FRONT].first_chunk());
-        front.map_or(Front::default(), |front| *front)
+        front.unwrap_or(NONE)
     }
 
     /// The flow at a place.
     #[inline]
     pub fn at_place(&self, place: usize) -> Option<Slot> {
-        let slot = self.arrays.ports.get(place)?.checked_sub(1)?;
-        Some(Slot(slot))
+        let slot = self.maybe_at(place);
+        (slot != Slot::NONE).then_some(slot)
+    }
+
+    /// The same, and [`Slot::NONE`] if there is none: nothing is found in that slot.
+    #[inline(always)]
+    pub fn maybe_at(&self, place: usize) -> Slot {
+        self.arrays.ports.get(place).copied().unwrap_or(Slot::NONE)
     }
 
     /// Asks the cache for what a packet of the flow will need.
@@ -321,19 +219,26 @@ impl FlowTable {
     /// Whether a packet comes from the one source that the flow's gate accepts unasked.
     #[inline(always)]
     pub fn is_from_source(&self, slot: Slot, hot: &Hot, family: Family, window: &Window) -> bool {
-        let port = rewrite::source_port(window) == hot.source_port;
-        port && match family {
-            Family::V4 => rewrite::source_v4(window) == hot.source_v4,
+        match family {
+            Family::V4 => hot.is_source_v4(window),
             Family::V6 => {
                 let wide = self.arrays.wide.get(slot.index());
-                wide.is_some_and(|wide| rewrite::source_v6(window) == wide[WIDE_SOURCE])
+                rewrite::source_port(window) == hot.source_port
+                    && wide.is_some_and(|wide| rewrite::source_v6(window) == wide[WIDE_SOURCE])
             }
         }
     }
 
     /// Says what is decided at a glance about a flow's packets, and how they leave by the main egress. The
     /// gate of a flow only ever sees packets of its key's family.
-    pub fn set_hot(&mut self, slot: Slot, gate: Gate, lanes: (Lane, Lane), main: (Headers, Front)) {
+    pub fn set_hot(
+        &mut self,
+        slot: Slot,
+        key: &FlowKey,
+        gate: Gate,
+        lanes: (Lane, Lane),
+        main: (Headers, Front),
+    ) {
         let (hot, wide) = match (
             self.arrays.hot.get_mut(slot.index()),
             self.arrays.wide.get_mut(slot.index()),
@@ -348,14 +253,11 @@ impl FlowTable {
         if headers.is_v6() {
             wide.as_flattened_mut()[WIDE_FRONT].copy_from_slice(&front);
         }
-        self.set_gate(slot, gate);
+        self.set_gate(slot, key, gate);
     }
 
     /// Takes over what the latch says.
-    pub fn set_gate(&mut self, slot: Slot, gate: Gate) {
-        let Some(key) = self.flow(slot).map(|flow| flow.entry.key) else {
-            return;
-        };
+    pub fn set_gate(&mut self, slot: Slot, key: &FlowKey, gate: Gate) {
         let (hot, wide) = match (
             self.arrays.hot.get_mut(slot.index()),
             self.arrays.wide.get_mut(slot.index()),
@@ -375,7 +277,8 @@ impl FlowTable {
                     Family::V6 => wide[WIDE_SOURCE] = number.to_be_bytes(),
                 }
                 let old = rewrite::endpoints_sum(source.port(), number, key.port, local);
-                hot.difference = rewrite::difference(hot.headers.endpoints_sum(), old);
+                let difference = rewrite::difference(hot.headers.endpoints_sum(), old);
+                hot.adjustment = checksum::adjustment(difference);
                 if source_family == family {
                     GateKind::Source
                 } else {
@@ -408,6 +311,23 @@ impl FlowTable {
         cold.flow.flow(apart.first_chunk()?, watch.after)
     }
 
+    /// The source that this worker has latched itself for the flow in a slot, and the way back to it.
+    pub fn own_latch(&self, slot: Slot) -> Option<(SocketAddr, Link)> {
+        self.arrays.cold.get(slot.index())?.flow.own_latch()
+    }
+
+    /// What the latch of the flow in a slot says of a packet from `source`.
+    pub fn judge(
+        &self,
+        slot: Slot,
+        source: &packed::Socket,
+        may_latch: bool,
+        now: Timestamp,
+    ) -> Option<Judgement> {
+        let cold = self.arrays.cold.get(slot.index())?;
+        cold.flow.judge(source, may_latch, now)
+    }
+
     /// The id of the flow in a slot.
     pub fn id(&self, slot: Slot) -> Option<FlowId> {
         self.arrays.cold.get(slot.index())?.flow.id()
@@ -432,7 +352,7 @@ impl FlowTable {
             .ports
             .get_mut(place)
             .ok_or(Unplaced::UnknownKey)?;
-        if *port != 0 {
+        if *port != Slot::NONE {
             return Err(Unplaced::Taken);
         }
         let slot = Slot(self.first_free);
@@ -442,7 +362,7 @@ impl FlowTable {
             .get_mut(slot.index())
             .ok_or(Unplaced::Full)?;
         self.first_free = cold.next_free;
-        *port = slot.0 + 1;
+        *port = slot;
         // The slot may still wait in the news of the flow that it held before.
         cold.untold = Untold {
             queued: cold.untold.queued,
@@ -466,7 +386,7 @@ impl FlowTable {
         self.arrays.hot[slot.index()] = Hot::default();
         self.arrays.watch[slot.index()] = Watch::default();
         if let Some(place) = self.place_of(&flow.entry.key) {
-            self.arrays.ports[place] = 0;
+            self.arrays.ports[place] = Slot::NONE;
         }
         Some(flow)
     }

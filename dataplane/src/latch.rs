@@ -44,6 +44,66 @@ pub(crate) struct Believed {
     pub(crate) way_back: Option<Link>,
 }
 
+/// [`LatchPolicy`] without its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Rule {
+    Sdp,
+    Learn,
+    Off,
+}
+
+impl Rule {
+    pub(crate) const fn of(policy: LatchPolicy) -> Self {
+        match policy {
+            LatchPolicy::Sdp => Self::Sdp,
+            LatchPolicy::Learn { .. } => Self::Learn,
+            LatchPolicy::Off => Self::Off,
+        }
+    }
+}
+
+/// All that a judgement depends on, so that nothing else need be read for one. `S` is a socket address in any form.
+#[derive(Debug)]
+pub(crate) struct Standing<'a, S> {
+    pub(crate) rule: Rule,
+    /// When the latch closes.
+    pub(crate) until: Timestamp,
+    pub(crate) believed: Option<&'a S>,
+    pub(crate) signalled: Option<&'a S>,
+}
+
+impl<S: PartialEq> Standing<'_, S> {
+    /// Judges a packet from `source`.
+    #[inline]
+    pub(crate) fn judge(&self, source: &S, may_latch: bool, now: Timestamp) -> Judgement {
+        match self.rule {
+            Rule::Off => return Judgement::Accept,
+            Rule::Sdp => return self.by_signalling(source),
+            Rule::Learn => {}
+        }
+        let open = now < self.until;
+        let is_signalled = self.signalled == Some(source);
+        match self.believed {
+            Some(believed) if believed == source => Judgement::Accept,
+            Some(_) if open && is_signalled && may_latch => Judgement::Latch,
+            Some(_) => Judgement::Reject(DropReason::WrongSource),
+            None if open && may_latch => Judgement::Latch,
+            None if open && is_signalled => Judgement::Accept,
+            None if open => Judgement::Reject(DropReason::NotLatched),
+            None => self.by_signalling(source),
+        }
+    }
+
+    fn by_signalling(&self, source: &S) -> Judgement {
+        match self.believed.or(self.signalled) {
+            Some(expected) if expected == source => Judgement::Accept,
+            Some(_) => Judgement::Reject(DropReason::WrongSource),
+            None => Judgement::Reject(DropReason::NotLatched),
+        }
+    }
+}
+
 /// The latch of one flow. Of its rule the latched source is heard once and then forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latching {
@@ -88,31 +148,22 @@ impl Latching {
     }
 
     /// Judges a packet from `source`. Only one that is valid media for this port may latch.
-    pub fn judge(&mut self, source: SocketAddr, may_latch: bool, now: Timestamp) -> Judgement {
-        let LatchPolicy::Learn { .. } = self.rule.policy else {
-            return match self.rule.policy {
-                LatchPolicy::Off => Judgement::Accept,
-                _ => self.by_signalling(source),
-            };
+    pub fn judge(&self, source: SocketAddr, may_latch: bool, now: Timestamp) -> Judgement {
+        let standing = Standing {
+            rule: Rule::of(self.rule.policy),
+            until: self.until,
+            believed: self.believed.as_ref().map(|believed| &believed.remote),
+            signalled: self.rule.signalled.as_ref(),
         };
-        let open = now < self.until;
-        let is_signalled = self.rule.signalled == Some(source);
-        match self.believed {
-            Some(believed) if believed.remote == source => Judgement::Accept,
-            Some(_) if open && is_signalled && may_latch => self.believe(source),
-            Some(_) => Judgement::Reject(DropReason::WrongSource),
-            None if open && may_latch => self.believe(source),
-            None if open && is_signalled => Judgement::Accept,
-            None if open => Judgement::Reject(DropReason::NotLatched),
-            None => self.by_signalling(source),
-        }
+        standing.judge(&source, may_latch, now)
     }
 
-    /// Notes the way back to the source that [`Judgement::Latch`] was said of.
-    pub fn set_way_back(&mut self, link: Link) {
-        if let Some(believed) = &mut self.believed {
-            believed.way_back = Some(link);
-        }
+    /// Believes the source that [`Judgement::Latch`] was said of, and notes the way back to it.
+    pub fn believe(&mut self, source: SocketAddr, way_back: Link) {
+        self.believed = Some(Believed {
+            remote: source,
+            way_back: Some(way_back),
+        });
     }
 
     /// What the fast path may decide by itself, until the next judgement or update.
@@ -139,23 +190,6 @@ impl Latching {
     /// The control plane's count of armings.
     pub const fn armed(&self) -> u32 {
         self.rule.armed
-    }
-
-    fn believe(&mut self, source: SocketAddr) -> Judgement {
-        self.believed = Some(Believed {
-            remote: source,
-            way_back: None,
-        });
-        Judgement::Latch
-    }
-
-    fn by_signalling(&self, source: SocketAddr) -> Judgement {
-        let expected = self.latched().or(self.rule.signalled);
-        match expected {
-            Some(expected) if expected == source => Judgement::Accept,
-            Some(_) => Judgement::Reject(DropReason::WrongSource),
-            None => Judgement::Reject(DropReason::NotLatched),
-        }
     }
 }
 
@@ -214,81 +248,90 @@ mod tests {
         }
     }
 
+    impl Latching {
+        /// A packet's whole effect.
+        fn sees(&mut self, source: SocketAddr, may_latch: bool, now: Timestamp) -> Judgement {
+            let judgement = self.judge(source, may_latch, now);
+            if judgement == Judgement::Latch {
+                self.believe(source, link());
+            }
+            judgement
+        }
+    }
+
     #[test]
     fn sdp_believes_the_signalled_source_only() {
         let mut latch = Latching::new(rule(LatchPolicy::Sdp, Some(1)), at(0));
         assert_eq!(latch.gate(at(3)), Gate::Source(address(1)));
-        assert_eq!(latch.judge(address(1), true, at(1)), Judgement::Accept);
-        assert_eq!(latch.judge(address(2), true, at(1)), WRONG);
+        assert_eq!(latch.sees(address(1), true, at(1)), Judgement::Accept);
+        assert_eq!(latch.sees(address(2), true, at(1)), WRONG);
         let mut nobody = Latching::new(rule(LatchPolicy::Sdp, None), at(0));
         assert_eq!(nobody.gate(at(3)), Gate::Ask);
-        assert_eq!(nobody.judge(address(1), true, at(1)), NOBODY);
+        assert_eq!(nobody.sees(address(1), true, at(1)), NOBODY);
     }
 
     #[test]
     fn off_believes_everybody() {
         let mut latch = Latching::new(rule(LatchPolicy::Off, Some(1)), at(0));
         assert_eq!(latch.gate(at(3)), Gate::Any);
-        assert_eq!(latch.judge(address(9), true, at(1)), Judgement::Accept);
+        assert_eq!(latch.sees(address(9), true, at(1)), Judgement::Accept);
         assert_eq!(latch.latched(), None);
     }
 
     #[test]
     fn learn_takes_the_first_source_and_then_only_the_signalled_one() {
         let mut latch = learn(Some(1));
-        assert_eq!(latch.judge(address(2), true, at(1)), Judgement::Latch);
-        assert_eq!(latch.judge(address(3), true, at(2)), WRONG);
-        assert_eq!(latch.judge(address(1), true, at(3)), Judgement::Latch);
-        assert_eq!(latch.judge(address(2), true, at(4)), WRONG);
+        assert_eq!(latch.sees(address(2), true, at(1)), Judgement::Latch);
+        assert_eq!(latch.sees(address(3), true, at(2)), WRONG);
+        assert_eq!(latch.sees(address(1), true, at(3)), Judgement::Latch);
+        assert_eq!(latch.sees(address(2), true, at(4)), WRONG);
         assert_eq!(latch.gate(at(3)), Gate::Source(address(1)));
     }
 
     #[test]
     fn after_the_window_the_signalled_source_comes_too_late() {
         let mut latch = learn(Some(1));
-        assert_eq!(latch.judge(address(2), true, at(9)), Judgement::Latch);
-        assert_eq!(latch.judge(address(1), true, at(10)), WRONG);
-        assert_eq!(latch.judge(address(2), true, at(99)), Judgement::Accept);
+        assert_eq!(latch.sees(address(2), true, at(9)), Judgement::Latch);
+        assert_eq!(latch.sees(address(1), true, at(10)), WRONG);
+        assert_eq!(latch.sees(address(2), true, at(99)), Judgement::Accept);
     }
 
     #[test]
     fn a_window_without_a_packet_leaves_the_rule_of_sdp() {
         let mut latch = learn(Some(1));
-        assert_eq!(latch.judge(address(2), true, at(10)), WRONG);
-        assert_eq!(latch.judge(address(1), true, at(10)), Judgement::Accept);
+        assert_eq!(latch.sees(address(2), true, at(10)), WRONG);
+        assert_eq!(latch.sees(address(1), true, at(10)), Judgement::Accept);
         assert_eq!(latch.latched(), None);
         assert_eq!(latch.gate(at(9)), Gate::Ask);
         assert_eq!(latch.gate(at(10)), Gate::Source(address(1)));
-        assert_eq!(learn(None).judge(address(2), true, at(10)), NOBODY);
+        assert_eq!(learn(None).sees(address(2), true, at(10)), NOBODY);
     }
 
     #[test]
     fn what_may_not_latch_is_believed_from_the_signalled_source_only() {
         let mut latch = learn(Some(1));
-        assert_eq!(latch.judge(address(2), false, at(1)), NOBODY);
-        assert_eq!(latch.judge(address(1), false, at(1)), Judgement::Accept);
+        assert_eq!(latch.sees(address(2), false, at(1)), NOBODY);
+        assert_eq!(latch.sees(address(1), false, at(1)), Judgement::Accept);
         assert_eq!(latch.latched(), None);
     }
 
     #[test]
     fn an_own_latch_survives_updates_that_do_not_arm() {
         let mut latch = learn(Some(1));
-        assert_eq!(latch.judge(address(2), true, at(1)), Judgement::Latch);
-        latch.set_way_back(link());
+        assert_eq!(latch.sees(address(2), true, at(1)), Judgement::Latch);
         latch.update(rule(LatchPolicy::Learn { window: WINDOW }, Some(1)), at(2));
         assert_eq!(latch.own(), Some((address(2), link())));
         let mut armed = rule(LatchPolicy::Learn { window: WINDOW }, Some(3));
         armed.armed = 2;
         latch.update(armed, at(20));
         assert_eq!(latch.own(), None);
-        assert_eq!(latch.judge(address(4), true, at(29)), Judgement::Latch);
+        assert_eq!(latch.sees(address(4), true, at(29)), Judgement::Latch);
     }
 
     #[test]
     fn the_control_plane_settles_what_two_workers_latched_differently() {
         let mut latch = learn(Some(1));
-        assert_eq!(latch.judge(address(2), true, at(1)), Judgement::Latch);
-        latch.set_way_back(link());
+        assert_eq!(latch.sees(address(2), true, at(1)), Judgement::Latch);
         let mut told = rule(LatchPolicy::Learn { window: WINDOW }, Some(1));
         told.latched = Some(address(3));
         latch.update(told, at(2));
@@ -296,8 +339,7 @@ mod tests {
         assert_eq!(latch.own(), None);
         // Still within the window, the signalled source takes precedence, and an update that was on
         // its way when it did changes nothing.
-        assert_eq!(latch.judge(address(1), true, at(3)), Judgement::Latch);
-        latch.set_way_back(link());
+        assert_eq!(latch.sees(address(1), true, at(3)), Judgement::Latch);
         latch.update(told, at(4));
         assert_eq!(latch.own(), Some((address(1), link())));
     }
@@ -308,6 +350,6 @@ mod tests {
         told.latched = Some(address(5));
         let mut latch = Latching::new(told, at(0));
         assert_eq!(latch.gate(at(3)), Gate::Source(address(5)));
-        assert_eq!(latch.judge(address(6), true, at(1)), WRONG);
+        assert_eq!(latch.sees(address(6), true, at(1)), WRONG);
     }
 }

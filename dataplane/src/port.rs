@@ -30,6 +30,15 @@ pub trait Frames {
     /// The frame whole, headroom included, the packet's start in it, and its length.
     fn frame_mut<'a>(&'a mut self, packet: &'a mut Self::Packet) -> (&'a mut [u8], usize, usize);
 
+    /// The packet, and its start in the frame.
+    #[inline]
+    fn packet_mut<'a>(&'a mut self, packet: &'a mut Self::Packet) -> (&'a mut [u8], usize) {
+        let (frame, start, len) = self.frame_mut(packet);
+        // A packet outside its frame is none.
+        let packet = frame.get_mut(start..start + len).unwrap_or_default();
+        (packet, start)
+    }
+
     /// Asks the cache for the packet's first bytes; for one whose turn comes soon.
     #[inline]
     fn prefetch(&self, packet: &Self::Packet) {

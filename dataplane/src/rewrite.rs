@@ -28,12 +28,16 @@
 //!
 //! Knows nothing of flows' tables, latches or devices' sockets.
 
+mod prepare;
+
 use std::net::{IpAddr, SocketAddr};
 
-use contract::{DeviceId, DropReason, DscpMarking, Egress, Link, VlanTag, VlanTags};
+use contract::{DeviceId, DropReason};
 
 use crate::classify::Family;
 use crate::wire::{checksum, ethernet, ipv4, ipv6, udp};
+
+pub use prepare::prepare;
 
 /// The longest header: Ethernet with two tags, IPv6, UDP.
 pub const TEMPLATE_LEN: usize = ethernet::MAX_HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN;
@@ -55,32 +59,41 @@ const IPV4: usize = UDP - ipv4::HEADER_LEN;
 const IPV6: usize = UDP - ipv6::HEADER_LEN;
 const UDP_CHECKSUM: usize = UDP + 6;
 
-/// [`Headers::lead`] of an egress whose receiver is not known, or not the next hop to it. A length of headers
-/// is more.
-const NO_DESTINATION: u8 = 0;
-const NO_NEXT_HOP: u8 = 1;
-/// The shortest IPv6 headers; all IPv4 headers are shorter.
-const SHORTEST_V6: u8 = (ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN) as u8;
+/// [`Headers::skip`] of an egress whose receiver is not known, or not the next hop to it. A window is shorter.
+const NO_DESTINATION: u8 = 255;
+const NO_NEXT_HOP: u8 = 254;
+/// The most that IPv6 headers leave of a window; all IPv4 headers leave more.
+const MOST_V6: u8 =
+    (TEMPLATE_LEN - ethernet::HEADER_LEN - ipv6::HEADER_LEN - udp::HEADER_LEN) as u8;
 
 /// An egress: what differs between egresses, and most of the header bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Headers {
-    /// Sum of the IPv4 header without traffic class and length.
-    header_sum: u16,
     /// What the link takes of a UDP header and its payload.
     room: u16,
     /// The device that transmits.
     pub device: DeviceId,
-    /// Bits of the traffic class that pass through, as an IPv4 header's second byte. Those that are set stand in
-    /// the tail.
-    keep: [u8; 2],
-    /// Length of the headers from Ethernet to UDP, or why there are none.
-    lead: u8,
+    /// Which bits of an arrived IPv4 header's first word pass through: those of the traffic class that are not
+    /// set, and the length. Those that are set stand in the tail.
+    keep: [u8; 4],
+    /// What the headers, from Ethernet to UDP, leave of a window, or why there are none.
+    skip: u8,
     /// The table's own byte: a flow's line has no other place for it.
     pub label: u8,
+    /// Where IPv4's checksum stands it has the sum of the header without its first word.
     tail: [u8; TAIL],
 }
+
+const _: () = assert!(
+    size_of::<Headers>() == 56,
+    "a cache line with a source and an adjustment"
+);
+
+/// Where an IPv6 and an IPv4 header and the checksum of this start in the tail.
+const TAIL_IPV6: usize = IPV6 - FRONT;
+const TAIL_IPV4: usize = IPV4 - FRONT;
+const TAIL_SUM: usize = TAIL_IPV4 + 10;
 
 /// The first bytes of an IPv6 egress's headers.
 pub type Front = [u8; FRONT];
@@ -89,11 +102,10 @@ impl Default for Headers {
     /// No way out.
     fn default() -> Self {
         Self {
-            header_sum: 0,
             room: 0,
             device: DeviceId(0),
-            keep: [0; 2],
-            lead: NO_DESTINATION,
+            keep: [0; 4],
+            skip: NO_DESTINATION,
             label: 0,
             tail: [0; TAIL],
         }
@@ -110,55 +122,48 @@ impl Headers {
             .map_or(0, |last| checksum::raw(&last[32 - addresses..]))
     }
 
-    /// Whether packets leave as IPv6, so that they need a [`Front`].
-    #[inline]
-    pub const fn is_v6(&self) -> bool {
-        self.lead >= SHORTEST_V6
+    /// What the UDP checksum of a packet that came in `family` needs for this egress, if it has one
+    /// ([`checksum::adjustment`]).
+    pub fn adjustment(&self, family: Family, window: &Window) -> u16 {
+        let old = arrived_sum(family, window);
+        checksum::adjustment(difference(self.endpoints_sum(), old))
     }
-}
 
-/// Prepares an egress. An entry's receiver and source are of one family.
-pub fn prepare(egress: &Egress) -> (Headers, Front) {
-    let mut headers = Headers::default();
-    let mut front = [0; FRONT];
-    let Some(destination) = egress.destination else {
-        return (headers, front);
-    };
-    let Some(link) = egress.link else {
-        headers.lead = NO_NEXT_HOP;
-        return (headers, front);
-    };
-    let (family, source) = Family::number(egress.source.address);
-    let (_, receiver) = Family::number(destination.ip());
-    let mut template = [0; TEMPLATE_LEN];
-    template[UDP..UDP + 2].copy_from_slice(&egress.source.port.to_be_bytes());
-    template[UDP + 2..UDP + 4].copy_from_slice(&destination.port().to_be_bytes());
-    let (network, header_len) = match family {
-        Family::V4 => {
-            headers.header_sum = ipv4_header(&mut template, source, receiver);
-            (IPV4, ipv4::HEADER_LEN)
-        }
-        Family::V6 => {
-            ipv6_header(&mut template, source, receiver);
-            (IPV6, ipv6::HEADER_LEN)
-        }
-    };
-    let start = link_header(&mut template, network, family, &link);
-    headers.device = link.device;
-    headers.room = link.mtu.saturating_sub(header_len as u16);
-    headers.lead = (TEMPLATE_LEN - start) as u8;
-    let (keep, set) = match egress.dscp {
-        DscpMarking::Preserve => (0xff, 0),
-        DscpMarking::Set(code_point) => (0b11, code_point << 2),
-    };
-    headers.keep = [0, keep];
-    match family {
-        Family::V4 => template[IPV4 + 1] = set,
-        Family::V6 => put_class(&mut template, set),
+    /// Whether packets leave as IPv6, so that they need a [`Front`].
+    #[inline(always)]
+    pub const fn is_v6(&self) -> bool {
+        self.skip <= MOST_V6
     }
-    front.copy_from_slice(&template[..FRONT]);
-    headers.tail.copy_from_slice(&template[FRONT..FRONT + TAIL]);
-    (headers, front)
+
+    /// The first word of an IPv6 header: version and what is set of the traffic class.
+    #[inline(always)]
+    const fn first_word_v6(&self) -> u32 {
+        let tail = &self.tail;
+        u32::from_ne_bytes([
+            tail[TAIL_IPV6],
+            tail[TAIL_IPV6 + 1],
+            tail[TAIL_IPV6 + 2],
+            tail[TAIL_IPV6 + 3],
+        ])
+    }
+
+    /// The first word of an IPv4 header: version, header length and what is set of the traffic class.
+    #[inline(always)]
+    const fn first_word(&self) -> u32 {
+        let tail = &self.tail;
+        u32::from_ne_bytes([
+            tail[TAIL_IPV4],
+            tail[TAIL_IPV4 + 1],
+            tail[TAIL_IPV4 + 2],
+            tail[TAIL_IPV4 + 3],
+        ])
+    }
+
+    /// The IPv4 header's sum without that word.
+    #[inline(always)]
+    const fn header_sum(&self) -> u16 {
+        u16::from_ne_bytes([self.tail[TAIL_SUM], self.tail[TAIL_SUM + 1]])
+    }
 }
 
 /// What a rewrite adds to a UDP checksum's sum: in with the new addresses and ports, out with the old.
@@ -174,60 +179,28 @@ pub const fn endpoints_sum(port: u16, address: u128, other_port: u16, other: u12
     checksum::add(one, two).to_be()
 }
 
-/// Writes the IPv4 header and gives the sum of its constant part.
-fn ipv4_header(template: &mut Window, source: u128, receiver: u128) -> u16 {
-    let header = &mut template[IPV4..UDP];
-    header[0] = ipv4::VERSION_AND_LENGTH;
-    header[6..8].copy_from_slice(&ipv4::DONT_FRAGMENT.to_be_bytes());
-    header[8] = HOP_LIMIT;
-    header[9] = ipv4::UDP;
-    header[12..16].copy_from_slice(&(source as u32).to_be_bytes());
-    header[16..20].copy_from_slice(&(receiver as u32).to_be_bytes());
-    // Without the first word, which is the packet's own.
-    checksum::raw(&header[4..])
+/// Where the window of a payload starts in the frame. Before the frame is behind its end.
+#[inline(always)]
+pub const fn window_before(payload: usize) -> u16 {
+    (payload as u16).wrapping_sub(TEMPLATE_LEN as u16)
 }
 
-fn ipv6_header(template: &mut Window, source: u128, receiver: u128) {
-    let header = &mut template[IPV6..UDP];
-    header[0] = 0x60;
-    header[6] = ipv4::UDP;
-    header[7] = HOP_LIMIT;
-    header[8..24].copy_from_slice(&source.to_be_bytes());
-    header[24..40].copy_from_slice(&receiver.to_be_bytes());
-}
-
-/// Writes the Ethernet header before `network` and gives its start.
-fn link_header(template: &mut Window, network: usize, family: Family, link: &Link) -> usize {
-    let (outer, inner) = match link.vlan {
-        VlanTags::None => (None, None),
-        VlanTags::Single(tag) => (Some(tag), None),
-        VlanTags::Double(outer, inner) => (Some(outer), Some(inner)),
-    };
-    let tags = [outer, inner].into_iter().flatten();
-    let start = network - ethernet::HEADER_LEN - ethernet::TAG_LEN * tags.clone().count();
-    template[start..start + 6].copy_from_slice(&link.destination.0);
-    template[start + 6..start + 12].copy_from_slice(&link.source.0);
-    let mut at = start + 12;
-    for VlanTag { tpid, tci } in tags {
-        template[at..at + 2].copy_from_slice(&tpid.to_be_bytes());
-        template[at + 2..at + 4].copy_from_slice(&tci.to_be_bytes());
-        at += ethernet::TAG_LEN;
+/// The window that starts there. `None` when it does not lie in the frame.
+#[inline(always)]
+pub fn window(frame: &mut [u8], at: u16) -> Option<&mut Window> {
+    let at = usize::from(at);
+    // Frames are of one size, so that a loop need not compute the last place again for each.
+    let last = frame.len().checked_sub(TEMPLATE_LEN)?;
+    if at > last {
+        return None;
     }
-    let ethertype = match family {
-        Family::V4 => ethernet::IPV4,
-        Family::V6 => ethernet::IPV6,
-    };
-    template[at..at + 2].copy_from_slice(&ethertype.to_be_bytes());
-    start
+    frame[at..].first_chunk_mut()
 }
 
-/// Cuts a frame before its payload: the window for the headers, and what follows it. `None` when there is
-/// not that much room before the payload.
+/// The window that starts there, and what follows it in the frame.
 #[inline]
-pub fn window(frame: &mut [u8], payload: usize) -> Option<(&mut Window, &mut [u8])> {
-    let at = payload.checked_sub(TEMPLATE_LEN)?;
-    let (window, rest) = frame.get_mut(at..)?.split_first_chunk_mut()?;
-    Some((window, rest))
+pub fn window_and_rest(frame: &mut [u8], at: u16) -> Option<(&mut Window, &mut [u8])> {
+    frame.get_mut(usize::from(at)..)?.split_first_chunk_mut()
 }
 
 /// The source address of an IPv4 packet, as it stands there.
@@ -261,7 +234,7 @@ pub fn remote(family: Family, window: &Window) -> SocketAddr {
 }
 
 /// The sum of a packet's addresses and ports.
-pub fn arrived_sum(family: Family, window: &Window) -> u16 {
+fn arrived_sum(family: Family, window: &Window) -> u16 {
     let addresses = match family {
         Family::V4 => 8,
         Family::V6 => 32,
@@ -275,103 +248,130 @@ pub fn udp_len(window: &Window) -> u16 {
     u16::from_be_bytes([window[UDP + 4], window[UDP + 5]])
 }
 
-/// How much of that is payload.
+/// The UDP checksum, as it stands there.
 #[inline(always)]
-pub const fn payload_len(udp_len: u16) -> u16 {
-    udp_len.wrapping_sub(udp::HEADER_LEN as u16)
+fn udp_checksum(window: &Window) -> u16 {
+    u16::from_ne_bytes([window[UDP_CHECKSUM], window[UDP_CHECKSUM + 1]])
 }
 
 /// Where a packet lies in its frame after a rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// How far its start lies before its payload.
-    pub lead: usize,
+    /// How far its start lies behind that of the [`Window`].
+    pub skip: usize,
     /// Its length.
     pub len: usize,
 }
 
-/// Lays the new headers over those of a packet that came in `family` and is sound; `udp_len` is its [`udp_len`],
-/// `difference` is
-/// [`difference`] between the egress and the arrival, `front` gives the first bytes of IPv6 headers, and
-/// `payload` starts with the payload.
+/// Where a packet with such headers lies.
+#[inline(always)]
+fn extent(headers: &Headers, udp_len: u16) -> Extent {
+    const FIRST: u16 = (TEMPLATE_LEN - udp::HEADER_LEN) as u16;
+    let skip = headers.skip;
+    // In 16 bits, which is known of both then.
+    let len = udp_len.wrapping_add(FIRST).wrapping_sub(u16::from(skip));
+    Extent {
+        skip: usize::from(skip),
+        len: usize::from(len),
+    }
+}
+
+/// What [`usual`] has read of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual {
+    /// Its [`udp_len`].
+    pub udp_len: u16,
+    checksum: u16,
+}
+
+/// Whether a packet that came as IPv4 may leave by [`apply_usual`]: it has a UDP checksum, and fits.
+#[inline(always)]
+pub fn usual(headers: &Headers, window: &Window) -> Option<Usual> {
+    let (udp_len, checksum) = (udp_len(window), udp_checksum(window));
+    (udp_len <= headers.room && checksum != 0).then_some(Usual { udp_len, checksum })
+}
+
+/// The usual case of [`apply`]: a packet of which [`usual`] was said leaves as IPv4.
+#[inline(always)]
+pub fn apply_usual(
+    headers: &Headers,
+    adjustment: u16,
+    usual: &Usual,
+    window: &mut Window,
+) -> Extent {
+    let checksum = checksum::add(usual.checksum, adjustment);
+    lay_ipv4(headers, Family::V4, usual.udp_len, window);
+    window[UDP_CHECKSUM..].copy_from_slice(&checksum.to_ne_bytes());
+    extent(headers, usual.udp_len)
+}
+
+/// Lays the new headers over those of a packet that came in `family` and is sound. `adjustment` is what its UDP
+/// checksum needs ([`Headers::adjustment`]), `front` gives the first bytes of IPv6 headers, and `payload` starts with
+/// the payload.
 #[inline(always)]
 pub fn apply(
     headers: &Headers,
-    front: impl FnOnce() -> Front,
+    front: &Front,
     family: Family,
-    udp_len: u16,
-    difference: impl FnOnce(&Window) -> u16,
+    adjustment: impl FnOnce(&Window) -> u16,
     window: &mut Window,
     payload: &[u8],
 ) -> Result<Extent, DropReason> {
+    let udp_len = udp_len(window);
     if udp_len > headers.room {
-        return Err(match headers.lead {
+        return Err(match headers.skip {
             NO_DESTINATION => DropReason::NoDestination,
             NO_NEXT_HOP => DropReason::NoNextHop,
             _ => DropReason::TooBig,
         });
     }
     let is_v6 = headers.is_v6();
-    let old = u16::from_ne_bytes([window[UDP_CHECKSUM], window[UDP_CHECKSUM + 1]]);
-    let checksum = match (old, family) {
-        (0, _) if is_v6 => full_checksum(headers.endpoints_sum(), udp_len, payload),
-        (0, Family::V4) => 0,
-        (finished, _) => checksum::udp_field(checksum::add(!finished, difference(window))),
+    let checksum = match udp_checksum(window) {
+        0 if is_v6 => full_checksum(headers.endpoints_sum(), udp_len, payload),
+        0 => 0,
+        finished => checksum::add(finished, adjustment(window)),
     };
     if is_v6 {
         let kept = traffic_class(family, window) & headers.keep[1];
-        window[..FRONT].copy_from_slice(&front());
+        let first = (u32::from(kept) << 20).to_be() | headers.first_word_v6();
+        window[..FRONT].copy_from_slice(front);
         window[FRONT..FRONT + TAIL].copy_from_slice(&headers.tail);
-        let class = kept | traffic_class(Family::V6, window);
-        put_class(window, class);
+        window[IPV6..IPV6 + 4].copy_from_slice(&first.to_ne_bytes());
         window[IPV6 + 4..IPV6 + 6].copy_from_slice(&udp_len.to_be_bytes());
     } else {
-        let first = first_word(headers, family, udp_len, window);
-        let sum = checksum::add_word(headers.header_sum, first);
-        window[FRONT..FRONT + TAIL].copy_from_slice(&headers.tail);
-        window[IPV4..IPV4 + 4].copy_from_slice(&first.to_ne_bytes());
-        window[IPV4 + 10..IPV4 + 12].copy_from_slice(&(!sum).to_ne_bytes());
+        lay_ipv4(headers, family, udp_len, window);
     }
     window[UDP_CHECKSUM..].copy_from_slice(&checksum.to_ne_bytes());
-    let lead = usize::from(headers.lead);
-    Ok(Extent {
-        lead,
-        len: lead + usize::from(udp_len) - udp::HEADER_LEN,
-    })
+    Ok(extent(headers, udp_len))
+}
+
+/// Lays the headers of an egress of IPv4, all but the UDP checksum.
+#[inline(always)]
+fn lay_ipv4(headers: &Headers, family: Family, udp_len: u16, window: &mut Window) {
+    let first = first_word(headers, family, udp_len, window);
+    let sum = checksum::add_word(headers.header_sum(), first);
+    window[FRONT..FRONT + TAIL].copy_from_slice(&headers.tail);
+    window[IPV4..IPV4 + 4].copy_from_slice(&first.to_ne_bytes());
+    window[IPV4 + 10..IPV4 + 12].copy_from_slice(&(!sum).to_ne_bytes());
 }
 
 /// Version, header length, traffic class and total length of an IPv4 header, as they stand in a packet.
 #[inline(always)]
 fn first_word(headers: &Headers, family: Family, udp_len: u16, window: &Window) -> u32 {
-    const AT: usize = IPV4 - FRONT;
-    let tail = &headers.tail;
-    let set = u32::from_ne_bytes([tail[AT], tail[AT + 1], tail[AT + 2], tail[AT + 3]]);
-    let [low, high] = headers.keep;
-    let kept = match family {
-        Family::V4 => {
-            // The length stays: a sound IPv4 packet ends with its UDP datagram ([`crate::classify`] sees to it).
-            let old = [
-                window[IPV4],
-                window[IPV4 + 1],
-                window[IPV4 + 2],
-                window[IPV4 + 3],
-            ];
-            u32::from_ne_bytes(old) & u32::from_ne_bytes([low, high, 0xff, 0xff])
-        }
+    let arrived = match family {
+        // The length stays: a sound IPv4 packet ends with its UDP datagram ([`crate::classify`] sees to it).
+        Family::V4 => [
+            window[IPV4],
+            window[IPV4 + 1],
+            window[IPV4 + 2],
+            window[IPV4 + 3],
+        ],
         Family::V6 => {
-            let class = traffic_class(family, window) & high;
             let [more, less] = (udp_len + ipv4::HEADER_LEN as u16).to_be_bytes();
-            u32::from_ne_bytes([0, class, more, less])
+            [0, traffic_class(family, window), more, less]
         }
     };
-    kept | set
-}
-
-/// Writes version, traffic class and no flow label of an IPv6 header.
-#[inline(always)]
-fn put_class(window: &mut Window, class: u8) {
-    let word = [0x60 | class >> 4, class << 4, 0, 0];
-    window[IPV6..IPV6 + 4].copy_from_slice(&word);
+    u32::from_ne_bytes(arrived) & u32::from_ne_bytes(headers.keep) | headers.first_word()
 }
 
 /// DSCP and ECN of what arrived.
@@ -396,7 +396,7 @@ fn full_checksum(endpoints_sum: u16, udp_len: u16, payload: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::{FlowKey, MacAddress};
+    use contract::{DscpMarking, Egress, FlowKey, Link, MacAddress, VlanTag, VlanTags};
     use std::net::SocketAddr;
 
     fn egress(vlan: VlanTags, mtu: u16) -> Egress {
@@ -420,7 +420,7 @@ mod tests {
     /// A frame with the headers of an IPv4 packet, ECN 1 and no UDP checksum, before the payload at `payload`.
     fn frame(payload: usize, payload_len: u16) -> [u8; 512] {
         let mut frame = [0xee; 512];
-        let (window, _) = window(&mut frame, payload).expect("room");
+        let window = window(&mut frame, window_before(payload)).expect("room");
         window[IPV4..].fill(0);
         window[IPV4..IPV4 + 2].copy_from_slice(&[0x45, 1]);
         window[IPV4 + 2..IPV4 + 4].copy_from_slice(&(payload_len + 28).to_be_bytes());
@@ -430,16 +430,15 @@ mod tests {
 
     fn leave(egress: &Egress, frame: &mut [u8], payload: usize) -> Result<Extent, DropReason> {
         let (headers, front) = prepare(egress);
-        let (window, rest) = window(frame, payload).expect("room");
-        let udp_len = udp_len(window);
-        apply(&headers, || front, Family::V4, udp_len, |_| 0, window, rest)
+        let (window, rest) = window_and_rest(frame, window_before(payload)).expect("room");
+        apply(&headers, &front, Family::V4, |_| 0, window, rest)
     }
 
     #[test]
     fn an_untagged_ipv4_header_is_byte_for_byte_what_it_should_be() {
         let mut frame = frame(200, 12);
         let extent = leave(&egress(VlanTags::None, 1500), &mut frame, 200);
-        assert_eq!(extent, Ok(Extent { lead: 42, len: 54 }));
+        assert_eq!(extent, Ok(Extent { skip: 28, len: 54 }));
         assert_eq!(prepare(&egress(VlanTags::None, 1500)).0.device, DeviceId(3));
         let expected = [
             2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, // Ethernet
@@ -459,7 +458,7 @@ mod tests {
         };
         let egress = egress(VlanTags::Double(tag, tag), 128);
         let whole = leave(&egress, &mut frame(256, 100), 256);
-        assert_eq!(whole, Ok(Extent { lead: 50, len: 150 }));
+        assert_eq!(whole, Ok(Extent { skip: 20, len: 150 }));
         let over = leave(&egress, &mut frame(256, 101), 256);
         assert_eq!(over, Err(DropReason::TooBig));
     }
@@ -467,9 +466,17 @@ mod tests {
     #[test]
     fn a_frame_without_headroom_has_no_window() {
         let mut frame = [0_u8; 256];
-        assert!(window(&mut frame, TEMPLATE_LEN - 1).is_none());
-        assert!(window(&mut frame, TEMPLATE_LEN).is_some());
-        assert!(window(&mut frame, 257).is_none());
+        for (payload, has) in [
+            (0, false),
+            (69, false),
+            (70, true),
+            (256, true),
+            (257, false),
+        ] {
+            let at = window_before(payload);
+            assert_eq!(window(&mut frame, at).is_some(), has, "{payload}");
+            assert_eq!(window_and_rest(&mut frame, at).is_some(), has, "{payload}");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use af_xdp::numa::span;
 
-use crate::address_index::{self, AddressIndex, Local};
-use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Watch};
+use crate::address_index::{self, AddressIndex, Local, MARGIN};
+use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Slot, Watch};
 use crate::news::News;
 use crate::settings::MediaAddress;
 
@@ -27,7 +27,7 @@ pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, 
         return Err(StorageError::Capacity);
     }
     let arrays = Arrays {
-        ports: filled(address_index::ports(media), || 0),
+        ports: filled(address_index::ports(media), || Slot::NONE),
         hot: filled(capacity, Hot::default),
         wide: zeroed(capacity),
         apart: zeroed(capacity),
@@ -65,7 +65,12 @@ pub fn spans(table: &FlowTable) -> [Range<usize>; 4] {
         watch,
         cold,
     } = &table.arrays;
-    [span(ports), span(hot), span(watch), span(cold)]
+    [within_margins(ports), span(hot), span(watch), span(cold)]
+}
+
+/// The addresses of an array's places for ports.
+pub fn within_margins<T>(ports: &[T]) -> Range<usize> {
+    span(&ports[MARGIN..ports.len() - MARGIN])
 }
 
 /// The index of the media addresses.

@@ -19,6 +19,7 @@ use crate::port::RingLevels;
 use crate::report::{FlowTally, KernelStatistics};
 use crate::settings::MediaAddress;
 use crate::storage::{self, StorageError};
+use crate::wire::udp;
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ impl Counter {
 struct Line {
     flow: AtomicU64,
     packets: Counter,
+    /// UDP's, headers included: one addition less a packet, and one subtraction more a reading.
     bytes: Counter,
     /// Nanoseconds; 0: never.
     last_seen: Counter,
@@ -69,6 +71,42 @@ const LATCHED_V6: u32 = 2;
 const LATCHED: u32 = 3;
 
 const _: () = assert!(size_of::<Line>() == 64, "one cache line");
+
+/// What packets are counted in.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a>(&'a [Line]);
+
+impl Lines<'_> {
+    /// For how many slots.
+    pub const fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first so many.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[inline(always)]
+    pub fn first(self, slots: usize) -> Self {
+        Self(&self.0[..slots])
+    }
+
+    /// Counts an accepted packet whose UDP header and payload are so long.
+    #[inline(always)]
+    pub fn accepted(self, slot: Slot, udp_len: u16, now: Timestamp) {
+        let Some(line) = self.0.get(slot.index()) else {
+            return;
+        };
+        line.packets.add(1);
+        line.bytes.add(u64::from(udp_len));
+        line.last_seen.set(now.as_nanos());
+    }
+}
 
 /// The counters of a worker's flows, by slot, and which slot a port holds.
 #[derive(Debug)]
@@ -92,18 +130,13 @@ impl FlowTallies {
 
     /// The addresses of all that is counted in.
     pub fn spans(&self) -> [Range<usize>; 2] {
-        [span(&self.lines), span(&self.ports)]
+        [span(&self.lines), storage::within_margins(&self.ports)]
     }
 
-    /// Counts an accepted packet.
-    #[inline]
-    pub fn accepted(&self, slot: Slot, bytes: u16, now: Timestamp) {
-        let Some(line) = self.lines.get(slot.index()) else {
-            return;
-        };
-        line.packets.add(1);
-        line.bytes.add(u64::from(bytes));
-        line.last_seen.set(now.as_nanos());
+    /// The flows' lines, to count a batch in.
+    #[inline(always)]
+    pub fn lines(&self) -> Lines<'_> {
+        Lines(&self.lines)
     }
 
     /// Asks the cache for the flow's line.
@@ -200,10 +233,13 @@ impl FlowTallies {
         let line = self.lines.get(slot as usize)?;
         let flow = line.flow.load(Ordering::Acquire);
         let last_seen = line.last_seen.read();
+        // In the order in which they are written, so that there is no packet whose bytes are missing.
+        let packets = line.packets.read();
+        let bytes = line.bytes.read();
         let tally = FlowTally {
             worker,
-            packets: line.packets.read(),
-            bytes: line.bytes.read(),
+            packets,
+            bytes: bytes.saturating_sub(packets * udp::HEADER_LEN as u64),
             last_seen: (last_seen > 0).then(|| Timestamp::from_nanos(last_seen)),
             wrong_source: line.wrong_source.read(),
             latched: line.latched(),
@@ -381,8 +417,10 @@ mod tests {
         let worker = WorkerId(1);
         assert_eq!(tallies.read(worker, &key), None);
         tallies.open(slot, FlowId(7), &key);
-        tallies.accepted(slot, 172, Timestamp::from_nanos(5));
-        tallies.accepted(slot, 12, Timestamp::from_nanos(9));
+        tallies
+            .lines()
+            .accepted(slot, 180, Timestamp::from_nanos(5));
+        tallies.lines().accepted(slot, 20, Timestamp::from_nanos(9));
         tallies.wrong_source(slot);
         let remote: SocketAddr = "[fd00::2]:4000".parse().expect("an address");
         tallies.set_latched(slot, Some(remote));

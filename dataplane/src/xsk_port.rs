@@ -104,6 +104,12 @@ impl Frames for XskPort {
     }
 
     #[inline]
+    fn packet_mut<'a>(&'a mut self, packet: &'a mut Frame) -> (&'a mut [u8], usize) {
+        let start = packet.offset();
+        (self.umem.packet_mut(packet), start)
+    }
+
+    #[inline]
     fn prefetch(&self, packet: &Frame) {
         if self.copies {
             self.umem.prefetch_packet(packet);

@@ -21,20 +21,16 @@ use crate::umem::UmemId;
 #[must_use = "a dropped frame is lost to its UMEM: transmit it or free it"]
 pub struct Frame {
     pub(crate) umem: UmemId,
-    /// The frame's number in the UMEM.
-    pub(crate) index: u32,
+    /// Where the frame starts in this process's memory: a frame of that UMEM, seen to when this was made, so
+    /// that no access has to look again.
+    pub(crate) start: usize,
     /// Where the packet starts, from the start of the frame.
     pub(crate) offset: u16,
-    /// The packet's length.
+    /// The packet's length; it ends within the frame.
     pub(crate) length: u16,
 }
 
 impl Frame {
-    /// The frame's number in its UMEM.
-    pub const fn index(&self) -> u32 {
-        self.index
-    }
-
     /// Where the packet starts, in bytes from the start of the frame.
     pub const fn offset(&self) -> usize {
         self.offset as usize

@@ -158,6 +158,10 @@ impl Memory {
         }
     }
 
+    /// Where a frame starts.
+    ///
+    /// # Panics
+    /// When there is no such frame.
     #[inline]
     pub(crate) fn frame_start(&self, index: u32) -> NonNull<u8> {
         if index >= self.geometry.frame_count {
@@ -172,10 +176,17 @@ impl Memory {
         }
     }
 
-    /// Where the first frame starts, to compute addresses from that nothing is read or written at.
+    /// The frame that starts at an address that [`Memory::frame_start`] gave.
+    #[inline]
+    pub(crate) fn index_of(&self, start: usize) -> u32 {
+        let offset = start - self.frames().addr();
+        (offset >> self.geometry.frame_size.trailing_zeros()) as u32
+    }
+
+    /// Where the first frame starts. Every address inside the frames may be reached from it.
     #[inline(always)]
-    pub(crate) fn frames(&self) -> *const u8 {
-        let start = self.mapping.start().as_ptr().cast_const();
+    pub(crate) fn frames(&self) -> *mut u8 {
+        let start = self.mapping.start().as_ptr();
         start.wrapping_add(self.geometry.frames_offset)
     }
 

@@ -211,6 +211,8 @@ pub struct Socket {
     _mappings: [crate::mapping::Mapping; 4],
     fd: Arc<OwnedFd>,
     umem: UmemId,
+    /// Where the UMEM's first frame starts.
+    frames: usize,
     /// log2 of the frame size.
     frame_shift: u32,
     need_wakeup: bool,
@@ -281,6 +283,7 @@ impl Socket {
             _mappings: mappings,
             fd: parts.fd,
             umem: umem.id(),
+            frames: umem.span().start,
             frame_shift: umem.frame_size().trailing_zeros(),
             need_wakeup: parts.need_wakeup,
             busy_polls: parts.busy_polls,
@@ -317,13 +320,13 @@ impl Socket {
     pub fn transmit(&mut self, frames: &mut Vec<Frame>) -> usize {
         let wanted = u32::try_from(frames.len()).unwrap_or(u32::MAX);
         let accepted = self.tx.room(wanted).min(wanted);
-        let (umem, shift) = (self.umem, self.frame_shift);
+        let (umem, start) = (self.umem, self.frames);
         let mut accepted_frames = frames.drain(..accepted as usize);
         self.tx.produce(accepted, || {
             let frame = accepted_frames.next()?;
             assert!(frame.umem == umem, "a frame of another UMEM");
             Some(Descriptor {
-                address: (u64::from(frame.index) << shift) + u64::from(frame.offset),
+                address: (frame.start - start) as u64 + u64::from(frame.offset),
                 length: u32::from(frame.length),
                 options: 0,
             })

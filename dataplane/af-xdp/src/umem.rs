@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -190,38 +190,58 @@ impl Umem {
     /// When the frame is another UMEM's.
     #[inline]
     pub fn free_frame(&mut self, frame: Frame) {
-        self.check(&frame);
-        self.push(frame.index);
+        self.push(self.index_of(&frame));
+    }
+
+    /// The frame's number in this UMEM.
+    ///
+    /// # Panics
+    /// When the frame is another UMEM's, like all that follows.
+    #[inline]
+    pub fn index_of(&self, frame: &Frame) -> u32 {
+        self.check(frame);
+        self.memory.index_of(frame.start)
     }
 
     /// The packet in a frame.
     #[inline]
     pub fn packet(&self, frame: &Frame) -> &[u8] {
-        &self.chunk(frame)[frame.offset()..][..frame.len()]
+        self.check(frame);
+        let start = self.memory.frames().with_addr(frame.start);
+        // SAFETY: as in `chunk`; the packet lies within the frame, since `frame_at` and `set_packet`, which alone
+        // say where it lies, see to that.
+        unsafe { slice::from_raw_parts(start.add(frame.offset()), frame.len()) }
+    }
+
+    /// As [`Umem::packet`], to write.
+    #[inline]
+    pub fn packet_mut(&mut self, frame: &mut Frame) -> &mut [u8] {
+        self.check(frame);
+        let start = self.memory.frames().with_addr(frame.start);
+        // SAFETY: as in `packet`; UMEM and frame are borrowed exclusively.
+        unsafe { slice::from_raw_parts_mut(start.add(frame.offset()), frame.len()) }
     }
 
     /// The whole frame, headroom included; the packet lies at [`Frame::offset`].
-    ///
-    /// # Panics
-    /// When the frame is another UMEM's.
     #[inline]
     pub fn chunk(&self, frame: &Frame) -> &[u8] {
         self.check(frame);
-        let start = self.memory.frame_start(frame.index);
-        // SAFETY: the frame is inside the mapping (`frame_start`). Its bytes are ours to read for as long as the
+        let start = self.memory.frames().with_addr(frame.start);
+        // SAFETY: a frame of this UMEM (`check`) starts inside the mapping with a whole frame before its end:
+        // `frame_at`, which alone makes one, has it from `frame_start`. Its bytes are ours to read for as long as the
         // `Frame` is borrowed: a frame on a ring or in the kernel has none (`Frame` cannot be
         // copied, `frame_at` makes one only for an index that came off the free list or a ring), and
         // whoever wants to write needs it and the UMEM exclusively.
-        unsafe { slice::from_raw_parts(start.as_ptr(), self.frame_size()) }
+        unsafe { slice::from_raw_parts(start, self.frame_size()) }
     }
 
     /// As [`Umem::chunk`], to write.
     #[inline]
     pub fn chunk_mut(&mut self, frame: &mut Frame) -> &mut [u8] {
         self.check(frame);
-        let start = self.memory.frame_start(frame.index);
+        let start = self.memory.frames().with_addr(frame.start);
         // SAFETY: as in `chunk`; UMEM and frame are borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(start.as_ptr(), self.frame_size()) }
+        unsafe { slice::from_raw_parts_mut(start, self.frame_size()) }
     }
 
     /// Says where the frame's packet lies: after a rewrite moved its start, or when one was made.
@@ -230,10 +250,8 @@ impl Umem {
     /// When the packet would not fit in the frame.
     #[inline]
     pub fn set_packet(&self, frame: &mut Frame, offset: usize, length: usize) {
-        let size = self.frame_size();
-        if offset > size || length > size - offset {
-            does_not_fit(offset, length, size);
-        }
+        self.check(frame);
+        self.check_extent(offset, length);
         // Both are at most 4096.
         frame.offset = offset as u16;
         frame.length = length as u16;
@@ -242,20 +260,19 @@ impl Umem {
     /// Asks the cache for the first bytes of the packet, for a frame that will be read soon.
     #[inline(always)]
     pub fn prefetch(&self, frame: &Frame) {
-        let offset = frame.index as usize * self.frame_size() + frame.offset();
         // Nothing is checked: to ask for memory that is not there is of no consequence.
-        prefetch_address(self.memory.frames().wrapping_add(offset));
+        prefetch_address(ptr::without_provenance(frame.start + frame.offset()));
     }
 
     /// Asks the cache for all of the packet, for a frame whose every byte will be read soon.
     #[inline(always)]
     pub fn prefetch_packet(&self, frame: &Frame) {
-        let start = frame.index as usize * self.frame_size() + frame.offset();
-        let mut offset = start & !(CACHE_LINE - 1);
-        while offset < start + frame.len() {
+        let start = frame.start + frame.offset();
+        let mut line = start & !(CACHE_LINE - 1);
+        while line < start + frame.len() {
             // As in `prefetch`.
-            prefetch_address(self.memory.frames().wrapping_add(offset));
-            offset += CACHE_LINE;
+            prefetch_address(ptr::without_provenance(line));
+            line += CACHE_LINE;
         }
     }
 
@@ -293,12 +310,17 @@ impl Umem {
         header.free_count.store(count + 1, Ordering::Release);
     }
 
-    /// A frame whose index has just come off the free list or a ring.
+    /// A frame whose index has just come off the free list or a ring. What is checked here no access to the frame
+    /// checks again.
+    ///
+    /// # Panics
+    /// When there is no such frame, or the packet would not fit in it.
     #[inline]
     pub(crate) fn frame_at(&self, index: u32, offset: u16, length: u16) -> Frame {
+        self.check_extent(usize::from(offset), usize::from(length));
         Frame {
             umem: self.id,
-            index,
+            start: self.memory.frame_start(index).addr().get(),
             offset,
             length,
         }
@@ -355,6 +377,14 @@ impl Umem {
     fn check(&self, frame: &Frame) {
         if frame.umem != self.id {
             of_another_umem();
+        }
+    }
+
+    #[inline]
+    fn check_extent(&self, offset: usize, length: usize) {
+        let size = self.frame_size();
+        if offset.saturating_add(length) > size {
+            does_not_fit(offset, length, size);
         }
     }
 }
@@ -474,18 +504,19 @@ mod tests {
         let mut frames = Vec::new();
         while let Some(mut frame) = umem.take_frame() {
             assert_eq!((frame.offset(), frame.len()), (256 + 64, 0));
-            umem.chunk_mut(&mut frame).fill(frame.index() as u8 + 1);
+            let mark = umem.index_of(&frame) as u8 + 1;
+            umem.chunk_mut(&mut frame).fill(mark);
             umem.set_packet(&mut frame, 100, 7);
             frames.push(frame);
         }
-        let indices: HashSet<_> = frames.iter().map(Frame::index).collect();
+        let indices: HashSet<_> = frames.iter().map(|frame| umem.index_of(frame)).collect();
         assert_eq!((indices.len(), umem.free_count()), (16, 0));
         for frame in frames.drain(..) {
-            assert_eq!(umem.packet(&frame), [frame.index() as u8 + 1; 7]);
+            assert_eq!(umem.packet(&frame), [umem.index_of(&frame) as u8 + 1; 7]);
             assert!(
                 umem.chunk(&frame)
                     .iter()
-                    .all(|&byte| byte == frame.index() as u8 + 1)
+                    .all(|&byte| byte == umem.index_of(&frame) as u8 + 1)
             );
             umem.free_frame(frame);
         }
@@ -556,11 +587,12 @@ mod tests {
     fn a_frame_that_was_left_twice_on_the_free_list_is_claimed_once() {
         let mut old = umem();
         let frame = old.take_frame().expect("a free frame");
-        old.push(frame.index());
+        let index = old.index_of(&frame);
+        old.push(index);
         old.pop();
         old.pop();
-        old.push(frame.index());
-        old.push(frame.index());
+        old.push(index);
+        old.push(index);
         let fd = memfd(&old);
         old.release();
         let mut new = Umem::adopt(fd).expect("a UMEM").claim().expect("released");

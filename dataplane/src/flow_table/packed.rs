@@ -8,10 +8,13 @@ use contract::{DeviceId, DscpMarking, Egress, FlowEntry, FlowId, FlowKey, Latch,
 use contract::{Link, MacAddress, Timestamp, VlanTag, VlanTags};
 
 use super::Flow;
-use crate::latch::{Believed, Latching};
+use crate::classify::Family;
+use crate::latch::{Believed, Judgement, Latching, Rule, Standing};
+use crate::rewrite::{self, Window};
 
-/// An optional socket address: 16 bytes of address, the port, and the family (0: none).
-type Socket = [u8; 19];
+/// An optional socket address: 16 bytes of address, the port, and the family (0: none). What an address of IPv4
+/// leaves of its bytes is 0, so that equal ones are the same bytes.
+pub type Socket = [u8; 19];
 /// An optional link: device, two MAC addresses, up to two tags, MTU, and how many tags (or [`NO_LINK`]).
 type PackedLink = [u8; 25];
 /// An optional egress: source, destination, link, DSCP (or [`PRESERVE`]).
@@ -20,8 +23,27 @@ pub(super) type PackedEgress = [u8; 64];
 const NO_LINK: u8 = 0xff;
 const PRESERVE: u8 = 0xff;
 /// Families of a [`Socket`].
+const NONE: u8 = 0;
 const V4: u8 = 4;
 const V6: u8 = 6;
+
+/// Where a packet came from.
+#[inline]
+pub fn source(family: Family, window: &Window) -> Socket {
+    let mut packed = [0; 19];
+    match family {
+        Family::V4 => {
+            packed[..4].copy_from_slice(&rewrite::source_v4(window));
+            packed[18] = V4;
+        }
+        Family::V6 => {
+            packed[..16].copy_from_slice(&rewrite::source_v6(window));
+            packed[18] = V6;
+        }
+    }
+    packed[16..18].copy_from_slice(&rewrite::source_port(window));
+    packed
+}
 
 /// A packed flow, or nothing.
 #[derive(Clone, Copy, Debug)]
@@ -35,17 +57,8 @@ pub(super) struct Packed {
     believed: Socket,
     way_back: PackedLink,
     main: PackedEgress,
-    policy: Policy,
+    rule: Rule,
     kinds: Kinds,
-}
-
-/// [`LatchPolicy`] without its window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Policy {
-    Sdp,
-    Learn,
-    Off,
 }
 
 /// Which egresses there are.
@@ -79,7 +92,7 @@ impl Default for Packed {
             believed: [0; 19],
             way_back: [0; 25],
             main: [0; 64],
-            policy: Policy::Sdp,
+            rule: Rule::Sdp,
             kinds: Kinds::Vacant,
         }
     }
@@ -98,10 +111,9 @@ impl Packed {
             (Some(rtp), Some(rtcp)) if rtp == rtcp => (Kinds::Same, pack_egress(rtp), None),
             (Some(rtp), Some(rtcp)) => (Kinds::Apart, pack_egress(rtp), Some(pack_egress(rtcp))),
         };
-        let (policy, window) = match rule.policy {
-            LatchPolicy::Sdp => (Policy::Sdp, Duration::ZERO),
-            LatchPolicy::Learn { window } => (Policy::Learn, window),
-            LatchPolicy::Off => (Policy::Off, Duration::ZERO),
+        let window = match rule.policy {
+            LatchPolicy::Learn { window } => window,
+            LatchPolicy::Sdp | LatchPolicy::Off => Duration::ZERO,
         };
         let believed = flow.latching.believed;
         let packed = Self {
@@ -114,7 +126,7 @@ impl Packed {
             believed: pack_socket(believed.map(|believed| believed.remote)),
             way_back: pack_link(believed.and_then(|believed| believed.way_back)),
             main,
-            policy,
+            rule: Rule::of(rule.policy),
             kinds,
         };
         (packed, apart)
@@ -138,12 +150,12 @@ impl Packed {
             Kinds::Apart => (main, unpack_egress(apart)),
         };
         let latch = Latch {
-            policy: match self.policy {
-                Policy::Sdp => LatchPolicy::Sdp,
-                Policy::Learn => LatchPolicy::Learn {
+            policy: match self.rule {
+                Rule::Sdp => LatchPolicy::Sdp,
+                Rule::Learn => LatchPolicy::Learn {
                     window: Duration::from_nanos(self.window),
                 },
-                Policy::Off => LatchPolicy::Off,
+                Rule::Off => LatchPolicy::Off,
             },
             signalled: unpack_socket(&self.signalled),
             latched: None,
@@ -170,6 +182,31 @@ impl Packed {
                 }),
             },
         })
+    }
+
+    /// Judges a packet by what is packed, if there is a flow.
+    pub(super) fn judge(
+        &self,
+        source: &Socket,
+        may_latch: bool,
+        now: Timestamp,
+    ) -> Option<Judgement> {
+        fn there(socket: &Socket) -> Option<&Socket> {
+            (socket[18] != NONE).then_some(socket)
+        }
+        let standing = Standing {
+            rule: self.rule,
+            until: Timestamp::from_nanos(self.until),
+            believed: there(&self.believed),
+            signalled: there(&self.signalled),
+        };
+        (self.kinds != Kinds::Vacant).then(|| standing.judge(source, may_latch, now))
+    }
+
+    /// [`Latching::own`] of the flow, if there is one.
+    pub(super) fn own_latch(&self) -> Option<(SocketAddr, Link)> {
+        // What is vacant believes nobody.
+        Some((unpack_socket(&self.believed)?, unpack_link(&self.way_back)?))
     }
 
     /// The flow's id, if there is a flow.
@@ -365,6 +402,7 @@ mod tests {
             prop_assert_eq!(again.entry, flow.entry);
             prop_assert_eq!(again.latching, flow.latching);
             prop_assert_eq!(packed.id(), Some(FlowId(id)));
+            prop_assert_eq!(packed.own_latch(), flow.latching.own());
         }
     }
 

@@ -15,13 +15,26 @@ pub const fn fold(wide: u64) -> u16 {
 /// Folds an accumulator of 64-bit words to 16 bits.
 #[inline]
 pub const fn fold_wide(wide: u128) -> u16 {
-    let (low, carry) = (wide as u64).overflowing_add((wide >> 64) as u64);
+    fold(add_wide(wide as u64, (wide >> 64) as u64))
+}
+
+/// Adds two accumulators of 64-bit words.
+#[inline(always)]
+pub const fn add_wide(one: u64, other: u64) -> u64 {
+    let (sum, carry) = one.overflowing_add(other);
     // With a carry the sum is at the most 2^64 - 2 before it.
-    fold(low + carry as u64)
+    sum + carry as u64
+}
+
+/// Whether an accumulator that is not 0 folds to 0xffff, without folding it: whether it is a multiple of 2^16 - 1,
+/// which a compiler asks by one multiplication (Granlund and Montgomery 1994, §9).
+#[inline(always)]
+pub const fn is_all_ones(wide: u64) -> bool {
+    wide.is_multiple_of(0xffff)
 }
 
 /// Adds a 32-bit word to a sum.
-#[inline]
+#[inline(always)]
 pub const fn add_word(sum: u16, word: u32) -> u16 {
     add((word.wrapping_add(word.rotate_left(16)) >> 16) as u16, sum)
 }
@@ -82,6 +95,13 @@ pub const fn update_udp(checksum: u16, old: u16, new: u16) -> u16 {
     udp_field(add(add(!checksum, !old), new))
 }
 
+/// What to [`add`] to a UDP checksum that is not 0, so that it changes as if this were added to its sum. The
+/// result is not 0 either: of the two zeros it is the one that UDP sends.
+#[inline]
+pub const fn adjustment(difference: u16) -> u16 {
+    !difference
+}
+
 /// The field that makes up for a sum: its complement, with zero sent as 0xffff.
 #[inline]
 pub const fn udp_field(sum: u16) -> u16 {
@@ -140,6 +160,28 @@ mod tests {
         #[test]
         fn numbers_sum_as_their_bytes(number in any::<u128>()) {
             prop_assert_eq!(sum_u128(number), by_the_book(&number.to_be_bytes()));
+        }
+
+        #[test]
+        fn a_word_is_added_as_the_definition_says(word in any::<[u8; 4]>(), other in any::<[u8; 2]>()) {
+            let bytes = [word[0], word[1], word[2], word[3], other[0], other[1]];
+            let sum = add_word(u16::from_be_bytes(other), u32::from_be_bytes(word));
+            prop_assert_eq!(sum, by_the_book(&bytes));
+        }
+
+        #[test]
+        fn all_ones_are_what_folds_to_them(wide in any::<u64>()) {
+            prop_assume!(wide != 0);
+            prop_assert_eq!(is_all_ones(wide), fold(wide) == 0xffff);
+            // One in 65,536 is; here each.
+            let right = add_wide(wide, u64::from(!fold(wide)));
+            prop_assert!(is_all_ones(right));
+        }
+
+        #[test]
+        fn an_adjusted_checksum_is_the_updated_one(field in 1..=u16::MAX, old: u16, new: u16) {
+            let adjusted = add(field, adjustment(add(!old, new)));
+            prop_assert_eq!(adjusted, update_udp(field, old, new));
         }
 
         #[test]

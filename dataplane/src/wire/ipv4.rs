@@ -83,8 +83,9 @@ impl<'a> Ipv4<'a> {
     }
 }
 
-/// Whether a header's checksum is right: the sum of all its words is all ones, in either byte order.
-#[inline]
+/// Whether the checksum is right of a header that has a version and is no fragment: the sum of all its words is all
+/// ones, in either byte order.
+#[inline(always)]
 pub fn checksum_is_right(header: &[u8; HEADER_LEN]) -> bool {
     // Two words of 64 bits and one of 32, added in ones' complement.
     let ([first, second], rest) = header.as_chunks::<8>() else {
@@ -93,11 +94,11 @@ pub fn checksum_is_right(header: &[u8; HEADER_LEN]) -> bool {
     let Some(last) = rest.first_chunk() else {
         return false;
     };
-    let (sum, carry) = u64::from_ne_bytes(*first).overflowing_add(u64::from_ne_bytes(*second));
-    let last = u64::from(u32::from_ne_bytes(*last)) + u64::from(carry);
-    let (sum, carry) = sum.overflowing_add(last);
-    // With a carry the sum is below 2^33.
-    checksum::fold(sum.wrapping_add(u64::from(carry))) == 0xffff
+    // The first one's topmost byte is the version, or the fragment offset's lower half, which is 0: there is room for
+    // the last one.
+    let last = u64::from(u32::from_ne_bytes(*last));
+    let sum = u64::from_ne_bytes(*first).wrapping_add(last);
+    checksum::is_all_ones(checksum::add_wide(sum, u64::from_ne_bytes(*second)))
 }
 
 #[cfg(test)]
