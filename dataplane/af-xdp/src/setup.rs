@@ -72,7 +72,8 @@ pub(crate) fn open(
         tx_budget,
     };
     umem.record_rings(device.ifindex(), queue, &record)?;
-    let filled = prefill(&place, &mut rings.fill, umem, config.rings.fill)?;
+    let depth = config.rings.fill_depth(config.mode);
+    let filled = prefill(&place, &mut rings.fill, umem, depth)?;
     let mode = bind(&place, fd.as_fd(), shared_with.as_deref(), config)
         .and_then(|()| mode_in_force(&place, fd.as_fd()));
     match mode {

@@ -81,7 +81,7 @@ impl RingSizes {
 
     /// See [`Socket::fill_depth`]. The margin, an eighth or [`LEAST_MARGIN`], is for frames that are received and not yet
     /// made up for: with too little of it, a full RX ring would be counted as a want of frames.
-    const fn fill_depth(&self, mode: BindMode) -> u32 {
+    pub(crate) const fn fill_depth(&self, mode: BindMode) -> u32 {
         let margin = if self.rx / 8 > LEAST_MARGIN {
             self.rx / 8
         } else {

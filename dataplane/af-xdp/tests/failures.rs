@@ -41,7 +41,7 @@ fn what_the_device_or_the_umem_cannot_give_is_named() {
             (
                 0,
                 of_size(4096),
-                "needs 8192 frames for its fill ring and the UMEM has 4096",
+                "needs 4608 frames for its fill ring and the UMEM has 4096",
             ),
             (0, of_size(300), "power of two"),
         ] {
