@@ -287,7 +287,7 @@ fn a_full_tx_ring_leaves_frames_with_their_owner() {
         assert_eq!(socket.transmit(&mut batch), 256);
         assert_eq!(
             (batch.len(), umem.index_of(&batch[0])),
-            (44, 256 + config().rings.fill)
+            (44, 256 + socket.fill_depth())
         );
         assert_eq!(socket.transmit(&mut batch), 0);
         free(&mut umem, batch);
