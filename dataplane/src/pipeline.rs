@@ -1,14 +1,16 @@
 //! A batch in, a verdict a packet out: classify, look up, latch, rewrite in place.
 //!
 //! ```text
-//!   all packets:  glance (or headers, classify) ─► address and port ours? ─► sound? ─► flow    asks for its lines
-//!   each packet:  from the source? ─► count ─► new headers ─► Forward(device)
-//!                 └─ anything else: content expected? ─► gate, or the latch ─► count ─► new headers
+//!   finding     all packets:  glance (or headers, classify) ─► address and port ours? ─► sound? ─► flow
+//!   forwarding  each packet:  from the source? ─► count ─► new headers ─► Forward(device)
+//!   flows                     └─ anything else: content expected? ─► gate, or the latch ─► count ─► new headers
 //! ```
 //!
 //! The passes are apart so that the cache misses of many flows overlap: the first asks for what the second will
-//! read, and does not wait for it. A transform of the payload (SRTP) has its place between latch and rewrite. Pure: no
-//! socket, clock, lock or allocation; the worker brings packets and time, and carries verdicts out.
+//! read, and does not wait for it. In each of them what most packets are has a loop of its own, straight through; it
+//! hands over to a loop for all others and back, so that packets keep their order. A transform of the payload (SRTP)
+//! has its place between latch and rewrite. Pure: no socket, clock, lock or allocation; the worker brings packets and
+//! time, and carries verdicts out.
 
 mod finding;
 mod flows;

@@ -63,7 +63,8 @@
 //!
 //! All of it is about four things, each upheld in one place: the memory of a ring or UMEM outlives the
 //! pointers into it (the `Socket` and the `Umem` keep the mappings); an index stays in its ring or UMEM
-//! (masked or checked at each use); a frame's bytes are touched by one side at a time (a [`Frame`] exists
+//! (masked at each use, or checked when a [`Frame`] is made of it, of which is then asked no more than whether it is
+//! of this UMEM); a frame's bytes are touched by one side at a time (a [`Frame`] exists
 //! only while no ring has it); system calls get pointers to live values of the size they are told. What the
 //! types cannot see is another process that maps the same memfd: the owner word, claimed by compare-and-swap
 //! in [`Standby::claim`], is the agreement between processes.

@@ -2,6 +2,8 @@
 //!
 //! What is decided about sources and content is packed into one byte, so that most packets need one bit of it.
 
+use contract::DropReason;
+
 use crate::classify::Content;
 use crate::rewrite::{self, Headers, Window};
 
@@ -106,6 +108,7 @@ impl Hot {
     }
 
     /// RTP's and RTCP's egress.
+    #[inline(always)]
     pub const fn lanes(&self) -> (Lane, Lane) {
         let rtp = match self.headers.label & label::RTP_OPEN {
             0 => Lane::Closed,
@@ -117,6 +120,22 @@ impl Hot {
             _ => Lane::Apart,
         };
         (rtp, rtcp)
+    }
+
+    /// The egress that packets of this content take, or why they take none.
+    #[inline(always)]
+    pub const fn lane(&self, content: Content) -> Result<Lane, DropReason> {
+        let (rtp, rtcp) = self.lanes();
+        let lane = match content {
+            Content::Rtp => rtp,
+            Content::Rtcp => rtcp,
+            Content::Stun => return Err(DropReason::Stun),
+            Content::Unknown => return Err(DropReason::NotRtp),
+        };
+        match lane {
+            Lane::Closed => Err(DropReason::NotExpected),
+            Lane::Main | Lane::Apart => Ok(lane),
+        }
     }
 
     /// Whether no packet came for so long that the flow counts as idle.

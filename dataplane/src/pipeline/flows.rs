@@ -78,7 +78,7 @@ impl Flows {
     ) -> Result<(DeviceId, Extent), DropReason> {
         let slot = found.slot;
         let hot = self.table.hot(slot).ok_or(DropReason::NoFlow)?;
-        let lane = lane(hot.lanes(), content)?;
+        let lane = hot.lane(content)?;
         let window = rewrite::window(frame, found.window).ok_or(DropReason::TooBig)?;
         let is_from_source = self.table.is_from_source(slot, hot, family, window);
         let believed = match hot.gate() {
@@ -87,7 +87,7 @@ impl Flows {
             GateKind::Ask => false,
         };
         if !believed {
-            let rtp_latches = hot.lanes().0 != Lane::Closed;
+            let rtp_latches = hot.lane(Content::Rtp).is_ok();
             let arrived = Arrived {
                 family,
                 // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
@@ -311,21 +311,6 @@ struct Arrived<'a> {
 impl Arrived<'_> {
     fn packet(&self) -> &[u8] {
         self.frame.get(self.start..).unwrap_or_default()
-    }
-}
-
-/// The egress that packets of this content take.
-#[inline(always)]
-fn lane((rtp, rtcp): (Lane, Lane), content: Content) -> Result<Lane, DropReason> {
-    let lane = match content {
-        Content::Rtp => rtp,
-        Content::Rtcp => rtcp,
-        Content::Stun => return Err(DropReason::Stun),
-        Content::Unknown => return Err(DropReason::NotRtp),
-    };
-    match lane {
-        Lane::Closed => Err(DropReason::NotExpected),
-        Lane::Main | Lane::Apart => Ok(lane),
     }
 }
 

@@ -148,7 +148,7 @@ fn forward_unasked<F: Frames>(
 ) -> Option<Result<DeviceId, DropReason>> {
     let hot = table.hot(found.slot)?;
     if !hot.is_unasked(content) {
-        return None;
+        return hot.lane(content).err().map(Err);
     }
     let (frame, ..) = memory.frame_mut(packet);
     let (window, payload) = rewrite::window_and_rest(frame, found.window)?;
