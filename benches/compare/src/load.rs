@@ -31,8 +31,6 @@ pub(crate) struct Tool {
     pub(crate) relay_core: usize,
     /// Bytes of UDP payload.
     pub(crate) payload: u16,
-    /// How the sink receives: `--xdp-mode`.
-    pub(crate) xdp_mode: &'static str,
     /// Raised when it is to end.
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -79,7 +77,7 @@ impl Tool {
         command.arg("--streams").arg(&relay.streams);
         command.arg(format!("--core={}", self.core));
         command.arg(format!("--payload={}", self.payload));
-        command.arg(format!("--xdp-mode={}", self.xdp_mode));
+        command.arg(format!("--xdp-mode={}", topology.receive.xdp_mode()));
         command.arg(format!("--ring={SINK_RING}"));
         command.arg(format!("--next-hop-a={}", mac(0, End::Relay)));
         command.arg(format!("--next-hop-b={}", mac(1, End::Relay)));

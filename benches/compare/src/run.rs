@@ -92,7 +92,7 @@ Examples:
   tandem-compare run --quick
   tandem-compare run --peers tandem,socket --rounds 9 --napi threaded
 
-Five rounds of all take some 25 minutes. Needs root, for namespaces, and two cores with nothing else to do.")]
+Five rounds of all take some 15 minutes. Needs root, for namespaces, and two cores with nothing else to do.")]
 pub(crate) struct Run {
     #[command(flatten)]
     common: Common,
@@ -277,12 +277,11 @@ impl Run {
         let stop = common.prepare()?;
         let huge_pages = HugePages::reserve()?;
         let terms = common.terms(self.many_flows)?;
-        let mut tool = Tool {
+        let tool = Tool {
             program: beside(self.load_tool.as_ref(), "tandem-load")?,
             core: common.load_core,
             relay_core: common.relay_core,
             payload: self.payload,
-            xdp_mode: "best",
             stop: Arc::clone(&stop),
         };
         let times = self.times();
@@ -318,10 +317,6 @@ impl Run {
                     progress.show(&format!("{name}  {doing}  ({age})"));
                 };
                 let plan = common.plan(peer);
-                tool.xdp_mode = match plan.receive {
-                    Receive::Backlog => "generic",
-                    Receive::Napi => "copy",
-                };
                 let found = measure(peer, &plan, &terms, &tool, &times, &mut say);
                 if stop.load(Ordering::Relaxed) || matches!(found, Err(Error::Interrupted)) {
                     comparison.interrupted = true;

@@ -53,6 +53,16 @@ pub(crate) enum Receive {
     Napi,
 }
 
+impl Receive {
+    /// The XDP mode of a sink on such a device, as the load tool's `--xdp-mode` has it.
+    pub(crate) const fn xdp_mode(self) -> &'static str {
+        match self {
+            Self::Backlog => "generic",
+            Self::Napi => "copy",
+        }
+    }
+}
+
 /// How the network is to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
@@ -72,6 +82,8 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Topology {
     name: String,
+    /// How its devices receive.
+    pub(crate) receive: Receive,
 }
 
 impl Topology {
@@ -79,6 +91,7 @@ impl Topology {
     pub(crate) fn new(plan: &Plan) -> Result<Self, Error> {
         let topology = Self {
             name: format!("{PREFIX}{}", std::process::id()),
+            receive: plan.receive,
         };
         for side in [topology.load(), topology.relay()] {
             ip(&["netns", "add", &side])?;
@@ -93,7 +106,7 @@ impl Topology {
             run(topology.within(&side, "sysctl").arg("-qw").args(settings))?;
         }
         for side in 0..2 {
-            topology.join(side, plan.receive)?;
+            topology.join(side)?;
         }
         for more in 0..plan.more_addresses {
             for (side, device) in RELAY_DEVICES.iter().enumerate() {
@@ -134,7 +147,7 @@ impl Topology {
         command
     }
 
-    fn join(&self, side: usize, receive: Receive) -> Result<(), Error> {
+    fn join(&self, side: usize) -> Result<(), Error> {
         let (load, relay) = (self.load(), self.relay());
         let (near, far) = (RELAY_DEVICES[side], LOAD_DEVICES[side]);
         let addresses = [[RELAY_A, A], [RELAY_B, B]][side].map(|address| address.to_string());
@@ -160,7 +173,7 @@ impl Topology {
                 "dev", device, "nud", "permanent",
             ])?;
         }
-        if receive == Receive::Backlog {
+        if self.receive == Receive::Backlog {
             return Ok(());
         }
         // Only of a device that is up does the other end learn that frames may be redirected to it.

@@ -63,8 +63,8 @@ pub struct RingSizes {
 const LEAST_MARGIN: u32 = 128;
 
 impl RingSizes {
-    /// RX, TX and completion rings of `size`, and a fill ring twice as deep: it must also cover the frames
-    /// that wait in a full RX ring.
+    /// RX, TX and completion rings of `size`, and a fill ring with room for twice as many: how much of it is used
+    /// [`Socket::fill_depth`] says.
     pub const fn balanced(size: u32) -> Self {
         Self {
             rx: size,

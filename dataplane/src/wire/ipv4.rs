@@ -76,7 +76,7 @@ impl<'a> Ipv4<'a> {
         u32::from_be_bytes([b[16], b[17], b[18], b[19]])
     }
 
-    /// Whether the header's checksum is right.
+    /// Whether the header's checksum is right, if it [is plain](Self::is_plain) and no [fragment](Self::is_fragment).
     #[inline]
     pub fn checksum_is_right(self) -> bool {
         checksum_is_right(self.0)
