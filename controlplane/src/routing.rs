@@ -71,7 +71,7 @@ impl Routing {
         };
         let holding = |wanted: SocketAddr| {
             of_listener()
-                .find(|(_, trunk)| trunk.peers.contains(&wanted))
+                .find(|(_, trunk)| trunk.peers.iter().any(|peer| peer.address == wanted))
                 .map(|(id, _)| id)
         };
         holding(remote).or_else(|| holding(SocketAddr::new(remote.ip(), 0)))
@@ -105,11 +105,11 @@ impl Routing {
             .trunks
             .get(usize::from(id.0))
             .map_or(&[][..], |trunk| &trunk.peers);
-        peers.iter().filter_map(move |&peer| {
-            let listener = self.listener_for(id, peer)?;
+        peers.iter().filter_map(move |peer| {
+            let listener = self.listener_for(id, peer.address)?;
             Some(Target {
                 trunk: id,
-                peer: with_port(peer),
+                peer: with_port(peer.address),
                 listener,
             })
         })
@@ -149,59 +149,38 @@ fn anchored(pattern: &Regex) -> Regex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Limits, Listener, MediaGroupId, Route, SipTimers};
-    use std::time::Duration;
+    use crate::settings::{Listener, MediaGroupId, Route};
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().expect("an address")
     }
 
     fn trunk(name: &str, peers: &[&str], listeners: &[u16]) -> Trunk {
-        Trunk {
-            name: name.into(),
-            peers: peers.iter().map(|peer| addr(peer)).collect(),
-            listeners: listeners.iter().copied().map(ListenerId).collect(),
-            media: MediaGroupId(0),
-        }
+        let peers = peers.iter().map(|peer| addr(peer));
+        let listeners = listeners.iter().copied().map(ListenerId);
+        Trunk::new(name, peers, listeners, MediaGroupId(0))
     }
 
     fn route(from: Option<u16>, user: Option<&str>, to: &[u16]) -> Route {
-        Route {
-            from: from.map(TrunkId),
-            user: user.map(|pattern| Regex::new(pattern).expect("a pattern")),
-            to: to.iter().copied().map(TrunkId).collect(),
-        }
+        let user = user.map(|pattern| Regex::new(pattern).expect("a pattern"));
+        Route::new(from.map(TrunkId), user, to.iter().copied().map(TrunkId))
     }
 
     fn settings(routes: Vec<Route>) -> Settings {
-        let listener = |name: &str, address: &str| Listener {
-            name: name.into(),
-            address: addr(address),
-        };
+        let listener = |name: &str, address: &str| Listener::new(name, addr(address));
         Settings {
-            server_name: "tandem".into(),
             listeners: vec![
                 listener("four", "10.0.0.1:5060"),
                 listener("six", "[fd00::1]:5060"),
                 listener("other", "10.9.0.1:5060"),
             ],
-            media_groups: Vec::new(),
             trunks: vec![
                 trunk("any-port", &["10.0.0.2:0"], &[0]),
                 trunk("callees", &["10.0.0.2:5080", "[fd00::2]:0"], &[0, 1]),
                 trunk("one-family", &["[fd00::3]:5060"], &[0]),
             ],
             routes,
-            timers: SipTimers::default(),
-            limits: Limits {
-                calls: 1,
-                transactions: 1,
-                streams: 1,
-                forks: 1,
-            },
-            media_timeout: None,
-            port_rest: Duration::ZERO,
-            no_answer: Duration::ZERO,
+            ..Settings::default()
         }
     }
 

@@ -45,6 +45,24 @@ pub struct Settings {
     pub no_answer: Duration,
 }
 
+impl Default for Settings {
+    /// Without listeners, media, trunks and routes; the rest as the configuration's defaults.
+    fn default() -> Self {
+        Self {
+            server_name: "tandem".to_owned(),
+            listeners: Vec::new(),
+            media_groups: Vec::new(),
+            trunks: Vec::new(),
+            routes: Vec::new(),
+            timers: SipTimers::default(),
+            limits: Limits::default(),
+            media_timeout: Some(Duration::from_secs(60)),
+            port_rest: Duration::from_secs(30),
+            no_answer: Duration::from_secs(180),
+        }
+    }
+}
+
 /// One SIP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -52,6 +70,16 @@ pub struct Listener {
     pub name: String,
     /// Where it is bound; also what it puts in Via and Contact.
     pub address: SocketAddr,
+}
+
+impl Listener {
+    /// A listener with defaults for everything that is not said here.
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            address,
+        }
+    }
 }
 
 /// Media addresses that can stand for each other: what a trunk's media uses.
@@ -76,13 +104,42 @@ pub struct MediaGroup {
 pub struct Trunk {
     /// Its name in the configuration.
     pub name: String,
-    /// Requests from these addresses are this trunk's (port 0: any port); calls to it go to the first
-    /// that answers, in order.
-    pub peers: Vec<SocketAddr>,
+    /// Requests from these addresses are this trunk's; calls to it go to the first that answers.
+    pub peers: Vec<Peer>,
     /// The listeners that talk to it, at least one for each address family of its peers.
     pub listeners: Vec<ListenerId>,
     /// The addresses that its media uses.
     pub media: MediaGroupId,
+}
+
+impl Trunk {
+    /// A trunk with defaults for everything that is not said here.
+    pub fn new(
+        name: impl Into<String>,
+        peers: impl IntoIterator<Item = SocketAddr>,
+        listeners: impl IntoIterator<Item = ListenerId>,
+        media: MediaGroupId,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            peers: peers.into_iter().map(Peer::from).collect(),
+            listeners: listeners.into_iter().collect(),
+            media,
+        }
+    }
+}
+
+/// One of a trunk's machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is. Port 0: it may send from any port, and is called at 5060.
+    pub address: SocketAddr,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self { address }
+    }
 }
 
 /// A routing rule.
@@ -94,6 +151,21 @@ pub struct Route {
     pub user: Option<Regex>,
     /// Tried in order: the next on timeout, 503 or a network error.
     pub to: Vec<TrunkId>,
+}
+
+impl Route {
+    /// A rule with defaults for everything that is not said here.
+    pub fn new(
+        from: Option<TrunkId>,
+        user: Option<Regex>,
+        to: impl IntoIterator<Item = TrunkId>,
+    ) -> Self {
+        Self {
+            from,
+            user,
+            to: to.into_iter().collect(),
+        }
+    }
 }
 
 /// The base timers of RFC 3261 §17.
@@ -128,4 +200,15 @@ pub struct Limits {
     pub streams: usize,
     /// Early dialogs of one INVITE (forking downstream).
     pub forks: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls: 10_000,
+            transactions: 80_000,
+            streams: 8,
+            forks: 8,
+        }
+    }
 }

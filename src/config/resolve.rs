@@ -113,10 +113,10 @@ fn controlplane_settings(
 }
 
 fn listener(listener: &super::file::Listener) -> Option<control::Listener> {
-    Some(control::Listener {
-        name: text(listener.name.as_ref()),
-        address: listener.address.as_ref()?.value,
-    })
+    Some(control::Listener::new(
+        text(listener.name.as_ref()),
+        listener.address.as_ref()?.value,
+    ))
 }
 
 fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk> {
@@ -134,7 +134,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
         }
         trunks.push(control::Trunk {
             name: text(trunk.name.as_ref()),
-            peers: trunk.peers.iter().map(|peer| peer.value).collect(),
+            peers: trunk.peers.iter().map(|peer| peer.value.into()).collect(),
             listeners: ids(listeners, control::ListenerId),
             media: control::MediaGroupId(media.unwrap_or(0)),
         });

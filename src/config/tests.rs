@@ -104,7 +104,7 @@ fn the_example_is_right_and_says_what_it_seems_to() {
     let window = Duration::from_secs(10);
     assert_eq!(outside.latch, LatchPolicy::Learn { window });
     assert_eq!(config.control.trunks[1].listeners.len(), 2);
-    assert_eq!(config.control.trunks[0].peers[0].port(), 0);
+    assert_eq!(config.control.trunks[0].peers[0].address.port(), 0);
     assert_eq!(config.control.routes[1].to.len(), 1);
 }
 

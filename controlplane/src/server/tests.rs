@@ -15,9 +15,7 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::agent::Input;
-use crate::settings::{
-    Limits, Listener, MediaGroup, MediaGroupId, Route, SipTimers, Trunk, TrunkId,
-};
+use crate::settings::{Limits, Listener, MediaGroup, MediaGroupId, Route, Trunk, TrunkId};
 
 /// A plane of one worker that carries out every command at once.
 struct Obedient {
@@ -84,17 +82,10 @@ impl<F: FnMut(&mut Agent, &Host, Timestamp)> Guest for Visitor<F> {
 }
 
 fn settings(addresses: &[SocketAddr]) -> Settings {
-    let listener = |(index, address): (usize, &SocketAddr)| Listener {
-        name: format!("l{index}"),
-        address: *address,
-    };
+    let listener =
+        |(index, address): (usize, &SocketAddr)| Listener::new(format!("l{index}"), *address);
     Settings {
-        server_name: "tandem".to_owned(),
         listeners: addresses.iter().enumerate().map(listener).collect(),
-        media_groups: Vec::new(),
-        trunks: Vec::new(),
-        routes: Vec::new(),
-        timers: SipTimers::default(),
         limits: Limits {
             calls: 10,
             transactions: 100,
@@ -102,8 +93,7 @@ fn settings(addresses: &[SocketAddr]) -> Settings {
             forks: 4,
         },
         media_timeout: None,
-        port_rest: Duration::from_secs(30),
-        no_answer: Duration::from_secs(180),
+        ..Settings::default()
     }
 }
 
@@ -329,18 +319,11 @@ fn a_call_over_loopback_is_set_up_and_ended_and_a_stop_drains_the_loop() {
         latch: LatchPolicy::Sdp,
         dscp: DscpMarking::Preserve,
     }];
-    let trunk = |name: &str, party: &Party| Trunk {
-        name: name.to_owned(),
-        peers: vec![party.address()],
-        listeners: vec![ListenerId(0)],
-        media: MediaGroupId(0),
+    let trunk = |name: &str, party: &Party| {
+        Trunk::new(name, [party.address()], [ListenerId(0)], MediaGroupId(0))
     };
     settings.trunks = vec![trunk("callers", &caller), trunk("callees", &callee)];
-    settings.routes = vec![Route {
-        from: Some(TrunkId(0)),
-        user: None,
-        to: vec![TrunkId(1)],
-    }];
+    settings.routes = vec![Route::new(Some(TrunkId(0)), None, [TrunkId(1)])];
     // Not before somebody listens: the caller sends its INVITE once.
     let mut idle = Some((caller, callee));
     let mut parties = None;

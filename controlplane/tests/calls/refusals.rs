@@ -275,11 +275,11 @@ fn an_invite_that_passes_the_same_way_again_is_a_loop_even_after_its_call() {
     let mut hairpin = settings();
     hairpin.routes.insert(
         0,
-        Route {
-            from: Some(TrunkId(0)),
-            user: Some(Regex::new("hairpin").expect("a pattern")),
-            to: vec![TrunkId(0)],
-        },
+        Route::new(
+            Some(TrunkId(0)),
+            Some(Regex::new("hairpin").expect("a pattern")),
+            [TrunkId(0)],
+        ),
     );
     let mut world = World::with(hairpin, 1);
     let mut caller = Phone::caller("round");

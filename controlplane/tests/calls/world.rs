@@ -11,8 +11,7 @@ use contract::{
 use controlplane::agent::{Agent, Input, Output};
 use controlplane::b2bua::{CallState, CallSummary};
 use controlplane::settings::{
-    Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, SipTimers, Trunk,
-    TrunkId,
+    Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
 };
 use controlplane::sip::Message;
 use rand::SeedableRng;
@@ -79,10 +78,7 @@ pub(crate) type Datagram = (SocketAddr, SocketAddr, Vec<u8>);
 /// Callers call any user at the callees: two peers of one trunk, then a trunk over IPv6. Users that
 /// begin with 9 lead only to the first peer, and 404 to nobody.
 pub(crate) fn settings() -> Settings {
-    let listener = |name: &str, address: &str| Listener {
-        name: name.into(),
-        address: addr(address),
-    };
+    let listener = |name: &str, address: &str| Listener::new(name, addr(address));
     let group = |name: &str, device: u16, addresses: &[&str]| MediaGroup {
         name: name.into(),
         device: DeviceId(device),
@@ -96,19 +92,16 @@ pub(crate) fn settings() -> Settings {
         },
         dscp: DscpMarking::Set(46),
     };
-    let trunk = |name: &str, peers: &[&str], listeners: &[u16], media: u16| Trunk {
-        name: name.into(),
-        peers: peers.iter().map(|peer| addr(peer)).collect(),
-        listeners: listeners.iter().copied().map(ListenerId).collect(),
-        media: MediaGroupId(media),
+    let trunk = |name: &str, peers: &[&str], listeners: &[u16], media: u16| {
+        let peers = peers.iter().map(|peer| addr(peer));
+        let listeners = listeners.iter().copied().map(ListenerId);
+        Trunk::new(name, peers, listeners, MediaGroupId(media))
     };
-    let route = |from: Option<u16>, user: Option<&str>, to: &[u16]| Route {
-        from: from.map(TrunkId),
-        user: user.map(|pattern| Regex::new(pattern).expect("a pattern")),
-        to: to.iter().copied().map(TrunkId).collect(),
+    let route = |from: Option<u16>, user: Option<&str>, to: &[u16]| {
+        let user = user.map(|pattern| Regex::new(pattern).expect("a pattern"));
+        Route::new(from.map(TrunkId), user, to.iter().copied().map(TrunkId))
     };
     Settings {
-        server_name: "tandem".into(),
         listeners: vec![
             listener("inside", INSIDE),
             listener("outside", OUTSIDE),
@@ -130,7 +123,6 @@ pub(crate) fn settings() -> Settings {
             route(Some(0), None, &[1, 2]),
             route(Some(1), Some("back"), &[0]),
         ],
-        timers: SipTimers::default(),
         limits: Limits {
             calls: 2_000,
             transactions: 20_000,
@@ -140,6 +132,7 @@ pub(crate) fn settings() -> Settings {
         media_timeout: Some(MEDIA_TIMEOUT),
         port_rest: PORT_REST,
         no_answer: NO_ANSWER,
+        ..Settings::default()
     }
 }
 

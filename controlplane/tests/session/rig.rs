@@ -12,7 +12,7 @@ use controlplane::installer::{NextHopQuery, Ticket, TicketFailure};
 use controlplane::session::{
     Engine, EngineOutput, Family, LegSpec, Provisioning, Rewritten, SessionId, Side,
 };
-use controlplane::settings::{Limits, MediaGroup, MediaGroupId, Settings, SipTimers};
+use controlplane::settings::{Limits, MediaGroup, MediaGroupId, Settings};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -55,15 +55,10 @@ pub(crate) fn settings(ports: (u16, u16)) -> Settings {
         dscp: DscpMarking::Set(46),
     };
     Settings {
-        server_name: "tandem".into(),
-        listeners: Vec::new(),
         media_groups: vec![
             group("inside", ["10.1.0.1", "fd01::1"]),
             group("outside", ["10.2.0.1", "fd02::1"]),
         ],
-        trunks: Vec::new(),
-        routes: Vec::new(),
-        timers: SipTimers::default(),
         limits: Limits {
             calls: 8,
             transactions: 100,
@@ -71,8 +66,7 @@ pub(crate) fn settings(ports: (u16, u16)) -> Settings {
             forks: 4,
         },
         media_timeout: Some(MEDIA_TIMEOUT),
-        port_rest: Duration::from_secs(30),
-        no_answer: Duration::from_secs(180),
+        ..Settings::default()
     }
 }
 

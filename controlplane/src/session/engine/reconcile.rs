@@ -170,7 +170,6 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use contract::{DeviceId, DscpMarking, LatchPolicy};
     use rand::SeedableRng;
@@ -178,7 +177,7 @@ mod tests {
 
     use super::*;
     use crate::session::LegSpec;
-    use crate::settings::{Limits, MediaGroup, MediaGroupId, Settings, SipTimers};
+    use crate::settings::{MediaGroup, MediaGroupId, Settings};
 
     const BODY: &[u8] =
         b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 5000 RTP/AVP 0\r\n";
@@ -193,21 +192,9 @@ mod tests {
             dscp: DscpMarking::Preserve,
         };
         let settings = Settings {
-            server_name: "tandem".into(),
-            listeners: Vec::new(),
             media_groups: vec![group],
-            trunks: Vec::new(),
-            routes: Vec::new(),
-            timers: SipTimers::default(),
-            limits: Limits {
-                calls: 1,
-                transactions: 1,
-                streams: 1,
-                forks: 1,
-            },
             media_timeout: None,
-            port_rest: Duration::from_secs(30),
-            no_answer: Duration::from_secs(180),
+            ..Settings::default()
         };
         Engine::new(&settings, 0, StdRng::seed_from_u64(1))
     }
