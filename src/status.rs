@@ -49,6 +49,7 @@ pub(crate) fn sip_counts(gauges: &Gauges, counters: &Counters) -> SipCounts {
             ("stray_cancels", layer.stray_cancels),
             ("timeouts", layer.timeouts),
             ("transport_errors", layer.transport_errors),
+            ("fallen_back_to_udp", layer.fallen_back),
         ]),
     }
 }

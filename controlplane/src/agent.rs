@@ -20,6 +20,7 @@ use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
+use crate::identity::Identity;
 use crate::installer::NextHopQuery;
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::session::{FlowView, ProvisionedView, SessionId};
@@ -34,7 +35,7 @@ use crate::transaction::Path;
 )]
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A datagram arrived at a listener.
+    /// A message arrived at a listener, by datagram or within a stream.
     Datagram {
         /// The listener.
         listener: ListenerId,
@@ -43,9 +44,25 @@ pub enum Input {
         /// The payload.
         bytes: Vec<u8>,
     },
-    /// What was sent from the listener to this address did not get there (an error of the socket, or
-    /// ICMP).
+    /// What was sent from the listener to this address did not get there: an error of the socket, ICMP, a
+    /// connection that was not to be had or broke before.
     SendFailed {
+        /// The listener.
+        listener: ListenerId,
+        /// The address.
+        remote: SocketAddr,
+    },
+    /// The other end of a TLS connection has shown who it is. Comes before anything that it sends.
+    Identified {
+        /// The listener.
+        listener: ListenerId,
+        /// The address.
+        remote: SocketAddr,
+        /// Who it is.
+        identity: Identity,
+    },
+    /// A connection has ended. What was sent over it gets no response.
+    ConnectionLost {
         /// The listener.
         listener: ListenerId,
         /// The address.
@@ -94,12 +111,15 @@ pub enum Input {
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send a datagram.
+    /// Send a message.
     Send {
         /// From this listener.
         listener: ListenerId,
-        /// To this address.
+        /// To this address; from a listener of streams over the connection with it.
         remote: SocketAddr,
+        /// Where to, if there is no such connection: a response goes to where its client listens. `None`:
+        /// a connection to the address itself is opened. The same address again: none is.
+        otherwise: Option<SocketAddr>,
         /// The payload.
         bytes: Vec<u8>,
     },
@@ -182,6 +202,16 @@ impl Agent {
             } => self.on_datagram(Path { listener, remote }, &bytes, now),
             Input::SendFailed { listener, remote } => {
                 self.calls.on_send_failed(Path { listener, remote });
+            }
+            Input::Identified {
+                listener,
+                remote,
+                identity,
+            } => self
+                .calls
+                .on_identified(Path { listener, remote }, identity),
+            Input::ConnectionLost { listener, remote } => {
+                self.calls.on_connection_lost(Path { listener, remote });
             }
             Input::Worker { worker, event } => self.calls.on_worker(worker, event),
             Input::CommandRejected { worker, command } => {
@@ -344,9 +374,16 @@ impl Agent {
         response
             .headers
             .replace_first(&HeaderName::Via, via.to_string());
+        let listener = self.settings().listeners.get(usize::from(path.listener.0));
+        let by_stream = listener.is_some_and(|listener| listener.transport.is_reliable());
         self.outputs.push_back(Output::Send {
             listener: path.listener,
-            remote: via.response_address().unwrap_or(path.remote),
+            remote: match by_stream {
+                true => path.remote,
+                false => via.response_address().unwrap_or(path.remote),
+            },
+            // A stranger who does not wait for the answer is not called back.
+            otherwise: by_stream.then_some(path.remote),
             bytes: response.to_bytes(),
         });
     }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::settings::Transport;
 use crate::sip::typed::{CSeq, NameAddr, TypedError, Uri};
 use crate::sip::{HeaderName, Message, Method};
 use crate::transaction::Path;
@@ -165,6 +166,16 @@ impl Dialog {
                 .filter(|target| !behind_nat(target)),
         };
         literal.unwrap_or(own)
+    }
+
+    /// The transport that the first route or the target asks for; `None` if it says nothing of it.
+    pub fn transport(&self) -> Option<Transport> {
+        let first = self.route_set.first().map(|route| &route.uri);
+        let uri = first.unwrap_or(&self.remote_target);
+        match uri.is_over_tls() {
+            true => Some(Transport::Tls),
+            false => uri.parameter("transport").and_then(Transport::named),
+        }
     }
 
     /// Where its first message came from.
@@ -346,6 +357,29 @@ mod tests {
             let expected = next_hop.parse().expect("an address");
             assert_eq!(dialog.next_hop(), expected, "{contact}");
         }
+    }
+
+    #[test]
+    fn the_target_or_the_first_route_says_what_it_speaks() {
+        for (extra, transport) in [
+            ("Contact: <sip:b@10.0.0.3>\r\n", None),
+            (
+                "Contact: <sip:b@10.0.0.3;transport=TCP>\r\n",
+                Some(Transport::Tcp),
+            ),
+            ("Contact: <sips:b@10.0.0.3>\r\n", Some(Transport::Tls)),
+            (
+                "Contact: <sip:b@10.0.0.3>\r\nRecord-Route: <sip:10.0.0.9;transport=tls;lr>\r\n",
+                Some(Transport::Tls),
+            ),
+        ] {
+            let answer = response(extra);
+            let dialog = Dialog::of_client(&message(INVITE), &answer, path()).expect("a dialog");
+            assert_eq!(dialog.transport(), transport, "{extra}");
+        }
+        let answer = response("Contact: <sip:b@10.0.0.3;transport=tls>\r\n");
+        let dialog = Dialog::of_client(&message(INVITE), &answer, path()).expect("a dialog");
+        assert_eq!(dialog.next_hop(), "10.0.0.3:5061".parse().expect("address"));
     }
 
     #[test]

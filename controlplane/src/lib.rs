@@ -7,6 +7,7 @@ pub mod agent;
 pub mod b2bua;
 pub mod deadlines;
 pub mod dialog;
+pub mod identity;
 pub mod installer;
 pub mod neighbours;
 pub mod netlink;

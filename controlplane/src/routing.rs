@@ -7,10 +7,8 @@ use std::net::SocketAddr;
 
 use regex::Regex;
 
-use crate::settings::{ListenerId, Settings, Trunk, TrunkId};
-
-/// The port of a peer that the configuration names without one (RFC 3261 §19.1.2).
-const SIP_PORT: u16 = 5060;
+use crate::identity::Identity;
+use crate::settings::{Listener, ListenerId, Peer, Settings, Transport, Trunk, TrunkId};
 
 /// One place to send a call to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +25,7 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Routing {
     trunks: Vec<Trunk>,
-    /// The address of each listener.
-    listeners: Vec<SocketAddr>,
+    listeners: Vec<Listener>,
     routes: Vec<CompiledRoute>,
 }
 
@@ -53,28 +50,47 @@ impl Routing {
             .collect();
         Self {
             trunks: settings.trunks.clone(),
-            listeners: settings
-                .listeners
-                .iter()
-                .map(|listener| listener.address)
-                .collect(),
+            listeners: settings.listeners.clone(),
             routes,
         }
     }
 
-    /// The trunk that a message from `remote` at `listener` belongs to. A peer with this very port goes
-    /// before one with any port.
-    pub fn trunk_of(&self, listener: ListenerId, remote: SocketAddr) -> Option<TrunkId> {
+    /// The trunk that a message from `remote` at `listener` belongs to. Over TLS the certificate's names
+    /// go before all else, and a trunk that has names is known by nothing else. A peer with this very port
+    /// goes before one with any port; who connects comes from any.
+    pub fn trunk_of(
+        &self,
+        listener: ListenerId,
+        remote: SocketAddr,
+        identity: Option<&Identity>,
+    ) -> Option<TrunkId> {
         let of_listener = || {
             self.numbered_trunks()
                 .filter(move |(_, trunk)| trunk.listeners.contains(&listener))
         };
-        let holding = |wanted: SocketAddr| {
+        let named = of_listener().find(|(_, trunk)| {
+            identity.is_some_and(|identity| identity.is_of(&trunk.name, &trunk.tls))
+        });
+        if let Some((id, _)) = named {
+            return Some(id);
+        }
+        let transport = self.transport_of(listener)?;
+        let by_address = |(_, trunk): &(TrunkId, &Trunk)| {
+            transport != Transport::Tls || trunk.tls.names.is_empty()
+        };
+        let holding = |is_it: &dyn Fn(SocketAddr) -> bool| {
             of_listener()
-                .find(|(_, trunk)| trunk.peers.iter().any(|peer| peer.address == wanted))
+                .filter(by_address)
+                .find(|(_, trunk)| trunk.peers.iter().any(|peer| is_it(peer.address)))
                 .map(|(id, _)| id)
         };
-        holding(remote).or_else(|| holding(SocketAddr::new(remote.ip(), 0)))
+        let any_port = SocketAddr::new(remote.ip(), 0);
+        holding(&|peer| peer == remote)
+            .or_else(|| holding(&|peer| peer == any_port))
+            .or_else(|| match transport.is_reliable() {
+                true => holding(&|peer| peer.ip() == remote.ip()),
+                false => None,
+            })
     }
 
     /// Where a call from `from` to `user` may go, in the order of trying: every peer of every trunk of
@@ -90,14 +106,29 @@ impl Routing {
             .collect()
     }
 
-    /// The listener of the trunk that reaches an address of this family; `None` if it has none.
-    pub fn listener_for(&self, trunk: TrunkId, remote: SocketAddr) -> Option<ListenerId> {
+    /// The listener of the trunk that reaches an address of this family over this transport; `None` if it
+    /// has none.
+    pub fn listener_for(
+        &self,
+        trunk: TrunkId,
+        remote: SocketAddr,
+        transport: Transport,
+    ) -> Option<ListenerId> {
         let listeners = &self.trunks.get(usize::from(trunk.0))?.listeners;
         listeners.iter().copied().find(|id| {
             self.listeners
                 .get(usize::from(id.0))
-                .is_some_and(|address| address.is_ipv4() == remote.is_ipv4())
+                .is_some_and(|listener| {
+                    listener.address.is_ipv4() == remote.is_ipv4()
+                        && listener.transport == transport
+                })
         })
+    }
+
+    /// What a listener speaks.
+    pub fn transport_of(&self, listener: ListenerId) -> Option<Transport> {
+        let listener = self.listeners.get(usize::from(listener.0))?;
+        Some(listener.transport)
     }
 
     fn targets_of(&self, id: TrunkId) -> impl Iterator<Item = Target> {
@@ -106,10 +137,10 @@ impl Routing {
             .get(usize::from(id.0))
             .map_or(&[][..], |trunk| &trunk.peers);
         peers.iter().filter_map(move |peer| {
-            let listener = self.listener_for(id, peer.address)?;
+            let listener = self.listener_for(id, peer.address, peer.transport)?;
             Some(Target {
                 trunk: id,
-                peer: with_port(peer.address),
+                peer: with_port(peer),
                 listener,
             })
         })
@@ -130,10 +161,10 @@ impl CompiledRoute {
     }
 }
 
-fn with_port(peer: SocketAddr) -> SocketAddr {
-    match peer.port() {
-        0 => SocketAddr::new(peer.ip(), SIP_PORT),
-        _ => peer,
+fn with_port(peer: &Peer) -> SocketAddr {
+    match peer.address.port() {
+        0 => SocketAddr::new(peer.address.ip(), peer.transport.default_port()),
+        _ => peer.address,
     }
 }
 
@@ -194,7 +225,8 @@ mod tests {
     #[test]
     fn a_peer_with_this_port_goes_before_one_with_any_port() {
         let routing = Routing::new(&settings(Vec::new()));
-        let trunk_of = |listener, remote| routing.trunk_of(ListenerId(listener), addr(remote));
+        let trunk_of =
+            |listener, remote| routing.trunk_of(ListenerId(listener), addr(remote), None);
         assert_eq!(trunk_of(0, "10.0.0.2:5080"), Some(TrunkId(1)));
         assert_eq!(trunk_of(0, "10.0.0.2:9999"), Some(TrunkId(0)));
         assert_eq!(trunk_of(0, "10.0.0.3:5080"), None);
@@ -204,7 +236,56 @@ mod tests {
     fn a_peer_is_unknown_at_a_listener_that_its_trunk_does_not_use() {
         let routing = Routing::new(&settings(Vec::new()));
         let remote = addr("10.0.0.2:5080");
-        assert_eq!(routing.trunk_of(ListenerId(2), remote), None);
+        assert_eq!(routing.trunk_of(ListenerId(2), remote, None), None);
+    }
+
+    #[test]
+    fn who_connects_comes_from_any_port() {
+        let mut settings = settings(Vec::new());
+        settings.listeners[0].transport = Transport::Tcp;
+        let routing = Routing::new(&settings);
+        let trunk_of = |remote| routing.trunk_of(ListenerId(0), addr(remote), None);
+        settings.trunks.remove(0);
+        assert_eq!(trunk_of("10.0.0.2:5080"), Some(TrunkId(1)));
+        assert_eq!(trunk_of("10.0.0.2:9999"), Some(TrunkId(0)));
+        let routing = Routing::new(&settings);
+        let trunk_of = |remote| routing.trunk_of(ListenerId(0), addr(remote), None);
+        assert_eq!(trunk_of("10.0.0.2:9999"), Some(TrunkId(0)));
+        assert_eq!(trunk_of("10.0.0.3:9999"), None);
+    }
+
+    #[test]
+    fn a_trunk_with_names_is_known_by_them_alone() {
+        let mut settings = settings(Vec::new());
+        settings.listeners[0].transport = Transport::Tls;
+        settings.trunks[1].tls.names = vec!["sbc.example".to_owned()];
+        let routing = Routing::new(&settings);
+        let trunk_of = |remote, identity| routing.trunk_of(ListenerId(0), addr(remote), identity);
+        let named = |name: &str| Identity {
+            names: vec![name.to_owned()],
+            by_listener: true,
+            by_trunks: Vec::new(),
+        };
+        let (right, wrong) = (named("sbc.example"), named("other.example"));
+        assert_eq!(trunk_of("10.7.7.7:1", Some(&right)), Some(TrunkId(1)));
+        assert_eq!(trunk_of("10.7.7.7:1", Some(&wrong)), None);
+        // Its address says nothing; that of a trunk without names does.
+        assert_eq!(trunk_of("10.0.0.2:5080", Some(&wrong)), Some(TrunkId(0)));
+        settings.trunks[0].tls.names = vec!["x.example".to_owned()];
+        let routing = Routing::new(&settings);
+        let known = routing.trunk_of(ListenerId(0), addr("10.0.0.2:5080"), None);
+        assert_eq!(known, None);
+    }
+
+    #[test]
+    fn a_peer_is_called_over_its_transport_at_that_ones_port() {
+        let mut settings = settings(vec![route(None, None, &[0])]);
+        settings.listeners[2] = Listener::new("tls", addr("10.0.0.1:5061")).over(Transport::Tls);
+        settings.trunks[0].listeners.push(ListenerId(2));
+        settings.trunks[0].peers[0].transport = Transport::Tls;
+        let targets = Routing::new(&settings).targets(TrunkId(0), "x");
+        let target = targets.first().expect("a target");
+        assert_eq!((target.peer, target.listener.0), (addr("10.0.0.2:5061"), 2));
     }
 
     #[test]

@@ -403,6 +403,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 Output::Send {
                     listener,
                     remote,
+                    otherwise: _,
                     bytes,
                 } => self.send(listener, remote, bytes, now),
                 Output::Command { worker, command } => {

@@ -7,6 +7,12 @@ use std::time::Duration;
 use contract::{DeviceId, DscpMarking, LatchPolicy};
 use regex::Regex;
 
+mod transport;
+
+pub use transport::{
+    ClientCertificates, ConnectionLimits, KeyPair, ListenerTls, Transport, TrunkTls,
+};
+
 /// A SIP listener: its index in [`Settings::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u16);
@@ -68,8 +74,16 @@ impl Default for Settings {
 pub struct Listener {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it is bound; also what it puts in Via and Contact.
+    /// Where it is bound.
     pub address: SocketAddr,
+    /// What it speaks.
+    pub transport: Transport,
+    /// The address that others know it by, behind a NAT; port 0: that of `address`.
+    pub advertised: Option<SocketAddr>,
+    /// Bounds on its connections, if it has some.
+    pub connections: ConnectionLimits,
+    /// What it shows and believes. Always there when the transport is TLS.
+    pub tls: Option<ListenerTls>,
 }
 
 impl Listener {
@@ -78,7 +92,23 @@ impl Listener {
         Self {
             name: name.into(),
             address,
+            transport: Transport::Udp,
+            advertised: None,
+            connections: ConnectionLimits::default(),
+            tls: None,
         }
+    }
+
+    /// The same over another transport.
+    #[must_use]
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// What it says of itself in Via and Contact.
+    pub fn announced(&self) -> SocketAddr {
+        transport::announced(self.address, self.advertised)
     }
 }
 
@@ -110,6 +140,8 @@ pub struct Trunk {
     pub listeners: Vec<ListenerId>,
     /// The addresses that its media uses.
     pub media: MediaGroupId,
+    /// What TLS connections with it show and believe.
+    pub tls: TrunkTls,
 }
 
 impl Trunk {
@@ -125,6 +157,7 @@ impl Trunk {
             peers: peers.into_iter().map(Peer::from).collect(),
             listeners: listeners.into_iter().collect(),
             media,
+            tls: TrunkTls::default(),
         }
     }
 }
@@ -132,13 +165,18 @@ impl Trunk {
 /// One of a trunk's machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it is. Port 0: it may send from any port, and is called at 5060.
+    /// Where it is. Port 0: it may send from any port, and is called at its transport's default port.
     pub address: SocketAddr,
+    /// What calls to it go over.
+    pub transport: Transport,
 }
 
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
-        Self { address }
+        Self {
+            address,
+            transport: Transport::Udp,
+        }
     }
 }
 

@@ -137,6 +137,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
             peers: trunk.peers.iter().map(|peer| peer.value.into()).collect(),
             listeners: ids(listeners, control::ListenerId),
             media: control::MediaGroupId(media.unwrap_or(0)),
+            tls: control::TrunkTls::default(),
         });
     }
     trunks

@@ -115,10 +115,7 @@ pub(super) fn check_call(
     message: &Message,
     path: Path,
 ) -> Result<(TrunkId, String), Refusal> {
-    let trunk = cx
-        .routing
-        .trunk_of(path.listener, path.remote)
-        .ok_or(StatusCode::FORBIDDEN)?;
+    let trunk = cx.trunk_of(path).ok_or(StatusCode::FORBIDDEN)?;
     let uri = message.uri().ok_or(StatusCode::BAD_REQUEST)?;
     if !matches!(uri.scheme().as_str(), "sip" | "tel") {
         return Err(StatusCode::UNSUPPORTED_URI_SCHEME.into());

@@ -5,9 +5,10 @@ use rand::rngs::StdRng;
 
 use crate::deadlines::Deadlines;
 use crate::dialog::Dialog;
+use crate::identity::Identities;
 use crate::routing::Routing;
 use crate::session::{Engine, Family, LegSpec};
-use crate::settings::{ListenerId, MediaGroupId, Settings, TrunkId};
+use crate::settings::{ListenerId, MediaGroupId, Settings, Transport, TrunkId};
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, StatusCode, Tokens};
 use crate::transaction::{
@@ -23,6 +24,8 @@ pub(super) struct Context {
     pub(super) now: Timestamp,
     pub(super) settings: Settings,
     pub(super) routing: Routing,
+    /// Who is at the other end of TLS connections.
+    pub(super) identities: Identities,
     pub(super) transactions: Transactions,
     pub(super) engine: Engine,
     pub(super) tokens: Tokens,
@@ -40,6 +43,7 @@ impl Context {
         Self {
             now: Timestamp::ZERO,
             routing: Routing::new(&settings),
+            identities: Identities::default(),
             transactions,
             engine,
             tokens: Tokens::new(rng),
@@ -67,6 +71,12 @@ impl Context {
         }
     }
 
+    /// The trunk that a message on this path belongs to.
+    pub(super) fn trunk_of(&self, path: Path) -> Option<TrunkId> {
+        let identity = self.identities.of(path.listener, path.remote);
+        self.routing.trunk_of(path.listener, path.remote, identity)
+    }
+
     /// The trunk's name.
     pub(super) fn trunk_name(&self, trunk: TrunkId) -> &str {
         self.settings
@@ -78,7 +88,11 @@ impl Context {
     /// Our address as peers of this listener know it.
     pub(super) fn own_uri(&self, listener: ListenerId) -> Option<Uri> {
         let listener = self.settings.listeners.get(usize::from(listener.0))?;
-        Some(Uri::sip(None, listener.address))
+        let uri = Uri::sip(None, listener.announced());
+        Some(match listener.transport {
+            Transport::Udp => uri,
+            other => uri.with_parameter("transport", other.name()),
+        })
     }
 
     /// Adds what every message of ours that can make or refresh a dialog says of us.
@@ -103,17 +117,24 @@ impl Context {
     }
 
     /// The way of a request in the dialog: from the listener that the dialog knows us by, or, when its
-    /// target is of the other address family, from the trunk's listener of that family.
+    /// target is of another address family or wants another transport, from the trunk's listener of those.
     pub(super) fn path_of(&self, trunk: TrunkId, dialog: &Dialog) -> Path {
         let known = dialog.path();
         let remote = dialog.next_hop();
-        if remote.is_ipv4() == known.remote.is_ipv4() {
-            return Path {
-                listener: known.listener,
-                remote,
-            };
-        }
-        match self.routing.listener_for(trunk, remote) {
+        let spoken = self.routing.transport_of(known.listener);
+        let spoken = spoken.unwrap_or_default();
+        let wanted = match remote == known.remote {
+            true => spoken,
+            false => dialog.transport().unwrap_or(spoken),
+        };
+        let same_family = remote.is_ipv4() == known.remote.is_ipv4();
+        let listener = match same_family && wanted == spoken {
+            true => Some(known.listener),
+            false => self.routing.listener_for(trunk, remote, wanted),
+        };
+        let or_known = || same_family.then_some(known.listener);
+        let or_any = || self.routing.listener_for(trunk, remote, spoken);
+        match listener.or_else(or_known).or_else(or_any) {
             Some(listener) => Path { listener, remote },
             None => known,
         }

@@ -18,10 +18,15 @@ use super::{B2bua, CallId, CallState};
 impl B2bua {
     pub(super) fn on_occurrence(&mut self, occurrence: Occurrence) -> Option<Output> {
         match occurrence {
-            Occurrence::Transmit { path, bytes } => {
+            Occurrence::Transmit {
+                path,
+                otherwise,
+                bytes,
+            } => {
                 return Some(Output::Send {
                     listener: path.listener,
                     remote: path.remote,
+                    otherwise,
                     bytes,
                 });
             }

@@ -25,6 +25,7 @@ use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use crate::agent::Output;
+use crate::identity::Identity;
 use crate::installer::NextHopQuery;
 use crate::session::{Engine, EngineOutput, Provisioning, SessionId};
 use crate::settings::Settings;
@@ -78,6 +79,16 @@ impl B2bua {
         self.cx.transactions.transport_failed(self.cx.now, path);
     }
 
+    pub(crate) fn on_identified(&mut self, path: Path, identity: Identity) {
+        let identities = &mut self.cx.identities;
+        identities.note(path.listener, path.remote, identity);
+    }
+
+    pub(crate) fn on_connection_lost(&mut self, path: Path) {
+        self.cx.identities.forget(path.listener, path.remote);
+        self.cx.transactions.connection_lost(self.cx.now, path);
+    }
+
     pub(crate) fn on_worker(&mut self, worker: WorkerId, event: Event) {
         self.cx.engine.on_event(self.cx.now, worker, event);
     }
@@ -125,10 +136,7 @@ impl B2bua {
 
     /// Whether the trunks know the sender, or the request belongs to a dialog that there is.
     pub(crate) fn knows(&self, path: Path, message: Option<&Message>) -> bool {
-        self.cx
-            .routing
-            .trunk_of(path.listener, path.remote)
-            .is_some()
+        self.cx.trunk_of(path).is_some()
             || message.is_some_and(|message| {
                 let to = message.to().ok();
                 let tag = to.as_ref().and_then(|to| to.tag());

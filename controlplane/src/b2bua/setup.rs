@@ -2,6 +2,7 @@
 
 use crate::routing::Target;
 use crate::session::{Rewritten, SessionError, Side};
+use crate::settings::Listener;
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::{Path, TransactionError};
@@ -192,7 +193,7 @@ fn callee_invite(cx: &mut Context, invite: &Message, target: Target, tag: &str) 
     let from = invite
         .from()
         .ok()
-        .map(|from| hidden(from, own.map(|own| own.address)));
+        .map(|from| hidden(from, own.map(Listener::announced)));
     let to = invite.to().ok().map(|to| hidden(to, Some(peer)));
     let call_id = cx.tokens.call_id();
     let headers = &mut message.headers;

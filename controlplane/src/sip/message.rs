@@ -74,6 +74,16 @@ impl Message {
         bytes
     }
 
+    /// How many bytes [`Self::to_bytes`] gives, about: a Content-Length that is to be added is not counted.
+    pub fn size(&self) -> usize {
+        let start = match &self.start {
+            StartLine::Request { method, uri } => method.as_str().len() + uri.as_str().len() + 12,
+            StartLine::Response { reason, .. } => reason.len() + 14,
+        };
+        let fields: usize = self.headers.iter().map(|field| field.raw().len() + 2).sum();
+        start + fields + 2 + self.body.len()
+    }
+
     fn write_start_line(&self, bytes: &mut Vec<u8>) {
         match &self.start {
             StartLine::Request { method, uri } => {

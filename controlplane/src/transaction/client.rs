@@ -7,7 +7,6 @@ use contract::Timestamp;
 use super::table::{self, Action, Event, Machine, State};
 use super::timer::Timer;
 use super::{ClientKey, Id, Occurrence, Path, TransactionError, Transactions, key};
-use crate::sip::typed::{Transport, Via};
 use crate::sip::{Header, HeaderName, Message, Method};
 
 /// A client transaction.
@@ -16,6 +15,8 @@ pub(super) struct Client {
     machine: Machine,
     pub(super) state: State,
     pub(super) path: Path,
+    /// The path that is left when this one fails: this one was chosen only because the request is large.
+    fallback: Option<Path>,
     /// With our Via.
     request: Message,
     pub(super) branch: String,
@@ -55,6 +56,9 @@ impl Transactions {
         if self.clients.len() + self.servers.len() >= self.config.capacity.saturating_mul(2) {
             return Err(TransactionError::Full);
         }
+        let large = self.path_for_large(now, path, request.size());
+        let fallback = large.map(|_| path);
+        let path = large.unwrap_or(path);
         let branch = self.add_via(&mut request, path, passage)?;
         let Some(method) = request.method().cloned() else {
             return Err(TransactionError::Unfit);
@@ -69,6 +73,7 @@ impl Transactions {
             },
             state: State::Start,
             path,
+            fallback,
             request,
             branch,
             method,
@@ -89,12 +94,35 @@ impl Transactions {
         path: Path,
         passage: u32,
     ) -> Result<String, TransactionError> {
-        let listener = self.config.listeners.get(usize::from(path.listener.0));
-        let address = *listener.ok_or(TransactionError::Unfit)?;
         let branch = self.secret.branch(passage, &mut self.tokens);
-        let via = Via::new(Transport::Udp, address, &branch);
+        let via = self.our_via(path, &branch).ok_or(TransactionError::Unfit)?;
         request.headers.push_front(HeaderName::Via, via.to_string());
         Ok(branch)
+    }
+
+    /// Sends a request by datagram after all, if a stream was chosen only for its size (RFC 3261 §18.1.1);
+    /// whether it was. The branch stays: should the request have arrived, it is absorbed there.
+    pub(super) fn fall_back(&mut self, now: Timestamp, id: Id) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        if table::row(client.machine, client.state, Event::FallBack).is_none() {
+            return false;
+        }
+        let Some(path) = client.fallback.take() else {
+            return false;
+        };
+        let refused = std::mem::replace(&mut client.path, path);
+        let (branch, mut request) = (client.branch.clone(), client.request.clone());
+        self.redirect(&mut request, path, &branch);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.request = request;
+        }
+        self.by_path.remove(&(refused, id));
+        self.by_path.insert((path, id));
+        self.refusals.note(now, refused);
+        self.counters.fallen_back += 1;
+        self.client_event(now, id, Event::FallBack, None)
     }
 
     fn insert_client(&mut self, client: Client) -> Id {
@@ -125,6 +153,12 @@ impl Transactions {
             let fields = client.request.headers.all(&name);
             fields.for_each(|field| ack.headers.append(field.clone()));
         }
+        // An ACK has nothing to fall back by: it takes the stream that the INVITE has found.
+        let found = client.fallback.is_some() && client.path.remote == path.remote;
+        let path = match found {
+            true => client.path,
+            false => path,
+        };
         self.add_via(&mut ack, path, 0)?;
         ack.check().map_err(|_| TransactionError::Unfit)?;
         let to_tag = ack
@@ -245,7 +279,7 @@ impl Transactions {
                 self.say(Occurrence::TransportError(ClientKey(id)));
             }
             Action::Start(timer) => {
-                let first = timer.first(&self.config.timers, false);
+                let first = timer.first(&self.config.timers, self.is_reliable(path));
                 self.run_client_timer(now, id, timer, first);
             }
             Action::Longer(timer) => {
@@ -272,6 +306,11 @@ impl Transactions {
             && let Some(client) = self.clients.get_mut(&id)
         {
             client.interval = after;
+        }
+        // Started last in its row, so that the machine may end here.
+        if after.is_zero() {
+            self.client_event(now, id, Event::Timer(timer), None);
+            return;
         }
         self.deadlines.set((id, timer), now + after);
     }
@@ -324,6 +363,7 @@ impl Transactions {
             machine: Machine::Client,
             state: State::Start,
             path,
+            fallback: None,
             request,
             branch,
             method: Method::Cancel,
@@ -334,7 +374,8 @@ impl Transactions {
             silent: true,
         });
         self.client_event(now, cancel, Event::Request, None);
-        let patience = Timer::Cancelled.first(&self.config.timers, false);
+        let reliable = self.is_reliable(path);
+        let patience = Timer::Cancelled.first(&self.config.timers, reliable);
         self.run_client_timer(now, id, Timer::Cancelled, patience);
     }
 

@@ -27,6 +27,8 @@ pub struct Counters {
     pub stray_cancels: u64,
     /// Client transactions that ended without a final response.
     pub timeouts: u64,
+    /// Large requests that were sent by datagram after all, since no stream was to be had.
+    pub fallen_back: u64,
     /// Transactions that met a transport error.
     pub transport_errors: u64,
 }

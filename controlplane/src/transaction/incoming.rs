@@ -66,9 +66,11 @@ impl Transactions {
             self.answer_statelessly(path, &request, refusal, None);
             return Ok(());
         }
+        let (back, otherwise) = self.way_back(path, &via);
         let arrival = Arrival {
             path,
-            back: back(path, &via),
+            back,
+            otherwise,
             request,
             match_key,
             merge_key,
@@ -177,13 +179,5 @@ impl Transactions {
             }),
         }
         Ok(())
-    }
-}
-
-/// Where responses to a request go, by its Via with the source noted.
-fn back(path: Path, via: &Via) -> Path {
-    Path {
-        listener: path.listener,
-        remote: via.response_address().unwrap_or(path.remote),
     }
 }

@@ -16,6 +16,7 @@
 
 mod client;
 mod counters;
+mod hop;
 mod incoming;
 mod key;
 mod occurrence;
@@ -42,12 +43,14 @@ use crate::settings::{ListenerId, Settings, SipTimers};
 use crate::sip::{Header, Message, Method, ParseErrorKind, Tokens};
 
 use client::Client;
+use hop::Refusals;
 use key::{AckKey, MatchKey, MergeKey, Secret};
 use server::Server;
 use table::Event;
 use timer::Timer;
 
 pub use counters::Counters;
+pub use hop::Hop;
 pub use occurrence::{Occurrence, TransactionError};
 pub use stateless::RETRY_AFTER;
 
@@ -79,8 +82,8 @@ pub struct Config {
     /// The bound on transactions. An incoming request beyond it is answered with 503 and forgotten;
     /// our own requests, which end calls too, may fill as many again.
     pub capacity: usize,
-    /// The address of each listener, by [`ListenerId`]: what its Via says.
-    pub listeners: Vec<SocketAddr>,
+    /// Each listener, by [`ListenerId`].
+    pub listeners: Vec<Hop>,
 }
 
 impl From<&Settings> for Config {
@@ -88,11 +91,7 @@ impl From<&Settings> for Config {
         Self {
             timers: settings.timers,
             capacity: settings.limits.transactions,
-            listeners: settings
-                .listeners
-                .iter()
-                .map(|listener| listener.address)
-                .collect(),
+            listeners: Hop::all(&settings.listeners),
         }
     }
 }
@@ -118,6 +117,7 @@ pub struct Transactions {
     /// All transactions by where they send to.
     by_path: BTreeSet<(Path, Id)>,
     deadlines: Deadlines<(Id, Timer)>,
+    refusals: Refusals,
     said: VecDeque<Occurrence>,
 }
 
@@ -138,6 +138,7 @@ impl Transactions {
             by_ack: HashMap::new(),
             by_path: BTreeSet::new(),
             deadlines: Deadlines::new(),
+            refusals: Refusals::default(),
             said: VecDeque::new(),
         }
     }
@@ -221,13 +222,28 @@ impl Transactions {
         self.cancel_client(now, key.0, headers)
     }
 
-    /// The transport could not send to this path (an ICMP error, no route).
+    /// The transport could not send to this path (an ICMP error, no route, no connection).
     pub fn transport_failed(&mut self, now: Timestamp, path: Path) {
-        let all = (path, Id::MIN)..=(path, Id::MAX);
-        let ids: Vec<Id> = self.by_path.range(all).map(|(_, id)| *id).collect();
-        for id in ids {
-            self.event(now, id, Event::TransportError);
+        for id in self.ids_on(path) {
+            if !self.fall_back(now, id) {
+                self.event(now, id, Event::TransportError);
+            }
         }
+    }
+
+    /// The connection of this path has ended. Requests that were sent over it get no response; responses
+    /// find another way (RFC 3261 §18.2.2).
+    pub fn connection_lost(&mut self, now: Timestamp, path: Path) {
+        for id in self.ids_on(path) {
+            if self.clients.contains_key(&id) && !self.fall_back(now, id) {
+                self.client_event(now, id, Event::TransportError, None);
+            }
+        }
+    }
+
+    fn ids_on(&self, path: Path) -> Vec<Id> {
+        let all = (path, Id::MIN)..=(path, Id::MAX);
+        self.by_path.range(all).map(|(_, id)| *id).collect()
     }
 
     /// When [`Self::on_time`] must be called at the latest.
@@ -284,7 +300,16 @@ impl Transactions {
     }
 
     fn transmit_bytes(&mut self, path: Path, bytes: Vec<u8>) {
-        self.say(Occurrence::Transmit { path, bytes });
+        self.transmit_or(path, None, bytes);
+    }
+
+    /// Sends a response, which has another way when the connection is gone.
+    fn transmit_or(&mut self, path: Path, otherwise: Option<SocketAddr>, bytes: Vec<u8>) {
+        self.say(Occurrence::Transmit {
+            path,
+            otherwise,
+            bytes,
+        });
     }
 
     fn count_parse_error(&mut self, what: ParseErrorKind) {

@@ -1,6 +1,7 @@
 //! What the transaction layer says to its user.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::{ClientKey, Path, ServerKey};
 use crate::sip::Message;
@@ -12,6 +13,8 @@ pub enum Occurrence {
     Transmit {
         /// From where, to where.
         path: Path,
+        /// To where if the connection to there is gone; `None`: a new one may be opened to there.
+        otherwise: Option<SocketAddr>,
         /// One message.
         bytes: Vec<u8>,
     },

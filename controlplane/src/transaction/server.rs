@@ -1,5 +1,6 @@
 //! Server transactions: requests that we answer.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use contract::Timestamp;
@@ -17,6 +18,8 @@ pub(super) struct Server {
     pub(super) state: State,
     /// Where responses go.
     pub(super) path: Path,
+    /// Where they go when the connection to there is gone.
+    otherwise: Option<SocketAddr>,
     match_key: MatchKey,
     merge_key: Option<MergeKey>,
     /// Of our 2xx.
@@ -44,6 +47,8 @@ pub(super) struct Arrival {
     pub(super) path: Path,
     /// Where responses to it go.
     pub(super) back: Path,
+    /// Where they go when the connection to there is gone.
+    pub(super) otherwise: Option<SocketAddr>,
     pub(super) match_key: MatchKey,
     pub(super) merge_key: Option<MergeKey>,
     pub(super) passage: u32,
@@ -61,6 +66,7 @@ impl Transactions {
             },
             state: State::Start,
             path: arrival.back,
+            otherwise: arrival.otherwise,
             match_key: arrival.match_key.clone(),
             merge_key: arrival.merge_key.clone(),
             ack_key: None,
@@ -152,7 +158,7 @@ impl Transactions {
         let Some(server) = self.servers.get_mut(&id) else {
             return;
         };
-        let path = server.path;
+        let (path, otherwise) = (server.path, server.otherwise);
         match action {
             Action::SendTrying => {
                 let trying = message
@@ -160,20 +166,20 @@ impl Transactions {
                     .map(|(request, _)| request.response(StatusCode::TRYING, None).to_bytes());
                 server.response.clone_from(&trying);
                 if let Some(bytes) = trying {
-                    self.transmit_bytes(path, bytes);
+                    self.transmit_or(path, otherwise, bytes);
                 }
             }
             Action::SendResponse => {
                 let bytes = message.as_ref().map(|(response, _)| response.to_bytes());
                 server.response.clone_from(&bytes);
                 if let Some(bytes) = bytes {
-                    self.transmit_bytes(path, bytes);
+                    self.transmit_or(path, otherwise, bytes);
                 }
             }
             Action::Repeat => {
                 if let Some(bytes) = server.response.clone() {
                     self.counters.retransmitted += 1;
-                    self.transmit_bytes(path, bytes);
+                    self.transmit_or(path, otherwise, bytes);
                 }
             }
             Action::Tell if !server.silent => {
@@ -193,7 +199,7 @@ impl Transactions {
                 }
             }
             Action::Start(timer) => {
-                let first = timer.first(&self.config.timers, false);
+                let first = timer.first(&self.config.timers, self.is_reliable(path));
                 self.run_server_timer(now, id, timer, first);
             }
             Action::Longer(timer) => {
@@ -216,6 +222,11 @@ impl Transactions {
             && let Some(server) = self.servers.get_mut(&id)
         {
             server.interval = after;
+        }
+        // Started last in its row, so that the machine may end here.
+        if after.is_zero() {
+            self.server_event(now, id, Event::Timer(timer), None);
+            return;
         }
         self.deadlines.set((id, timer), now + after);
     }

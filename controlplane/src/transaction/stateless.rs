@@ -42,9 +42,10 @@ impl Transactions {
         if request.method() == Some(&Method::Ack) {
             return;
         }
-        let Some(back) = request.via().ok().and_then(|via| via.response_address()) else {
+        let Ok(via) = request.via() else {
             return;
         };
+        let (back, otherwise) = self.way_back(path, &via);
         let tag = self.secret.tag(request);
         let mut response = request.response(status, Some(&tag));
         if let (Some(words), crate::sip::StartLine::Response { reason, .. }) =
@@ -56,10 +57,6 @@ impl Transactions {
             let seconds = RETRY_AFTER.to_string();
             response.headers.push(HeaderName::RetryAfter, seconds);
         }
-        let back = Path {
-            listener: path.listener,
-            remote: back,
-        };
-        self.transmit(back, &response);
+        self.transmit_or(back, otherwise, response.to_bytes());
     }
 }

@@ -56,6 +56,8 @@ pub(crate) enum Event {
     Timer(Timer),
     /// What was sent could not be delivered.
     TransportError,
+    /// The same, over a stream that was chosen only because the request is large.
+    FallBack,
 }
 
 /// What a machine does.
@@ -127,7 +129,7 @@ use Action::{
     Longer, Repeat, SendAck, SendCancel, SendRequest, SendResponse, SendTrying, Slow, Start, Stop,
     Tell, TellAck, TellSuccess, TellTimeout, TellTransportError, TellUnacknowledged,
 };
-use Event::{Ack, Cancel, Failure, Provisional, Request, Success, TransportError};
+use Event::{Ack, Cancel, Failure, FallBack, Provisional, Request, Success, TransportError};
 use Timer::{A, B, Cancelled, D, E, F, G, H, I, J, K, L, M};
 
 /// Every row.
@@ -137,6 +139,7 @@ pub(crate) const ROWS: &[Row] = rows! {
     InviteClient Calling, Event::Timer(A) => Calling [SendRequest, Longer(A)];
     InviteClient Calling, Event::Timer(B) => Terminated [TellTimeout];
     InviteClient Calling, TransportError => Terminated [TellTransportError];
+    InviteClient Calling, FallBack => Calling [SendRequest, Start(A), Start(B)];
     InviteClient Calling, Cancel => Calling [];
     InviteClient Calling, Provisional => Proceeding [Stop(A), Stop(B), Tell, SendCancel];
     InviteClient Calling, Success => Accepted [Stop(A), Stop(B), TellSuccess, Start(M)];
@@ -156,6 +159,7 @@ pub(crate) const ROWS: &[Row] = rows! {
     Client Trying, Event::Timer(E) => Trying [SendRequest, Longer(E)];
     Client Trying, Event::Timer(F) => Terminated [TellTimeout];
     Client Trying, TransportError => Terminated [TellTransportError];
+    Client Trying, FallBack => Trying [SendRequest, Start(E), Start(F)];
     Client Trying, Provisional => Proceeding [Tell];
     Client Trying, Success => Completed [Stop(E), Stop(F), Tell, Start(K)];
     Client Trying, Failure => Completed [Stop(E), Stop(F), Tell, Start(K)];

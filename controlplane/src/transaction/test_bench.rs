@@ -8,14 +8,16 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::timer::Timer;
-use super::{ClientKey, Config, Id, Occurrence, Path, ServerKey, Transactions};
-use crate::settings::{ListenerId, SipTimers};
+use super::{ClientKey, Config, Hop, Id, Occurrence, Path, ServerKey, Transactions};
+use crate::settings::{ListenerId, SipTimers, Transport};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 
 /// The layer, the time, and what the layer has said since it was asked last.
 pub(super) struct Bench {
     pub(super) layer: Transactions,
     pub(super) now: Timestamp,
+    /// What the peer is talked to over.
+    pub(super) path: Path,
 }
 
 pub(super) fn address(text: &str) -> SocketAddr {
@@ -27,6 +29,14 @@ pub(super) fn peer() -> Path {
     Path {
         listener: ListenerId(0),
         remote: address("192.0.2.1:5060"),
+    }
+}
+
+/// The same peer over TCP.
+pub(super) fn peer_by_stream() -> Path {
+    Path {
+        listener: ListenerId(2),
+        ..peer()
     }
 }
 
@@ -65,11 +75,19 @@ impl Bench {
         let config = Config {
             timers: SipTimers::default(),
             capacity,
-            listeners: vec![address("198.51.100.1:5060"), address("[2001:db8::1]:5060")],
+            listeners: vec![
+                Hop {
+                    for_large: Some(ListenerId(2)),
+                    ..Hop::new(Transport::Udp, address("198.51.100.1:5060"))
+                },
+                Hop::new(Transport::Udp, address("[2001:db8::1]:5060")),
+                Hop::new(Transport::Tcp, address("198.51.100.1:5060")),
+            ],
         };
         Self {
             layer: Transactions::new(config, StdRng::seed_from_u64(1)),
             now: Timestamp::from_nanos(1_000_000_000),
+            path: peer(),
         }
     }
 
@@ -91,11 +109,11 @@ impl Bench {
     }
 
     pub(super) fn receive(&mut self, text: &str) {
-        self.layer.receive(self.now, peer(), text.as_bytes());
+        self.layer.receive(self.now, self.path, text.as_bytes());
     }
 
     pub(super) fn receive_message(&mut self, message: &Message) {
-        self.layer.receive(self.now, peer(), &message.to_bytes());
+        self.layer.receive(self.now, self.path, &message.to_bytes());
     }
 
     /// Lets a request in that the user is told of.
@@ -112,7 +130,7 @@ impl Bench {
     /// Sends a request; its key and itself as sent.
     pub(super) fn ask(&mut self, method: &str) -> (ClientKey, Message) {
         let request = outgoing(method);
-        let key = self.layer.request(self.now, request, peer());
+        let key = self.layer.request(self.now, request, self.path);
         let sent = self.sent().pop().expect("the request is sent");
         (key.expect("there is room"), sent)
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use contract::Timestamp;
 
-use super::test_bench::{Bench, address, incoming, outgoing, parse, peer, status, words};
+use super::test_bench::{
+    Bench, address, incoming, outgoing, parse, peer, peer_by_stream, status, words,
+};
 use super::{Occurrence, Path, RETRY_AFTER, TransactionError};
 use crate::settings::ListenerId;
 use crate::sip::{Header, HeaderName, Message, ParseErrorKind, StatusCode};
@@ -267,7 +269,7 @@ fn responses_go_where_the_request_came_from() {
         };
         bench.respond(*key, message, 200);
         let heard = bench.heard();
-        let [Occurrence::Transmit { path, bytes }] = &heard[..] else {
+        let [Occurrence::Transmit { path, bytes, .. }] = &heard[..] else {
             panic!("{heard:?}");
         };
         assert_eq!((path.listener, path.remote), (from.listener, address(back)));
@@ -476,4 +478,119 @@ fn unfit_messages_are_refused() {
     headless.headers.remove(&HeaderName::CallId);
     assert_eq!(bench.layer.request(now, headless, peer()), unfit);
     assert!(bench.is_empty());
+}
+
+#[test]
+fn a_large_request_goes_by_stream_and_falls_back_with_the_same_branch() {
+    let mut bench = Bench::new();
+    let mut request = outgoing("INVITE");
+    request.body = vec![b'x'; 1300];
+    let large = request.clone();
+    let key = bench.layer.request(bench.now, request, peer());
+    let stream = bench.heard();
+    let [Occurrence::Transmit { path, bytes, .. }] = &stream[..] else {
+        panic!("{stream:?}");
+    };
+    assert_eq!(*path, peer_by_stream());
+    let first = parse(bytes).via().expect("a Via");
+    assert_eq!(first.transport, crate::sip::typed::Transport::Tcp);
+    bench.layer.connection_lost(bench.now, peer_by_stream());
+    let datagram = bench.heard();
+    let [Occurrence::Transmit { path, bytes, .. }] = &datagram[..] else {
+        panic!("{datagram:?}");
+    };
+    assert_eq!(*path, peer());
+    let second = parse(bytes).via().expect("a Via");
+    assert_eq!(second.transport, crate::sip::typed::Transport::Udp);
+    assert_eq!(second.branch(), first.branch());
+    assert_eq!(bench.layer.counters().fallen_back, 1);
+    // Lost again, it is lost.
+    bench.layer.transport_failed(bench.now, peer());
+    let key = key.expect("there is room");
+    let ended = [
+        Occurrence::TransportError(key),
+        Occurrence::ClientEnded(key),
+    ];
+    assert_eq!(bench.heard(), ended);
+    // The refusal is remembered, for a while.
+    let sent_by = |bench: &mut Bench| {
+        let sent = bench.layer.request(bench.now, large.clone(), peer());
+        assert!(sent.is_ok());
+        match &bench.heard()[..] {
+            [Occurrence::Transmit { path, .. }] => *path,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(sent_by(&mut bench), peer());
+    bench.pass(Duration::from_secs(301));
+    bench.heard();
+    assert_eq!(sent_by(&mut bench), peer_by_stream());
+}
+
+#[test]
+fn requests_up_to_the_limit_stay_datagrams() {
+    for (size, by_stream) in [(1000, false), (1160, false), (1161, true)] {
+        let mut bench = Bench::new();
+        let mut request = outgoing("INVITE");
+        request.body = vec![b'x'; size - request.size()];
+        assert_eq!(request.size(), size);
+        bench
+            .layer
+            .request(bench.now, request, peer())
+            .expect("there is room");
+        let heard = bench.heard();
+        let [Occurrence::Transmit { path, bytes, .. }] = &heard[..] else {
+            panic!("{heard:?}");
+        };
+        assert_eq!(*path == peer_by_stream(), by_stream, "{size}");
+        assert!(by_stream || bytes.len() <= 1300);
+    }
+}
+
+#[test]
+fn a_response_over_a_stream_has_another_way() {
+    let mut bench = Bench::new();
+    bench.path = Path {
+        remote: address("192.0.2.1:40001"),
+        ..peer_by_stream()
+    };
+    let path = bench.path;
+    bench.receive(&incoming("OPTIONS", "z9hG4bKs"));
+    let heard = bench.heard();
+    let Some(Occurrence::Request { key, message, .. }) = heard.first() else {
+        panic!("{heard:?}");
+    };
+    bench.respond(*key, message, 200);
+    let sent = bench.heard();
+    let Some(Occurrence::Transmit {
+        path: back,
+        otherwise,
+        ..
+    }) = sent.first()
+    else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(*back, path);
+    assert_eq!(*otherwise, Some(address("192.0.2.1:5060")));
+}
+
+#[test]
+fn a_lost_connection_ends_what_waits_and_leaves_what_answers() {
+    let mut bench = Bench::new();
+    bench.path = peer_by_stream();
+    let (asked, _) = bench.ask("INVITE");
+    let (ringing, sent) = bench.ask("INVITE");
+    bench.receive_message(&sent.response(status(180), Some("to1")));
+    let (key, request) = bench.serve(&incoming("INVITE", "z9hG4bKl"));
+    bench.heard();
+    bench.layer.connection_lost(bench.now, peer_by_stream());
+    let lost = [
+        Occurrence::TransportError(asked),
+        Occurrence::ClientEnded(asked),
+    ];
+    assert_eq!(bench.heard(), lost);
+    bench.respond(key, &request, 200);
+    assert_eq!(words(&bench.heard()), ["send 200"]);
+    let cancelled = bench.layer.cancel(bench.now, ringing, Vec::new());
+    assert!(cancelled.is_ok(), "it still rings");
 }

@@ -191,6 +191,7 @@ impl World {
                     listener,
                     remote,
                     bytes,
+                    ..
                 } => self.carry(listener, remote, &bytes),
                 Output::Command { worker, command } => self.command(worker, command),
                 Output::Resolve(query) => {

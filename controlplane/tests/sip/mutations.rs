@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use contract::Timestamp;
-use controlplane::settings::{ListenerId, SipTimers};
+use controlplane::settings::{ListenerId, SipTimers, Transport};
 use controlplane::sip::{HeaderName, Message, StatusCode};
-use controlplane::transaction::{Config, Occurrence, Path, ServerKey, Transactions};
+use controlplane::transaction::{Config, Hop, Occurrence, Path, ServerKey, Transactions};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -111,7 +111,10 @@ fn ten_thousand_mutations_break_nothing() {
     let config = Config {
         timers: SipTimers::default(),
         capacity: CAPACITY,
-        listeners: vec!["198.51.100.1:5060".parse().expect("an address")],
+        listeners: vec![Hop::new(
+            Transport::Udp,
+            "198.51.100.1:5060".parse().expect("an address"),
+        )],
     };
     let mut layer = Transactions::new(config, StdRng::seed_from_u64(SEED));
     let path = Path {

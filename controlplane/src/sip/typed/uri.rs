@@ -134,13 +134,29 @@ impl Uri {
         self.sip.as_ref()?.port
     }
 
-    /// Where a SIP URI with a literal address leads: port 5060 (5061 for `sips:`) unless it says
+    /// Where a SIP URI with a literal address leads: port 5060 (5061 over TLS) unless it says
     /// another. A domain name leads nowhere here: tandem sends to configured peers, and asks no DNS.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         let parts = self.sip.as_ref()?;
-        let default = if self.colon == 4 { 5061 } else { 5060 };
+        let default = if self.is_over_tls() { 5061 } else { 5060 };
         let address = parts.host.ip()?;
         Some(SocketAddr::new(address, parts.port.unwrap_or(default)))
+    }
+
+    /// Whether it asks for TLS: `sips:`, or `transport=tls`.
+    pub fn is_over_tls(&self) -> bool {
+        let said = || self.parameter("transport");
+        self.is_sip() && (self.colon == 4 || said().is_some_and(|t| t.eq_ignore_ascii_case("tls")))
+    }
+
+    /// The same SIP URI with a parameter more, which it must not have yet; one with headers, or of another
+    /// scheme, stays as it is.
+    #[must_use]
+    pub fn with_parameter(mut self, name: &str, value: &str) -> Self {
+        if self.is_sip() && !self.text.contains('?') {
+            self.text.push_str(&format!(";{name}={value}"));
+        }
+        self
     }
 
     /// A parameter of a SIP URI: its value, empty when it has none.
