@@ -24,6 +24,11 @@ pub(crate) enum Reply {
     Now(Value),
     /// The agent works it out.
     Later(RequestId),
+    /// The configuration must be read first.
+    Reload {
+        /// To be compared only.
+        dry_run: bool,
+    },
 }
 
 /// What the answers are taken from.
@@ -78,6 +83,7 @@ impl Answers {
             Request::CloseSessions { ids } => {
                 agent.close_sessions(ids.into_iter().map(SessionId).collect(), now)
             }
+            Request::Reload { dry_run } => return Ok(Reply::Reload { dry_run }),
             other => {
                 return self
                     .answer_at_once(&other, agent, host, now)
@@ -117,7 +123,7 @@ impl Answers {
             Request::SessionFlows { id } => json(&self.session_flows(id, agent, now)?),
             Request::Sessions { limit, after } => json(&sessions(agent, limit, after, now)),
             // Answered later.
-            Request::OpenSessions(_) | Request::CloseSessions { .. } => {
+            Request::OpenSessions(_) | Request::CloseSessions { .. } | Request::Reload { .. } => {
                 Err("this request takes time".to_owned())
             }
         }

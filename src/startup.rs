@@ -25,6 +25,7 @@ use crate::config::{self, Config};
 use crate::host::Host;
 use crate::planes::SharedDataplane;
 use crate::privileges::{self, PrivilegeError};
+use crate::reload::{Reloader, SetLog};
 
 /// Why tandem did not start, or did not go on: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,9 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
-    let config = load(args)?;
-    start_logging(args, &config)?;
+    let (config, text) = load(args)?;
+    let set_log = start_logging(args, &config)?;
+    let reloader = Reloader::new(args.config.clone(), text, set_log);
     privileges::check()?;
     let origin = Instant::now();
     let lock = InstanceLock::take(&config.appliance.admin_socket)?;
@@ -88,7 +90,7 @@ fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
     let mut dataplane = SharedDataplane::new(dataplane);
     let mut agent = Agent::new(config.control, workers, StdRng::from_seed(seed()?));
     let answers = Answers::new(dataplane.clone(), args.config.clone(), &config.data, origin);
-    let mut admin = Admin::new(lock.bind()?, answers).map_err(RunError::Watch)?;
+    let mut admin = Admin::new(lock.bind()?, answers, reloader).map_err(RunError::Watch)?;
     announce(&dataplane);
     let ended = server
         .run(&mut agent, &mut dataplane, &mut admin)
@@ -101,15 +103,19 @@ fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
     Ok(ended)
 }
 
-fn load(args: &RunArgs) -> Result<Config, RunError> {
+/// The configuration and its text.
+fn load(args: &RunArgs) -> Result<(Config, String), RunError> {
     let host = Host::read().map_err(Failure::Host)?;
     let checked = config::load(&args.config, Some(&host)).map_err(Failure::Unreadable)?;
     eprint!("{}", checked.report);
     let rejected = verdict(&args.config, &checked);
-    checked.config.ok_or(RunError::Rejected(rejected))
+    let text = checked.report.text().to_owned();
+    let config = checked.config.ok_or(RunError::Rejected(rejected))?;
+    Ok((config, text))
 }
 
-fn start_logging(args: &RunArgs, config: &Config) -> Result<(), RunError> {
+/// Starts the log. Gives the way to change its filter by the configuration, unless the command line has one.
+fn start_logging(args: &RunArgs, config: &Config) -> Result<Option<SetLog>, RunError> {
     let filter = match &args.log {
         Some(filter) if config::is_log_filter(filter) => EnvFilter::new(filter),
         Some(filter) => return Err(RunError::Log(filter.clone())),
@@ -119,24 +125,39 @@ fn start_logging(args: &RunArgs, config: &Config) -> Result<(), RunError> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(false);
-    match args.json {
-        true => logs.json().init(),
-        false => logs.init(),
-    }
+    let set_log: SetLog = match args.json {
+        true => {
+            let logs = logs.json().with_filter_reloading();
+            let handle = logs.reload_handle();
+            logs.init();
+            Box::new(move |filter| set_filter(handle.reload(EnvFilter::new(filter))))
+        }
+        false => {
+            let logs = logs.with_filter_reloading();
+            let handle = logs.reload_handle();
+            logs.init();
+            Box::new(move |filter| set_filter(handle.reload(EnvFilter::new(filter))))
+        }
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config = %args.config.display(),
         "{}",
         config.summary()
     );
-    Ok(())
+    Ok(args.log.is_none().then_some(set_log))
+}
+
+fn set_filter(outcome: Result<(), tracing_subscriber::reload::Error>) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "the log's filter stays as it was");
+    }
 }
 
 fn setup(config: &Config, origin: Instant) -> Setup {
     Setup {
         clock: Clock::since(origin),
         devices: config.data.devices.iter().map(|d| d.name.clone()).collect(),
-        drain_timeout: config.appliance.drain_timeout,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::identity::Identity;
 use crate::installer::NextHopQuery;
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::session::{FlowView, ProvisionedView, SessionId};
-use crate::settings::{ListenerId, Settings};
+use crate::settings::{ListenerId, Settings, Unlike};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::Path;
 
@@ -261,6 +261,17 @@ impl Agent {
     /// What the agent was configured with.
     pub fn settings(&self) -> &Settings {
         self.calls.settings()
+    }
+
+    /// Takes a new configuration, whole: calls that are up stay as they are, what comes from now on goes by it.
+    ///
+    /// # Errors
+    /// [`Unlike`], and nothing has changed: the settings are not of this process.
+    pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) -> Result<(), Unlike> {
+        settings.check_successor_of(self.settings())?;
+        self.calls.reconfigure(settings);
+        self.handle(Input::Time, now);
+        Ok(())
     }
 
     /// The calls that are up, oldest first.

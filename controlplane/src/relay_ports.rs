@@ -100,6 +100,12 @@ impl RelayPorts {
         self.homes = homes;
     }
 
+    /// How long pairs rest that are released from now on. What rests already wakes when it was to: with a shorter rest
+    /// later pairs may wait for earlier ones, never the other way round.
+    pub fn set_rest(&mut self, rest: Duration) {
+        self.rest = rest;
+    }
+
     /// A random pair of this address of the group; `None` when all are in use or resting.
     pub fn allocate(
         &mut self,

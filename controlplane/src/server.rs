@@ -59,8 +59,6 @@ pub struct Setup {
     pub clock: Clock,
     /// The kernel's names of the dataplane's devices; a [`contract::DeviceId`] is an index here.
     pub devices: Vec<String>,
-    /// How long SIGTERM, or the first SIGINT, leaves to the calls that are up.
-    pub drain_timeout: Duration,
 }
 
 /// How the loop ended.
@@ -79,7 +77,6 @@ pub enum Ended {
 pub struct Server {
     poll: Poll,
     clock: Clock,
-    drain_timeout: Duration,
     host: Host,
     signals: Signals,
     buffer: Vec<u8>,
@@ -122,7 +119,6 @@ impl Server {
         Ok(Self {
             poll,
             clock: setup.clock,
-            drain_timeout: setup.drain_timeout,
             host,
             signals,
             buffer: vec![0; LARGEST_DATAGRAM],
@@ -289,8 +285,9 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         while let Some(signal) = self.server.signals.next() {
             match signal {
                 Signal::Drain => {
-                    let deadline = now + self.server.drain_timeout;
-                    tracing::info!(timeout = ?self.server.drain_timeout, "draining");
+                    let timeout = self.agent.settings().drain_timeout;
+                    let deadline = now + timeout;
+                    tracing::info!(?timeout, "draining");
                     self.server.host.set_draining();
                     self.handle(Input::Drain { deadline }, now);
                 }
@@ -298,7 +295,10 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     tracing::warn!("ended at once, by a second SIGINT");
                     self.ended = Some(Ended::AtOnce);
                 }
-                Signal::HangUp => tracing::info!("SIGHUP ignored: nothing is read anew"),
+                Signal::HangUp => {
+                    self.guest.hang_up();
+                    self.guest_deadline = Some(now);
+                }
             }
         }
     }

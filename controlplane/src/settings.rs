@@ -49,6 +49,44 @@ pub struct Settings {
     pub port_rest: Duration,
     /// RFC 3261 timer C: how long an INVITE may ring before it is cancelled and answered with 408.
     pub no_answer: Duration,
+    /// How long a drain leaves to the calls that are up.
+    pub drain_timeout: Duration,
+}
+
+/// Why settings cannot take the place of others in a running process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unlike {
+    /// Sockets were opened from the former.
+    #[error("the listeners are not those that are open")]
+    Listeners,
+    /// Ports were made from the former.
+    #[error("the media groups are not those that the ports belong to")]
+    MediaGroups,
+    /// Calls know their trunks by their numbers.
+    #[error("the trunks do not keep their numbers")]
+    Trunks,
+}
+
+impl Settings {
+    /// Whether these settings can take the place of `former`: the same listeners and media groups, and each trunk at its
+    /// place, be it as a retired one.
+    ///
+    /// # Errors
+    /// What is unlike.
+    pub fn check_successor_of(&self, former: &Self) -> Result<(), Unlike> {
+        if self.listeners != former.listeners {
+            return Err(Unlike::Listeners);
+        }
+        if self.media_groups != former.media_groups {
+            return Err(Unlike::MediaGroups);
+        }
+        let mut trunks = former.trunks.iter().zip(&self.trunks);
+        let kept = trunks.all(|(former, trunk)| former.name == trunk.name);
+        match kept && self.trunks.len() >= former.trunks.len() {
+            true => Ok(()),
+            false => Err(Unlike::Trunks),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -65,6 +103,7 @@ impl Default for Settings {
             media_timeout: Some(Duration::from_secs(60)),
             port_rest: Duration::from_secs(30),
             no_answer: Duration::from_secs(180),
+            drain_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -142,6 +181,9 @@ pub struct Trunk {
     pub media: MediaGroupId,
     /// What TLS connections with it show and believe.
     pub tls: TrunkTls,
+    /// It is in the configuration no more. Calls that are up still know it by its number: it keeps its place,
+    /// has no peers, and takes no calls.
+    pub retired: bool,
 }
 
 impl Trunk {
@@ -158,6 +200,15 @@ impl Trunk {
             listeners: listeners.into_iter().collect(),
             media,
             tls: TrunkTls::default(),
+            retired: false,
+        }
+    }
+
+    /// What is left of a trunk that the configuration has no more.
+    pub fn retired(name: impl Into<String>) -> Self {
+        Self {
+            retired: true,
+            ..Self::new(name, [], [], MediaGroupId(0))
         }
     }
 }

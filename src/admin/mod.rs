@@ -13,6 +13,7 @@ pub(crate) mod views;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Timestamp;
@@ -20,7 +21,7 @@ use controlplane::agent::Agent;
 use controlplane::provisioning::RequestId;
 use controlplane::server::{Guest, Host};
 use mio::net::{UnixListener, UnixStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use serde::Serialize;
 
 use connection::{Answer, Connection, Turn};
@@ -28,6 +29,7 @@ use protocol::{Request, Response};
 use socket::AdminSocket;
 
 use crate::answers::{Answers, Reply};
+use crate::reload::Reloader;
 use crate::session_views;
 
 /// Clients at a time. More than operators and monitors need; fewer than would slow the control thread down.
@@ -37,7 +39,11 @@ const MOST_CLIENTS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const LISTENER: Token = Token(0);
-const FIRST_CLIENT: usize = 1;
+const RELOAD: Token = Token(1);
+const FIRST_CLIENT: usize = 2;
+
+/// How soon to look again for a thread that has said that it is about to end.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// The admin socket and its clients.
 #[derive(Debug)]
@@ -50,14 +56,25 @@ pub(crate) struct Admin {
     /// Whose answers are being worked out.
     awaited: BTreeMap<usize, RequestId>,
     answers: Answers,
+    reloader: Reloader,
+    waker: Arc<Waker>,
+    /// A file is being read for whoever asked; the event loop has been woken for it and finds it unfinished.
+    reload_is_due: bool,
+    /// SIGHUP has come.
+    hung_up: bool,
     /// Removes the socket's file at the end.
     _socket: AdminSocket,
 }
 
 impl Admin {
     /// Listens at the socket.
-    pub(crate) fn new(socket: AdminSocket, answers: Answers) -> io::Result<Self> {
+    pub(crate) fn new(
+        socket: AdminSocket,
+        answers: Answers,
+        reloader: Reloader,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), RELOAD)?);
         let listener = socket.listener().try_clone()?;
         listener.set_nonblocking(true)?;
         let mut listener = UnixListener::from_std(listener);
@@ -71,6 +88,10 @@ impl Admin {
             next_client: FIRST_CLIENT,
             awaited: BTreeMap::new(),
             answers,
+            reloader,
+            waker,
+            reload_is_due: false,
+            hung_up: false,
             _socket: socket,
         })
     }
@@ -83,6 +104,7 @@ impl Admin {
             self.accept(now);
         }
         self.hand_out(agent, now);
+        self.reload(agent, now);
         let mut left = false;
         for number in self.clients.keys().copied().collect::<Vec<_>>() {
             left |= self.turn(number, agent, host, now) == Turn::MayHaveMore;
@@ -102,6 +124,25 @@ impl Admin {
             }
             false
         });
+    }
+
+    /// Takes over the configuration that has been read, and begins to read one that SIGHUP asks for.
+    fn reload(&mut self, agent: &mut Agent, now: Timestamp) {
+        self.reload_is_due |= self.events.iter().any(|event| event.token() == RELOAD);
+        if self.reload_is_due
+            && let Some((client, outcome)) = self.reloader.finish(agent, &self.waker, now)
+        {
+            self.reload_is_due = false;
+            let client = client.and_then(|number| self.clients.get_mut(&number));
+            if let Some(client) = client {
+                client.answer(line(&Response::Ok(outcome)), now);
+            }
+        }
+        if std::mem::take(&mut self.hung_up)
+            && let Err(sentence) = self.reloader.begin(agent, &self.waker, None, false)
+        {
+            tracing::info!("SIGHUP: {sentence}");
+        }
     }
 
     fn accept(&mut self, now: Timestamp) {
@@ -140,12 +181,19 @@ impl Admin {
             return Turn::Over;
         };
         let (answers, awaited) = (&self.answers, &mut self.awaited);
+        let (reloader, waker) = (&mut self.reloader, &self.waker);
         let turn = client.turn(now, |request| {
             match answer(answers, request, agent, host, now) {
                 Ok(Reply::Now(value)) => Answer::Now(line(&Response::Ok(value))),
                 Ok(Reply::Later(request)) => {
                     awaited.insert(number, request);
                     Answer::Later
+                }
+                Ok(Reply::Reload { dry_run }) => {
+                    match reloader.begin(agent, waker, Some(number), dry_run) {
+                        Ok(()) => Answer::Later,
+                        Err(sentence) => Answer::Now(error_line(sentence)),
+                    }
                 }
                 Err(sentence) => Answer::Now(error_line(sentence)),
             }
@@ -175,6 +223,7 @@ impl Guest for Admin {
 
     fn serve(&mut self, agent: &mut Agent, host: &Host, now: Timestamp) -> Option<Timestamp> {
         match self.visit(agent, host, now) {
+            Ok(false) if self.reload_is_due => Some(now + MOMENT),
             Ok(false) => self.deadline(),
             Ok(true) => Some(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(now),
@@ -183,6 +232,10 @@ impl Guest for Admin {
                 self.deadline()
             }
         }
+    }
+
+    fn hang_up(&mut self) {
+        self.hung_up = true;
     }
 }
 

@@ -64,6 +64,12 @@ pub(crate) enum Request {
         /// Their numbers; at most 256.
         ids: Vec<u64>,
     },
+    /// Read the configuration again: [`super::views::Reloaded`].
+    Reload {
+        /// Only say what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// The sessions without SIP, oldest first: [`super::views::Sessions`].
     Sessions {
         /// At the most this many; [`MOST_CALLS`] at the very most.

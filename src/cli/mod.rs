@@ -10,6 +10,7 @@ mod client;
 mod flows;
 mod generate;
 mod output;
+mod reload;
 mod sessions;
 mod status;
 mod top;
@@ -59,7 +60,8 @@ Examples:
 Signals:
   SIGTERM, SIGINT   refuse new calls with 503, leave `drain_timeout` to the others,
                     end the rest with BYE, exit with 0
-  SIGINT again      (or after SIGTERM) exit at once, with 1")]
+  SIGINT again      (or after SIGTERM) exit at once, with 1
+  SIGHUP            read the configuration again, as `tandem reload` does")]
     Run(RunArgs),
     /// Read a configuration file and report everything that is wrong with it
     #[command(after_help = "\
@@ -114,6 +116,17 @@ Examples:
   tandem sessions flows 17
   tandem sessions close --all")]
     Sessions(sessions::SessionsArgs),
+    /// Read the configuration file again, and take over what has changed
+    #[command(after_help = "\
+Examples:
+  tandem reload
+  tandem reload --dry-run          What would change?
+  tandem reload --json | jq -r '.changes[] | \"\\(.section) \\(.key)\"'
+
+Calls that are up are not touched. A file with an error in it, or one that changes what needs a
+restart (workers, devices, media, listeners, the admin socket), changes nothing: exit code 1.
+SIGHUP does the same, and says so in the log.")]
+    Reload(ReloadArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -224,6 +237,15 @@ struct FlowsArgs {
 }
 
 #[derive(Debug, Args)]
+struct ReloadArgs {
+    /// Only show what would change
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    query: Query,
+}
+
+#[derive(Debug, Args)]
 struct CompletionsArgs {
     /// The shell
     shell: clap_complete::Shell,
@@ -251,6 +273,7 @@ impl Cli {
             Verb::Top(args) => top::show(&args),
             Verb::Flows(args) => flows::show(&args),
             Verb::Sessions(args) => sessions::execute(&args),
+            Verb::Reload(args) => reload::reload(&args),
             Verb::Completions(args) => generate::completions(&args),
             Verb::Man(args) => generate::man(&args),
         };

@@ -94,6 +94,11 @@ impl Report {
         }
     }
 
+    /// The file's text.
+    pub(crate) fn text(&self) -> &str {
+        self.source.text()
+    }
+
     /// Whether the file can be used.
     pub(crate) fn is_usable(&self) -> bool {
         self.count(Severity::Error) == 0

@@ -12,10 +12,12 @@ mod against_host;
 mod assignment;
 mod clashes;
 mod diagnostic;
+mod difference;
 mod file;
 mod kind;
 mod names;
 mod nearest;
+mod numbering;
 mod resolve;
 mod section;
 mod source;
@@ -32,8 +34,10 @@ use crate::host::Host;
 
 pub(crate) use against_host::spell_ranges;
 pub(crate) use diagnostic::{Report, Severity};
+pub(crate) use difference::{Change, Difference};
 pub(crate) use file::Appliance;
 pub(crate) use kind::{is_log_filter, read_duration};
+pub(crate) use numbering::Numbering;
 
 use diagnostic::Diagnostic;
 use file::File;
@@ -79,11 +83,21 @@ pub(crate) struct Unreadable {
 
 /// Reads and checks a file; without a host, only the file itself.
 pub(crate) fn load(path: &Path, host: Option<&Host>) -> Result<Checked, Unreadable> {
+    load_again(path, host, &Numbering::default())
+}
+
+/// The same for a process that runs already, and knows its trunks by numbers.
+pub(crate) fn load_again(
+    path: &Path,
+    host: Option<&Host>,
+    numbering: &Numbering,
+) -> Result<Checked, Unreadable> {
     let text = read(path).map_err(|error| Unreadable {
         path: path.to_owned(),
         error,
     })?;
-    Ok(check(Source::new(path.display().to_string(), text), host))
+    let source = Source::new(path.display().to_string(), text);
+    Ok(check(source, host, numbering))
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -98,7 +112,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// Checks a file's text.
-fn check(source: Source, host: Option<&Host>) -> Checked {
+fn check(source: Source, host: Option<&Host>, numbering: &Numbering) -> Checked {
     let (document, errors) = DeTable::parse_recoverable(source.text());
     if !errors.is_empty() {
         // What the parser made of a broken file is not what the operator meant: only its own findings count.
@@ -114,7 +128,7 @@ fn check(source: Source, host: Option<&Host>) -> Checked {
     if let Some(host) = host {
         against_host::check(&file, host, &mut diagnostics);
     }
-    let (control, data) = resolve::resolve(&file, host, &mut diagnostics);
+    let (control, data) = resolve::resolve(&file, host, numbering, &mut diagnostics);
     drop(document);
     let report = Report::new(source, diagnostics);
     let config = report.is_usable().then_some(Config {

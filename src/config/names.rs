@@ -17,11 +17,20 @@ pub(crate) struct Names<'f> {
 }
 
 impl<'f> Names<'f> {
-    /// Collects the names, and notes those that come twice. A section whose name could not be read keeps
-    /// its place but has no name.
+    /// Collects the names, and notes those that come twice. A section's number is its place in the file; one whose
+    /// name could not be read keeps its place but has no name.
     pub(crate) fn collect(
         title: &'static str,
         names: impl Iterator<Item = Option<&'f Located<String>>>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Self {
+        Self::numbered(title, names.enumerate(), diagnostics)
+    }
+
+    /// The same with numbers that are not the places in the file.
+    pub(crate) fn numbered(
+        title: &'static str,
+        names: impl Iterator<Item = (usize, Option<&'f Located<String>>)>,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut collected = Self {
@@ -29,7 +38,7 @@ impl<'f> Names<'f> {
             by_name: HashMap::new(),
             listed: Vec::new(),
         };
-        for (index, name) in names.enumerate() {
+        for (index, name) in names {
             let Some(name) = name else { continue };
             let Ok(index) = u16::try_from(index) else {
                 let message = format!("there are more than 65536 {title}");

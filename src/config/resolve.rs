@@ -14,6 +14,7 @@ use super::diagnostic::Diagnostic;
 use super::file::{Checksums, File, Idle, Latch, Media, Sip, Trunk, Workers};
 use super::kind::spell_duration;
 use super::names::Names;
+use super::numbering::Numbering;
 
 /// How long an adaptive worker looks before it sleeps. Longer burns a core for nothing on a quiet
 /// machine; shorter sleeps between the packets of a few calls and pays a wakeup (some 5 to 50 us) each.
@@ -33,6 +34,7 @@ const MOST_DEFAULT_FLOWS: u64 = 262_144;
 pub(crate) fn resolve(
     file: &File,
     host: Option<&Host>,
+    numbering: &Numbering,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (control::Settings, data::Settings) {
     let devices = Names::collect(
@@ -49,7 +51,7 @@ pub(crate) fn resolve(
         })
         .collect();
     let data = dataplane_settings(file, &media, host, diagnostics);
-    let control = controlplane_settings(file, media, diagnostics);
+    let control = controlplane_settings(file, media, numbering, diagnostics);
     (control, data)
 }
 
@@ -74,12 +76,15 @@ fn media_group(group: &Media, device: DeviceId) -> control::MediaGroup {
 fn controlplane_settings(
     file: &File,
     media_groups: Vec<control::MediaGroup>,
+    numbering: &Numbering,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> control::Settings {
     let listeners: Vec<_> = file.listeners.iter().filter_map(listener).collect();
-    let trunk_names = file.trunks.iter().map(|trunk| trunk.name.as_ref());
-    let trunk_names = Names::collect("[[trunk]]", trunk_names, diagnostics);
-    let trunks = trunks(file, diagnostics);
+    let trunk_names = || file.trunks.iter().map(|trunk| trunk.name.as_ref());
+    let numbers = numbering.number(trunk_names());
+    let numbered = numbers.iter().copied().zip(trunk_names());
+    let trunk_names = Names::numbered("[[trunk]]", numbered, diagnostics);
+    let trunks = numbering.arrange(&numbers, trunks(file, diagnostics));
     let routes = file
         .routes
         .iter()
@@ -109,6 +114,7 @@ fn controlplane_settings(
         media_timeout: file.calls.media_timeout,
         port_rest: file.calls.port_rest,
         no_answer: file.sip.no_answer,
+        drain_timeout: file.appliance.drain_timeout,
     }
 }
 
@@ -138,6 +144,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
             listeners: ids(listeners, control::ListenerId),
             media: control::MediaGroupId(media.unwrap_or(0)),
             tls: control::TrunkTls::default(),
+            retired: false,
         });
     }
     trunks

@@ -41,7 +41,7 @@ fn host() -> Host {
 }
 
 fn check_text(text: &str, host: Option<&Host>) -> Checked {
-    check(Source::new("t.toml", text), host)
+    check(Source::new("t.toml", text), host, &Numbering::default())
 }
 
 /// The example with one piece replaced.

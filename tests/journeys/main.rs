@@ -14,6 +14,7 @@ mod nat;
 mod neighbours;
 mod overload;
 mod refusals;
+mod reload;
 mod sessions;
 mod silence;
 mod sipp;

@@ -54,6 +54,14 @@ impl Context {
         }
     }
 
+    /// What comes from now on goes by these settings.
+    pub(super) fn reconfigure(&mut self, settings: Settings) {
+        self.routing = Routing::new(&settings);
+        self.transactions.reconfigure(Config::from(&settings));
+        self.engine.reconfigure(&settings);
+        self.settings = settings;
+    }
+
     /// The media that a party behind this trunk and address gets.
     pub(super) fn leg_spec(&self, trunk: TrunkId, path: Path) -> LegSpec {
         let group = self

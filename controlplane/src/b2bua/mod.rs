@@ -66,6 +66,11 @@ impl B2bua {
         &self.cx.settings
     }
 
+    /// Takes new settings, which [`Settings::check_successor_of`] the present ones.
+    pub(crate) fn reconfigure(&mut self, settings: Settings) {
+        self.cx.reconfigure(settings);
+    }
+
     /// Sets the time of all that follows.
     pub(crate) fn set_time(&mut self, now: Timestamp) {
         self.cx.now = now;

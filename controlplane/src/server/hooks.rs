@@ -44,4 +44,7 @@ pub trait Guest {
     /// the doorbell rings, when an answer waits ([`Agent::has_answers`]), and at the time that the last call returned: `now` or earlier when it has left work undone. The loop polls the
     /// agent's outputs afterwards. Never blocks.
     fn serve(&mut self, agent: &mut Agent, host: &Host, now: Timestamp) -> Option<Timestamp>;
+
+    /// SIGHUP has come. It is served next.
+    fn hang_up(&mut self) {}
 }

@@ -101,7 +101,6 @@ fn setup() -> Setup {
     Setup {
         clock: Clock::since(Instant::now()),
         devices: Vec::new(),
-        drain_timeout: Duration::from_secs(1),
     }
 }
 

@@ -73,6 +73,15 @@ impl Engine {
         }
     }
 
+    /// Takes other bounds and times. What sessions have been given already stays as it is; the media groups are those
+    /// that it was made with.
+    pub fn reconfigure(&mut self, settings: &Settings) {
+        self.max_sessions = settings.limits.calls;
+        self.max_streams = settings.limits.streams;
+        self.media_timeout = settings.media_timeout;
+        self.ports.set_rest(settings.port_rest);
+    }
+
     /// Which worker the packets of a port arrive at: the ports of a session are chosen by it where it is known.
     pub fn set_homes(&mut self, homes: Homes) {
         self.ports.set_homes(homes);

@@ -143,6 +143,11 @@ impl Transactions {
         }
     }
 
+    /// Takes other timers and bounds. Timers that run go on as they were started.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// A datagram came. What is no SIP is counted, and answered where it can be.
     pub fn receive(&mut self, now: Timestamp, path: Path, bytes: &[u8]) {
         self.receive_datagram(now, path, bytes);

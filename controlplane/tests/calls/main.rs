@@ -7,6 +7,7 @@ mod failover;
 mod network;
 mod phone;
 mod plain;
+mod reconfiguring;
 mod refusals;
 mod renegotiating;
 mod ringing;

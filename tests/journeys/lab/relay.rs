@@ -184,8 +184,17 @@ impl Setup {
 
     /// Writes it into a directory.
     pub(crate) fn write(&self, directory: &TempDir) -> PathBuf {
-        let path = directory.path().join("tandem.toml");
-        let place = directory.path().display().to_string();
+        self.write_into(directory.path())
+    }
+
+    /// Puts it in the place of what a running relay was started with.
+    pub(crate) fn write_over(&self, relay: &Relay) {
+        self.write_into(relay.directory.path());
+    }
+
+    fn write_into(&self, directory: &Path) -> PathBuf {
+        let path = directory.join("tandem.toml");
+        let place = directory.display().to_string();
         std::fs::write(&path, self.toml.replace("DIRECTORY", &place))
             .expect("the temporary directory can be written to");
         path
