@@ -16,16 +16,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
+use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
-use crate::session::{FlowView, ProvisionedView, SessionId};
+use crate::records::{CallRecord, Measured};
+use crate::session::{FlowView, ProvisionedView, SessionId, Side};
 use crate::settings::{ListenerId, Settings, Unlike};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::story::{self, Mirrored, StoryView, Way, Whose};
 use crate::transaction::Path;
 
 /// What happened outside.
@@ -93,6 +95,13 @@ pub enum Input {
     Homes(Homes),
     /// Nothing but that time has passed.
     Time,
+    /// The answer to [`Output::Measure`], at once.
+    Measured {
+        /// The flow.
+        flow: FlowToMeasure,
+        /// What was counted for it.
+        counted: Measured,
+    },
     /// An operator ends a call.
     HangUp(CallId),
     /// Take no new calls; end what is left at `deadline`; then say [`Output::Drained`].
@@ -102,6 +111,8 @@ pub enum Input {
     },
     /// End every call now, then say [`Output::Drained`].
     Stop,
+    /// The process ends at once: what is left of calls that are up is said, and nobody told.
+    Abandon,
 }
 
 /// What must happen outside.
@@ -134,10 +145,30 @@ pub enum Output {
     Resolve(NextHopQuery),
     /// Nobody needs this next hop any more.
     Forget(NextHopQuery),
+    /// Say with [`Input::Measured`] what was counted for a flow of a call, before the next output: it is
+    /// about to be removed.
+    Measure(FlowToMeasure),
+    /// A call is over, or an INVITE was refused: this is left of it.
+    CallEnded(Box<CallRecord>),
+    /// A message passed; only with [`Settings::mirror`].
+    Mirror(Mirrored),
     /// No call is left after [`Input::Drain`] or [`Input::Stop`]. Said once.
     Drained,
     /// Nothing more to do until the next input or, if given, until this time: then [`Input::Time`].
     Wait(Option<Timestamp>),
+}
+
+/// A flow of a call that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowToMeasure {
+    /// The call.
+    pub call: CallId,
+    /// Who sends to it.
+    pub from: Side,
+    /// Where its packets arrive.
+    pub key: FlowKey,
+    /// Whether RTP was expected there, with or without RTCP; if not, RTCP alone.
+    pub rtp: bool,
 }
 
 /// How long after [`Output::Drained`] would be due the last BYEs may still wait for their answers: the
@@ -220,7 +251,9 @@ impl Agent {
             Input::NextHop { query, answer } => self.calls.on_next_hop(query, answer),
             Input::Homes(homes) => self.calls.set_homes(homes),
             Input::Time => {}
+            Input::Measured { flow, counted } => self.calls.on_measured(flow, counted),
             Input::HangUp(call) => self.calls.hang_up(call),
+            Input::Abandon => self.calls.abandon(),
             Input::Drain { deadline } => {
                 self.calls.close();
                 if self.service == Service::Open {
@@ -241,6 +274,22 @@ impl Agent {
 
     /// The next output; [`Output::Wait`] when there is none.
     pub fn poll_output(&mut self, now: Timestamp) -> Output {
+        let output = self.next_output(now);
+        if let Output::Send {
+            listener,
+            remote,
+            bytes,
+            ..
+        } = &output
+        {
+            let (listener, remote) = (*listener, *remote);
+            self.calls
+                .witness(Path { listener, remote }, Way::Sent, bytes);
+        }
+        output
+    }
+
+    fn next_output(&mut self, now: Timestamp) -> Output {
         self.calls.set_time(now);
         loop {
             if let Some(output) = self.outputs.pop_front().or_else(|| self.calls.poll()) {
@@ -254,6 +303,10 @@ impl Agent {
         self.check_service(now);
         if let Some(output) = self.outputs.pop_front().or_else(|| self.calls.poll()) {
             return output;
+        }
+        // Last, when it has turned out whose they are.
+        if let Some(mirrored) = self.calls.next_mirrored() {
+            return Output::Mirror(mirrored);
         }
         Output::Wait(self.deadline())
     }
@@ -282,6 +335,26 @@ impl Agent {
     /// One call in full; `None` if there is none of that id.
     pub fn call(&self, id: CallId) -> Option<CallDetail> {
         self.calls.call(id)
+    }
+
+    /// The story of a call that is up, or that is remembered.
+    pub fn story(&self, whose: Whose<'_>) -> Option<StoryView> {
+        self.calls.story(whose)
+    }
+
+    /// What is held of stories.
+    pub fn story_counts(&self) -> story::Counts {
+        self.calls.story_counts()
+    }
+
+    /// Whether whole messages are kept.
+    pub fn keeps_messages(&self) -> bool {
+        self.calls.keeps_messages()
+    }
+
+    /// Keeps whole messages in stories from now on, or only what they say in short.
+    pub fn keep_messages(&mut self, keep: bool) {
+        self.calls.keep_messages(keep);
     }
 
     /// Takes a request for sessions without SIP. [`Self::collect`] has the answer when it is there.
@@ -354,6 +427,7 @@ impl Agent {
 
     /// Only trunks and the dialogs that there are may speak; what a stranger asks makes no state.
     fn on_datagram(&mut self, path: Path, bytes: &[u8], now: Timestamp) {
+        self.calls.witness(path, Way::Received, bytes);
         if self.calls.knows(path, None) {
             return self.calls.on_datagram(path, bytes);
         }
@@ -432,6 +506,7 @@ impl Agent {
             Service::Ending(until) => self.calls.is_idle() || now >= until,
         };
         if done {
+            self.calls.abandon();
             self.service = Service::Drained;
             self.outputs.push_back(Output::Drained);
         }

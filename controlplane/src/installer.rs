@@ -224,6 +224,13 @@ impl Installer {
         self.check_tickets(now, tickets);
     }
 
+    /// Who wants the flow of this name, and where.
+    pub(crate) fn owner(&self, id: FlowId) -> Option<(Owner, FlowKey)> {
+        let key = self.flows.named(id)?;
+        let flow = self.flows.get(key).filter(|flow| flow.is(id))?;
+        Some((flow.owner, key))
+    }
+
     /// Whether any worker has, or may have, a flow at the port.
     pub(crate) fn holds(&self, key: FlowKey) -> bool {
         self.flows.number(key).is_some()

@@ -293,6 +293,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 }
                 Signal::EndAtOnce => {
                     tracing::warn!("ended at once, by a second SIGINT");
+                    self.handle(Input::Abandon, now);
                     self.ended = Some(Ended::AtOnce);
                 }
                 Signal::HangUp => {
@@ -414,6 +415,13 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 }
                 Output::Resolve(query) => self.server.host.resolve(query),
                 Output::Forget(query) => self.server.host.forget(&query),
+                Output::Measure(flow) => {
+                    let counted = self.dataplane.measure(flow.key);
+                    let measured = Input::Measured { flow, counted };
+                    self.agent.handle(measured, now);
+                }
+                Output::CallEnded(record) => self.guest.call_ended(*record, now),
+                Output::Mirror(message) => self.guest.mirror(message, now),
                 Output::Drained => {
                     let ended = self.dead.map_or(Ended::Drained, Ended::WorkerDied);
                     self.ended.get_or_insert(ended);

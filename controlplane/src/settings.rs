@@ -7,8 +7,10 @@ use std::time::Duration;
 use contract::{DeviceId, DscpMarking, LatchPolicy};
 use regex::Regex;
 
+mod explain;
 mod transport;
 
+pub use explain::Explain;
 pub use transport::{
     ClientCertificates, ConnectionLimits, KeyPair, ListenerTls, Transport, TrunkTls,
 };
@@ -51,6 +53,10 @@ pub struct Settings {
     pub no_answer: Duration,
     /// How long a drain leaves to the calls that are up.
     pub drain_timeout: Duration,
+    /// How much is kept of what calls did.
+    pub explain: Explain,
+    /// Whether every SIP message is said again as [`crate::agent::Output::Mirror`], for a collector.
+    pub mirror: bool,
 }
 
 /// Why settings cannot take the place of others in a running process.
@@ -104,6 +110,8 @@ impl Default for Settings {
             port_rest: Duration::from_secs(30),
             no_answer: Duration::from_secs(180),
             drain_timeout: Duration::from_secs(30),
+            explain: Explain::default(),
+            mirror: false,
         }
     }
 }

@@ -115,6 +115,7 @@ fn controlplane_settings(
         port_rest: file.calls.port_rest,
         no_answer: file.sip.no_answer,
         drain_timeout: file.appliance.drain_timeout,
+        ..control::Settings::default()
     }
 }
 

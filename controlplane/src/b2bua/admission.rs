@@ -23,6 +23,11 @@ impl Refusal {
         }
     }
 
+    /// With which status code.
+    pub(super) const fn code(&self) -> StatusCode {
+        self.code
+    }
+
     /// Answers the request.
     pub(super) fn send(self, cx: &mut Context, key: ServerKey, request: &Message) {
         let tag = cx.tokens.tag();

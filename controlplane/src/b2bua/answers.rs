@@ -9,6 +9,7 @@
 //! ```
 
 use crate::dialog::Dialog;
+use crate::records::Outcome;
 use crate::session::Side;
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::transaction::{ClientKey, Path};
@@ -71,6 +72,9 @@ impl Call {
             cx.timers.set(self.id, until);
         }
         self.step(Trigger::Provisional);
+        if let Some(code) = response.code() {
+            self.account.rings(cx.now, code);
+        }
         let mut passed = self.mirrored(cx, place, response);
         let mut ticket = None;
         if let (Some(sdp), Some(session), true) =
@@ -105,6 +109,8 @@ impl Call {
         self.settle_invite(cx, key);
         cx.timers.clear(self.id);
         self.answered = Some(cx.now);
+        let code = response.code().map_or(0, StatusCode::as_u16);
+        self.account.outcome(Outcome::Code(code));
         self.step(Trigger::Answer);
         if !readable {
             late_answers_acknowledge(self, cx, None);

@@ -9,12 +9,15 @@ use contract::{Refusal, Timestamp};
 
 use crate::dialog::Dialog;
 use crate::installer::{Ticket, TicketFailure};
+use crate::records::Releaser;
 use crate::routing::Target;
 use crate::session::{ErrorClass, SessionError, SessionId, Side};
 use crate::settings::TrunkId;
 use crate::sip::{Message, StatusCode};
+use crate::story::What;
 use crate::transaction::{ClientKey, Path, ServerKey};
 
+use super::account::{Account, Cut};
 use super::context::Context;
 use super::ending::Cause;
 use super::held::{Held, Then};
@@ -45,6 +48,7 @@ pub(super) struct Call {
     pub(super) farewell: Farewell,
     pub(super) started: Timestamp,
     pub(super) answered: Option<Timestamp>,
+    pub(super) account: Account,
 }
 
 /// The INVITE that began the call.
@@ -126,6 +130,7 @@ impl Call {
             farewell: Farewell::default(),
             started: now,
             answered: None,
+            account: Account::default(),
         }
     }
 
@@ -140,6 +145,7 @@ impl Call {
         };
         tracing::debug!(call = self.id.0, state = %self.state, ?trigger, %next);
         self.state = next;
+        self.account.step(trigger, next);
         true
     }
 
@@ -154,6 +160,9 @@ impl Call {
 
     /// The flows of the ticket are there.
     pub(super) fn on_ready(&mut self, cx: &mut Context, ticket: Ticket) {
+        let flows = self.session.map_or(0, |id| cx.engine.flows(id).len());
+        let flows = u16::try_from(flows).unwrap_or(u16::MAX);
+        cx.stories.tell(cx.now, self.id, What::FlowsReady(flows));
         self.held.ready(ticket);
         self.release_held(cx);
     }
@@ -178,6 +187,8 @@ impl Call {
 
     /// The flows of the ticket will not be there: what announces them must not leave.
     pub(super) fn on_failed(&mut self, cx: &mut Context, ticket: Ticket, why: TicketFailure) {
+        cx.stories
+            .tell(cx.now, self.id, What::FlowsFailed(why.name()));
         let code = match why {
             TicketFailure::Refused(_, Refusal::TableFull)
             | TicketFailure::MailboxFull(_)
@@ -189,6 +200,8 @@ impl Call {
         };
         match then {
             Then::Invite(_) | Then::Provisional(_) | Then::Answer(_) => {
+                let cut = Cut::new(Releaser::Tandem, "flows_failed", code);
+                self.released(cx, cut, None);
                 self.withdraw(cx, Trigger::FlowsFailed, code, None);
             }
             Then::Acknowledge(_) | Then::AcknowledgeRelay(..) => {
@@ -241,8 +254,10 @@ impl Call {
         for ticket in self.held.clear() {
             cx.index.take_ticket(ticket);
         }
+        self.note_media(cx);
         if let Some(session) = self.session.take() {
             cx.engine.close(cx.now, session);
+            cx.ask_for_ended_flows();
             cx.index.remove_session(session);
         }
         self.open_offer = None;

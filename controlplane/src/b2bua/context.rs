@@ -1,8 +1,11 @@
 //! What every call works with: transactions, media, routes, names, counters, and the time.
 
+use std::collections::VecDeque;
+
 use contract::Timestamp;
 use rand::rngs::StdRng;
 
+use crate::agent::Output;
 use crate::deadlines::Deadlines;
 use crate::dialog::Dialog;
 use crate::identity::Identities;
@@ -11,6 +14,7 @@ use crate::session::{Engine, Family, LegSpec};
 use crate::settings::{ListenerId, MediaGroupId, Settings, Transport, TrunkId};
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, StatusCode, Tokens};
+use crate::story::Stories;
 use crate::transaction::{
     ClientKey, Config, Path, RETRY_AFTER, ServerKey, TransactionError, Transactions,
 };
@@ -33,6 +37,9 @@ pub(super) struct Context {
     /// Timer C of each call that rings.
     pub(super) timers: Deadlines<CallId>,
     pub(super) counters: Counters,
+    pub(super) stories: Stories,
+    /// What calls leave behind when they end, before everything else that is to be done.
+    pub(super) outbox: VecDeque<Output>,
 }
 
 impl Context {
@@ -50,12 +57,15 @@ impl Context {
             index: Index::default(),
             timers: Deadlines::new(),
             counters: Counters::default(),
+            stories: Stories::new(settings.explain, settings.mirror),
+            outbox: VecDeque::new(),
             settings,
         }
     }
 
     /// What comes from now on goes by these settings.
     pub(super) fn reconfigure(&mut self, settings: Settings) {
+        self.stories.reconfigure(settings.explain, settings.mirror);
         self.routing = Routing::new(&settings);
         self.transactions.reconfigure(Config::from(&settings));
         self.engine.reconfigure(&settings);

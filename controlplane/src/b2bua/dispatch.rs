@@ -6,6 +6,7 @@ use crate::installer::Ticket;
 use crate::session::Side;
 use crate::settings::TrunkId;
 use crate::sip::{Message, Method, StatusCode};
+use crate::story::What;
 use crate::transaction::{ClientKey, Occurrence, Path, ServerKey};
 
 use super::admission::{self, Refusal};
@@ -63,10 +64,13 @@ impl B2bua {
     }
 
     fn on_request(&mut self, key: ServerKey, message: Message, path: Path) {
+        let in_dialog = message.to().is_ok_and(|to| to.tag().is_some());
         if let Err(refusal) = admission::check(&message) {
+            if !in_dialog && message.method() == Some(&Method::Invite) {
+                self.note_refused(&message, path, refusal.code());
+            }
             return refusal.send(&mut self.cx, key, &message);
         }
-        let in_dialog = message.to().is_ok_and(|to| to.tag().is_some());
         match (in_dialog, message.method()) {
             (true, _) => self.on_dialog_request(key, message, path),
             (false, Some(Method::Invite)) => self.on_invite(key, message, path),
@@ -79,15 +83,22 @@ impl B2bua {
     fn on_invite(&mut self, key: ServerKey, message: Message, path: Path) {
         let (trunk, user) = match self.admit(&message, path) {
             Ok(admitted) => admitted,
-            Err(refusal) => return refusal.send(&mut self.cx, key, &message),
+            Err(refusal) => {
+                self.note_refused(&message, path, refusal.code());
+                return refusal.send(&mut self.cx, key, &message);
+            }
         };
         let targets = self.cx.routing.targets(trunk, &user);
         if targets.is_empty() {
+            self.note_refused(&message, path, StatusCode::NOT_FOUND);
             return self.cx.refuse(key, &message, StatusCode::NOT_FOUND);
         }
         self.cx.counters.calls_offered += 1;
         let id = CallId(self.next_call);
         self.next_call += 1;
+        let call_id = message.call_id().unwrap_or_default();
+        self.cx.stories.begin(self.cx.now, id, &call_id);
+        self.cx.tell_route(id, trunk, &user, &targets);
         let caller = Caller {
             trunk,
             path,
@@ -205,6 +216,9 @@ impl B2bua {
         let Some(id) = self.cx.index.call_of(key) else {
             return;
         };
+        self.cx
+            .stories
+            .tell(self.cx.now, id, What::Note(setback.name()));
         let code = match setback {
             Setback::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::REQUEST_TIMEOUT,
@@ -242,7 +256,10 @@ impl B2bua {
             return;
         };
         act(call, &mut self.cx);
+        call.tell_steps(&mut self.cx);
         if call.state() == CallState::Over {
+            call.release_media(&mut self.cx);
+            Self::give_account(&mut self.cx, call);
             call.leave(&mut self.cx);
             self.calls.remove(&id);
         }

@@ -1,9 +1,12 @@
 //! How calls end: CANCEL, BYE from either side, timer C, or because we say so.
 
+use crate::records::Releaser;
 use crate::session::Side;
 use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
+use crate::story::What;
 use crate::transaction::{ClientKey, ServerKey};
 
+use super::account::Cut;
 use super::answers::late_answers_acknowledge;
 use super::call::Call;
 use super::context::Context;
@@ -85,6 +88,12 @@ impl Call {
     /// The caller takes its INVITE back.
     pub(super) fn on_cancel(&mut self, cx: &mut Context, cancel: &Message) {
         let reason = cancel.headers.first(&HeaderName::Reason).cloned();
+        let cut = Cut::new(
+            Releaser::Caller,
+            "cancelled",
+            StatusCode::REQUEST_TERMINATED,
+        );
+        self.released(cx, cut, reason.as_ref());
         self.withdraw(
             cx,
             Trigger::CallerCancels,
@@ -95,11 +104,26 @@ impl Call {
 
     /// Timer C: the callee has rung for too long.
     pub(super) fn on_no_answer(&mut self, cx: &mut Context) {
+        cx.stories
+            .tell(cx.now, self.id, What::Note("timer C: nobody has answered"));
+        let cut = Cut::new(Releaser::Tandem, "no_answer", StatusCode::REQUEST_TIMEOUT);
+        self.released(cx, cut, None);
         self.withdraw(cx, Trigger::NoAnswer, StatusCode::REQUEST_TIMEOUT, None);
     }
 
     /// Ends the call, wherever it is.
     pub(super) fn hang_up(&mut self, cx: &mut Context, cause: Cause) {
+        let reason = Header::new(HeaderName::Reason, cause.reason());
+        let code = match self.state() {
+            CallState::Answered | CallState::Established => None,
+            _ => Some(cause.code()),
+        };
+        let cut = Cut {
+            by: Releaser::Tandem,
+            cause: cause.name(),
+            code,
+        };
+        self.released(cx, cut, Some(&reason));
         match self.state() {
             CallState::Answered | CallState::Established => {
                 let trigger = match cause {
@@ -174,6 +198,8 @@ impl Call {
         match (self.state(), side) {
             (CallState::Ringing, Side::A) if self.pairs.len() == 1 => {
                 let code = StatusCode::REQUEST_TERMINATED;
+                let cut = Cut::new(Releaser::Caller, "cancelled", code);
+                self.released(cx, cut, reason.as_ref());
                 self.withdraw(cx, Trigger::CallerCancels, code, reason);
             }
             // One early dialog of several ends: the fork behind it is told, and the call goes on. A callee
@@ -181,10 +207,14 @@ impl Call {
             (CallState::Ringing, _) => self.drop_fork(cx, side, place, &reason),
             (CallState::Answering, Side::A) => {
                 let code = StatusCode::REQUEST_TERMINATED;
+                let cut = Cut::new(Releaser::Caller, "cancelled", code);
+                self.released(cx, cut, reason.as_ref());
                 self.withdraw(cx, Trigger::CallerCancels, code, reason);
             }
             (CallState::Answering, Side::B) => {
                 let code = StatusCode::TEMPORARILY_UNAVAILABLE;
+                let cut = Cut::new(Releaser::Callee, "bye", code);
+                self.released(cx, cut, reason.as_ref());
                 self.withdraw(cx, Trigger::Bye, code, None);
             }
             (CallState::Answered | CallState::Established, _) => {
@@ -204,6 +234,16 @@ impl Call {
         if !self.step(Trigger::Bye) {
             return;
         }
+        let by = match side {
+            Side::A => Releaser::Caller,
+            Side::B => Releaser::Callee,
+        };
+        let cut = Cut {
+            by,
+            cause: "bye",
+            code: None,
+        };
+        self.released(cx, cut, reason);
         self.part(
             cx,
             match side {

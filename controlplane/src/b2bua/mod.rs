@@ -4,6 +4,7 @@
 //! Takes what the transactions and the session engine say to the call that it is about. Knows what
 //! SIP says about calls; refuses to know sockets, clocks, and what a session description means.
 
+mod account;
 mod admission;
 mod answers;
 mod call;
@@ -95,6 +96,7 @@ impl B2bua {
     }
 
     pub(crate) fn on_worker(&mut self, worker: WorkerId, event: Event) {
+        self.tell_latch(&event);
         self.cx.engine.on_event(self.cx.now, worker, event);
     }
 
@@ -179,6 +181,11 @@ impl B2bua {
     /// The next thing to be done outside.
     pub(crate) fn poll(&mut self) -> Option<Output> {
         loop {
+            self.cx.ask_for_ended_flows();
+            // Before the commands that remove what is to be measured.
+            if let Some(output) = self.cx.outbox.pop_front() {
+                return Some(output);
+            }
             if let Some(occurrence) = self.cx.transactions.poll() {
                 if let Some(output) = self.on_occurrence(occurrence) {
                     return Some(output);

@@ -1,5 +1,6 @@
 //! The caller's INVITE: offered to one target after another until one takes it.
 
+use crate::records::{Outcome, Releaser};
 use crate::routing::Target;
 use crate::session::{Rewritten, SessionError, Side};
 use crate::settings::Listener;
@@ -7,6 +8,7 @@ use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::{Path, TransactionError};
 
+use super::account::{self, Cut};
 use super::call::{Attempt, Call, code_of};
 use super::context::Context;
 use super::held::Then;
@@ -30,6 +32,27 @@ pub(super) enum Setback {
     Timeout,
     /// It cannot be reached.
     Unreachable,
+}
+
+impl Setback {
+    /// What a story says of it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Response(_) => "the request has failed",
+            Self::Timeout => "no response: the request is given up",
+            Self::Unreachable => "the request could not be sent",
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Response(response) => {
+                Outcome::Code(response.code().map_or(0, StatusCode::as_u16))
+            }
+            Self::Timeout => Outcome::Timeout,
+            Self::Unreachable => Outcome::Unreachable,
+        }
+    }
 }
 
 impl Call {
@@ -91,9 +114,11 @@ impl Call {
         let tag = cx.tokens.tag();
         cx.index.add_tag(&tag, self.id, Side::B);
         let ringing = cx.settings.no_answer.saturating_mul(LONGEST_RINGING);
+        let invite = callee_invite(cx, &self.caller.invite, target, &tag);
+        self.tries(cx, &target, &invite.call_id().unwrap_or_default());
         self.attempt = Some(Attempt {
             target,
-            invite: callee_invite(cx, &self.caller.invite, target, &tag),
+            invite,
             tag,
             key: None,
             owes_ack: false,
@@ -135,6 +160,7 @@ impl Call {
     /// service; any other answer is the callee's, and the caller gets it.
     pub(super) fn on_setback(&mut self, cx: &mut Context, setback: Setback) {
         cx.timers.clear(self.id);
+        self.account.outcome(setback.outcome());
         if self.state() == super::CallState::Cancelling {
             self.step(Trigger::Failure);
             return;
@@ -155,13 +181,24 @@ impl Call {
         }
         match setback {
             Setback::Response(response) => {
+                let code = response.code().unwrap_or(StatusCode::SERVER_INTERNAL_ERROR);
+                let cut = Cut::new(Releaser::Callee, "failure", code);
+                self.released(cx, cut, account::reason_of(&response));
                 let tag = self.caller.tag.clone();
                 let mut passed = passing::response(&self.caller.invite, Some(&tag), &response);
                 cx.sign(&mut passed);
                 self.reject_with(cx, passed);
             }
-            Setback::Timeout => self.reject(cx, StatusCode::REQUEST_TIMEOUT),
-            Setback::Unreachable => self.reject(cx, StatusCode::SERVICE_UNAVAILABLE),
+            Setback::Timeout => {
+                let code = StatusCode::REQUEST_TIMEOUT;
+                self.released(cx, Cut::new(Releaser::Tandem, "timeout", code), None);
+                self.reject(cx, code);
+            }
+            Setback::Unreachable => {
+                let code = StatusCode::SERVICE_UNAVAILABLE;
+                self.released(cx, Cut::new(Releaser::Tandem, "unreachable", code), None);
+                self.reject(cx, code);
+            }
         }
     }
 
@@ -174,6 +211,12 @@ impl Call {
     pub(super) fn reject_with(&mut self, cx: &mut Context, response: Message) {
         let code = response.code().map_or(0, StatusCode::as_u16);
         *cx.counters.calls_failed.entry(code).or_default() += 1;
+        let cut = Cut {
+            by: Releaser::Tandem,
+            cause: "refused",
+            code: response.code(),
+        };
+        self.released(cx, cut, None);
         cx.respond(self.caller.key, response);
         self.release_media(cx);
     }

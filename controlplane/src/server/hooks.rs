@@ -3,10 +3,12 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 
-use contract::{Command, Event, Homes, Timestamp, WorkerId};
+use contract::{Command, Event, FlowKey, Homes, Timestamp, WorkerId};
 
 use super::Host;
 use crate::agent::Agent;
+use crate::records::{CallRecord, Measured};
+use crate::story::Mirrored;
 
 /// The other plane, as the loop sees it. The binary implements it over the real one.
 pub trait Dataplane {
@@ -26,6 +28,12 @@ pub trait Dataplane {
     /// after each [`Dataplane::drain`].
     fn homes(&mut self) -> Option<Homes> {
         None
+    }
+
+    /// What all workers together have counted so far for the flow at a port; nothing for one that is not there.
+    fn measure(&mut self, key: FlowKey) -> Measured {
+        let _ = key;
+        Measured::default()
     }
 }
 
@@ -47,4 +55,13 @@ pub trait Guest {
 
     /// SIGHUP has come. It is served next.
     fn hang_up(&mut self) {}
+    /// A call is over. Never blocks.
+    fn call_ended(&mut self, record: CallRecord, now: Timestamp) {
+        let _ = (record, now);
+    }
+
+    /// A SIP message passed; only with [`crate::settings::Settings::mirror`]. Never blocks.
+    fn mirror(&mut self, message: Mirrored, now: Timestamp) {
+        let _ = (message, now);
+    }
 }

@@ -10,7 +10,7 @@ mod reconcile;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
+use contract::{Command, Event, FlowId, FlowKey, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
 use self::provisioning::ProvisionedSessions;
@@ -19,8 +19,8 @@ use super::media_stream::MediaStream;
 use super::negotiation::{self, Outcome};
 use super::state::{Exchange, Offer, Session};
 use super::{
-    Counters, EngineOutput, FlowView, Gauges, LegSpec, PortGauges, Rewritten, SessionError,
-    SessionId, SessionView, Side, view,
+    Counters, EndedFlow, EngineOutput, FlowView, Gauges, LegSpec, PortGauges, Rewritten,
+    SessionError, SessionId, SessionView, Side, view,
 };
 use crate::installer::{Installer, NextHopQuery, Owner, Sighting, Ticket};
 use crate::relay_ports::{PortPair, RelayPorts};
@@ -47,6 +47,8 @@ pub struct Engine {
     /// Pairs that nobody needs any more, but that some worker may still serve, by their RTP port.
     closing: HashMap<FlowKey, PortPair>,
     outputs: VecDeque<EngineOutput>,
+    /// Flows of calls that nobody needs any more, until somebody has asked.
+    ended: VecDeque<EndedFlow>,
     next_session: u64,
     counters: Counters,
 }
@@ -68,6 +70,7 @@ impl Engine {
             holders: HashMap::new(),
             closing: HashMap::new(),
             outputs: VecDeque::new(),
+            ended: VecDeque::new(),
             next_session: 0,
             counters: Counters::default(),
         }
@@ -188,8 +191,9 @@ impl Engine {
             self.installer.tear_up(*ticket);
             self.holders.remove(ticket);
         }
-        for key in &closed.keys {
+        for (key, facing) in &closed.keys {
             self.installer.unwant(now, *key);
+            self.ended.push_back(facing.ended(session, *key));
         }
         for pair in closed.pairs() {
             self.drop_pair(now, pair);
@@ -266,7 +270,7 @@ impl Engine {
     /// The flows of a session.
     pub fn flows(&self, session: SessionId) -> Vec<FlowView> {
         let keys = match self.sessions.get(&session) {
-            Some(known) => known.keys.iter().copied().collect(),
+            Some(known) => known.keys.keys().copied().collect(),
             None => self.provisioned_keys(session),
         };
         let view = |key: FlowKey| {
@@ -278,6 +282,18 @@ impl Engine {
             })
         };
         keys.into_iter().filter_map(view).collect()
+    }
+
+    /// The next flow of a call's session that has come to its end. It is being removed: the commands leave
+    /// with the outputs.
+    pub fn next_ended(&mut self) -> Option<EndedFlow> {
+        self.ended.pop_front()
+    }
+
+    /// The session that wants the flow of this name.
+    pub fn session_of(&self, flow: FlowId) -> Option<(SessionId, FlowKey)> {
+        let (Owner(id), key) = self.installer.owner(flow)?;
+        Some((SessionId(id), key))
     }
 
     /// What was counted.
@@ -451,7 +467,7 @@ impl Engine {
             .sessions
             .get_mut(&id)
             .ok_or(SessionError::UnknownSession)?;
-        let keys: Vec<FlowKey> = session.keys.iter().copied().collect();
+        let keys: Vec<FlowKey> = session.keys.keys().copied().collect();
         let ticket = self.installer.ticket(now, &keys);
         if let Some(ticket) = ticket {
             session.tickets.insert(ticket);

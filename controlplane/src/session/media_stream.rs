@@ -120,6 +120,12 @@ impl MediaStream {
             && self.party(side.other()).receives()
     }
 
+    /// Whether what arrives at the port comes from the party on this side.
+    pub(super) fn faces(&self, side: Side, key: FlowKey) -> bool {
+        let mut locals = self.party(side).locals();
+        locals.any(|local| local.key(Component::Rtp) == key || local.key(Component::Rtcp) == key)
+    }
+
     /// Where the party on this side was told to send RTP.
     pub(super) fn announced_rtp(&self, side: Side) -> Option<FlowKey> {
         Some(self.party(side).announced_local()?.key(Component::Rtp))

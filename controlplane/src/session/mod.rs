@@ -20,7 +20,7 @@ pub use error::{ErrorClass, SessionError};
 pub use provisioned::{Provision, ProvisionedView, Provisioning, Rtcp};
 pub use view::{FlowView, PartyView, SessionView, StreamState, StreamView};
 
-use contract::{Command, WorkerId};
+use contract::{Command, FlowKey, WorkerId};
 
 use crate::installer::{NextHopQuery, Ticket, TicketFailure};
 use crate::settings::MediaGroupId;
@@ -82,6 +82,19 @@ pub struct Rewritten {
     /// `Some`: hold the body back until [`EngineOutput::Ready`] says that every worker forwards what it
     /// announces. `None`: every worker does already.
     pub ticket: Option<Ticket>,
+}
+
+/// A flow of a session that nobody needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedFlow {
+    /// The session that had it.
+    pub session: SessionId,
+    /// The party whose packets it carried.
+    pub from: Side,
+    /// Where they arrived.
+    pub key: FlowKey,
+    /// Whether RTP was expected there, with or without RTCP; if not, RTCP alone.
+    pub rtp: bool,
 }
 
 /// What the engine wants done, or has to say.

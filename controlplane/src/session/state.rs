@@ -1,13 +1,13 @@
 //! One session: its legs, its streams, and where it stands between offer and answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::FlowKey;
 
 use super::leg::Leg;
 use super::media_stream::{MediaStream, Phase};
-use super::{SessionError, Side};
-use crate::installer::Ticket;
+use super::{EndedFlow, SessionError, SessionId, Side};
+use crate::installer::{Plan, Ticket};
 use crate::relay_ports::PortPair;
 use crate::sdp::Stream;
 
@@ -23,9 +23,28 @@ pub(super) struct Session {
     pub(super) established: bool,
     pub(super) timed_out: bool,
     /// The ports that flows were wanted at last.
-    pub(super) keys: BTreeSet<FlowKey>,
+    pub(super) keys: BTreeMap<FlowKey, Facing>,
     /// The tickets that somebody still holds.
     pub(super) tickets: BTreeSet<Ticket>,
+}
+
+/// Whom a flow of the session faces, and what it expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facing {
+    side: Side,
+    rtp: bool,
+}
+
+impl Facing {
+    /// The same of a flow that has come to its end.
+    pub(super) const fn ended(self, session: SessionId, key: FlowKey) -> EndedFlow {
+        EndedFlow {
+            session,
+            from: self.side,
+            key,
+            rtp: self.rtp,
+        }
+    }
 }
 
 /// Offer and answer (RFC 3264).
@@ -59,7 +78,7 @@ impl Session {
             before: None,
             established: false,
             timed_out: false,
-            keys: BTreeSet::new(),
+            keys: BTreeMap::new(),
             tickets: BTreeSet::new(),
         }
     }
@@ -72,6 +91,18 @@ impl Session {
             .chain(before)
             .flat_map(MediaStream::pairs)
             .collect()
+    }
+
+    /// Whom the flow of a plan faces.
+    pub(super) fn facing(&self, plan: &Plan) -> Facing {
+        let of_b = self
+            .streams
+            .iter()
+            .any(|stream| stream.faces(Side::B, plan.key));
+        Facing {
+            side: if of_b { Side::B } else { Side::A },
+            rtp: plan.rtp.is_some(),
+        }
     }
 
     /// Whether this side may offer now.

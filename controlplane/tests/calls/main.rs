@@ -1,5 +1,6 @@
 //! Calls through the agent's door on virtual time: SIP text in, SIP text and commands out, no kernel.
 
+mod accounts;
 mod cancelling;
 mod early;
 mod ending;
@@ -14,4 +15,5 @@ mod ringing;
 mod rows;
 mod service;
 mod sessions;
+mod stories;
 mod world;

@@ -10,10 +10,12 @@ use contract::{
 };
 use controlplane::agent::{Agent, Input, Output};
 use controlplane::b2bua::{CallState, CallSummary};
+use controlplane::records::{CallRecord, Measured};
 use controlplane::settings::{
     Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
 };
 use controlplane::sip::Message;
+use controlplane::story::Mirrored;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use regex::Regex;
@@ -68,6 +70,12 @@ pub(crate) struct World {
     mailboxes: Vec<(WorkerId, Command)>,
     /// Addresses that nothing reaches: sending there fails.
     pub(crate) unreachable: Vec<SocketAddr>,
+    /// What the workers have counted at a port, all together.
+    pub(crate) counted: HashMap<FlowKey, Measured>,
+    /// What was left of calls.
+    pub(crate) records: Vec<CallRecord>,
+    /// What a collector was sent.
+    pub(crate) mirrored: Vec<Mirrored>,
     /// Instead of arriving at once, what phones send is put here, for a network to carry.
     pub(crate) wire: Option<Vec<Datagram>>,
 }
@@ -152,6 +160,9 @@ impl World {
             flows: vec![BTreeMap::new(); WORKERS],
             mailboxes: Vec::new(),
             unreachable: Vec::new(),
+            counted: HashMap::new(),
+            records: Vec::new(),
+            mirrored: Vec::new(),
             wire: None,
         }
     }
@@ -200,6 +211,15 @@ impl World {
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
                 Output::Forget(_) => {}
+                Output::Measure(flow) => {
+                    let forwarding = self.flows.iter().all(|flows| flows.contains_key(&flow.key));
+                    let counted = self.counted.remove(&flow.key);
+                    let counted = counted.filter(|_| forwarding).unwrap_or_default();
+                    let measured = Input::Measured { flow, counted };
+                    self.agent.handle(measured, self.now);
+                }
+                Output::CallEnded(record) => self.records.push(*record),
+                Output::Mirror(message) => self.mirrored.push(message),
                 Output::Drained => {
                     assert!(!self.drained, "drained twice");
                     self.drained = true;
@@ -317,6 +337,12 @@ impl World {
 
     pub(crate) fn state(&self) -> CallState {
         self.call().state
+    }
+
+    /// What was left of the only call that has ended.
+    pub(crate) fn record(&mut self) -> CallRecord {
+        assert_eq!(self.records.len(), 1, "{:?}", self.records);
+        self.records.remove(0)
     }
 
     /// The flow that packets to this address and port find, at every worker.

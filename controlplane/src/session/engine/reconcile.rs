@@ -49,9 +49,12 @@ impl Engine {
             .map(|plan| (plan.key, plan))
             .collect();
         let after = session.pairs();
-        let former = std::mem::replace(&mut session.keys, plans.keys().copied().collect());
-        for key in former.iter().filter(|key| !plans.contains_key(key)) {
+        let keys = plans.values().map(|plan| (plan.key, session.facing(plan)));
+        let keys = keys.collect();
+        let former = std::mem::replace(&mut session.keys, keys);
+        for (key, facing) in former.iter().filter(|(key, _)| !plans.contains_key(key)) {
             self.installer.unwant(now, *key);
+            self.ended.push_back(facing.ended(id, *key));
         }
         for plan in plans.values() {
             self.installer.want(Owner(id.0), plan);
