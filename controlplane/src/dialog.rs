@@ -43,7 +43,7 @@ impl Dialog {
             call_id: invite.call_id()?,
             local: invite.to()?.with_tag(tag),
             remote: invite.from()?,
-            remote_target: invite.contact()?.uri,
+            remote_target: target_of(invite)?,
             route_set: invite.routes(&HeaderName::RecordRoute)?,
             local_cseq: 0,
             remote_cseq: Some(invite.cseq()?.number),
@@ -206,6 +206,18 @@ impl Dialog {
     /// The number of our last request; 0 before the first.
     pub fn local_cseq(&self) -> u32 {
         self.local_cseq
+    }
+}
+
+/// Where requests in a dialog with the sender of this INVITE are addressed to: its Contact. A client of RFC 2543, whose
+/// branch is not of RFC 3261's kind, may have none: then From is (RFC 2543 §6.21).
+///
+/// # Errors
+/// There is none, or it is malformed.
+pub fn target_of(invite: &Message) -> Result<Uri, TypedError> {
+    match invite.contact() {
+        Err(TypedError::Missing) if !invite.via()?.has_unique_branch() => Ok(invite.from()?.uri),
+        contact => Ok(contact?.uri),
     }
 }
 

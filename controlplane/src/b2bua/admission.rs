@@ -1,6 +1,8 @@
 //! Requests outside dialogs: what is refused before it becomes a call, and why (RFC 3261 §8.2).
 
+use crate::dialog::target_of;
 use crate::settings::TrunkId;
+use crate::sip::typed::Uri;
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::{Path, ServerKey};
 
@@ -113,6 +115,31 @@ fn check_body(message: &Message) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The Request-URI is of a scheme that leads anywhere from here (RFC 3261 §8.2.2.1).
+pub(super) fn check_scheme(message: &Message) -> Result<(), Refusal> {
+    let scheme = message.uri().map(Uri::scheme).unwrap_or_default();
+    match matches!(scheme.as_str(), "sip" | "tel") {
+        true => Ok(()),
+        false => Err(StatusCode::UNSUPPORTED_URI_SCHEME.into()),
+    }
+}
+
+/// An answer brings a session description: a caller that takes none (RFC 3261 §20.1) cannot be called back.
+fn check_accept(message: &Message) -> Result<(), Refusal> {
+    let taken = |value: &Vec<u8>| {
+        let media = value.split(|&byte| byte == b';').next().unwrap_or_default();
+        let media = media.trim_ascii().to_ascii_lowercase();
+        matches!(&media[..], b"application/sdp" | b"application/*" | b"*/*")
+    };
+    let accept = message.headers.values(&HeaderName::Accept);
+    if !message.headers.contains(&HeaderName::Accept) || accept.iter().any(taken) {
+        return Ok(());
+    }
+    let warning = "399 tandem \"A session description is not among what is accepted\"";
+    let code = StatusCode::NOT_ACCEPTABLE;
+    Err(Refusal::with(code, HeaderName::Warning, warning))
+}
+
 /// What holds for an INVITE that begins a call: a trunk that it comes from, an address that we can
 /// call, no loop. Gives the trunk and the user that is called.
 pub(super) fn check_call(
@@ -122,11 +149,10 @@ pub(super) fn check_call(
 ) -> Result<(TrunkId, String), Refusal> {
     let trunk = cx.trunk_of(path).ok_or(StatusCode::FORBIDDEN)?;
     let uri = message.uri().ok_or(StatusCode::BAD_REQUEST)?;
-    if !matches!(uri.scheme().as_str(), "sip" | "tel") {
-        return Err(StatusCode::UNSUPPORTED_URI_SCHEME.into());
-    }
+    check_scheme(message)?;
+    check_accept(message)?;
     // Without them its dialog could not be made once the callee answers.
-    if message.contact().is_err() || message.routes(&HeaderName::RecordRoute).is_err() {
+    if target_of(message).is_err() || message.routes(&HeaderName::RecordRoute).is_err() {
         return Err(StatusCode::BAD_REQUEST.into());
     }
     Ok((trunk, uri.decoded_user().unwrap_or_default()))

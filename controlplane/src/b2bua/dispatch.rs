@@ -144,6 +144,9 @@ impl B2bua {
     /// OPTIONS outside a dialog asks what an INVITE would be answered (RFC 3261 §11.2); operators use
     /// it to find out who takes calls.
     fn on_options(&mut self, key: ServerKey, message: &Message, path: Path) {
+        if let Err(refusal) = admission::check_scheme(message) {
+            return refusal.send(&mut self.cx, key, message);
+        }
         if self.closed || self.calls.len() >= self.cx.settings.limits.calls {
             return self
                 .cx

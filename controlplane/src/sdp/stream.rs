@@ -195,7 +195,8 @@ fn connection(lines: &[Line], first_line: usize) -> Result<Option<IpAddr>, SdpEr
 }
 
 /// `IN IP4 192.0.2.1` or `IN IP6 2001:db8::1`: a numeric address that is unicast or unspecified. Names are
-/// refused: nothing here resolves them. So are suffixes (`/127`): they are multicast's.
+/// refused: nothing here resolves them. So are suffixes (`/127`): they are multicast's. An IPv4 address mapped into IPv6 is
+/// that IPv4 address.
 pub(super) fn network_address(parts: &[&[u8]]) -> Option<IpAddr> {
     let [net, family, address] = parts else {
         return None;
@@ -207,7 +208,10 @@ pub(super) fn network_address(parts: &[&[u8]]) -> Option<IpAddr> {
     let family_name = if address.is_ipv6() { "IP6" } else { "IP4" };
     let broadcast = IpAddr::from([255, 255, 255, 255]);
     let unicast = !address.is_multicast() && address != broadcast;
-    (is_token(net, "IN") && is_token(family, family_name) && unicast).then_some(address)
+    // A host with one socket for both families writes its IPv4 address as an IPv6 one (RFC 5118 §4.9). No packet of
+    // IPv6 would get there.
+    let real = address.to_canonical();
+    (is_token(net, "IN") && is_token(family, family_name) && unicast).then_some(real)
 }
 
 #[cfg(test)]

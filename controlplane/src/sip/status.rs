@@ -27,6 +27,8 @@ impl StatusCode {
     pub const REQUEST_TIMEOUT: Self = Self(408);
     /// 415 Unsupported Media Type.
     pub const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
+    /// 406 Not Acceptable.
+    pub const NOT_ACCEPTABLE: Self = Self(406);
     /// 416 Unsupported URI Scheme.
     pub const UNSUPPORTED_URI_SCHEME: Self = Self(416);
     /// 420 Bad Extension.

@@ -32,7 +32,7 @@ impl MatchKey {
     /// The key of a request, taken as one of `method`: an ACK or a CANCEL looks for its INVITE.
     /// `via` is the top Via as the client sent it.
     pub(super) fn of(request: &Message, via: &Via, method: Method) -> Result<Self, TypedError> {
-        if let Some(branch) = via.branch().filter(|branch| is_rfc3261(branch)) {
+        if let Some(branch) = via.branch().filter(|_| via.has_unique_branch()) {
             let port = via.port.unwrap_or(5060);
             return Ok(Self::Branch {
                 branch: branch.to_owned(),
@@ -52,15 +52,6 @@ impl MatchKey {
             method,
         })
     }
-}
-
-/// Whether the branch is unique by RFC 3261 §8.1.1.7. The cookie alone names nothing.
-fn is_rfc3261(branch: &str) -> bool {
-    let cookie = Tokens::MAGIC_COOKIE;
-    branch.len() > cookie.len()
-        && branch
-            .get(..cookie.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(cookie))
 }
 
 /// What a request has in common with itself when it comes by another way (RFC 3261 §8.2.2.2).

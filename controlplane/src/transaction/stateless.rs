@@ -8,25 +8,24 @@ use crate::sip::{HeaderName, Message, Method, ParseError, StatusCode};
 pub const RETRY_AFTER: u32 = 5;
 
 impl Transactions {
-    /// Answers a request that could be read in part, if enough of it could: a Via to follow, and
-    /// From, Call-ID and CSeq for the client to know its request by. An ACK is never answered.
+    /// Answers a request that could be read in part: with what could be read of Via, From, To, Call-ID and CSeq, for
+    /// the client to know its request by. Where its Via says nothing the answer goes to where the request came from. An
+    /// ACK is never answered, and no request without any Via.
     pub(super) fn answer_broken(&mut self, path: Path, error: ParseError) {
         self.count_parse_error(error.what);
         let status = error.status();
         let Some(mut request) = error.request else {
             return;
         };
-        let known_by = [HeaderName::From, HeaderName::CallId, HeaderName::CSeq];
-        if !known_by.iter().all(|name| request.headers.contains(name)) {
+        if !request.headers.contains(&HeaderName::Via) {
             return;
         }
-        let Ok(mut via) = request.via() else {
-            return;
-        };
-        via.note_source(path.remote);
-        request
-            .headers
-            .replace_first(&HeaderName::Via, via.to_string());
+        if let Ok(mut via) = request.via() {
+            via.note_source(path.remote);
+            request
+                .headers
+                .replace_first(&HeaderName::Via, via.to_string());
+        }
         self.answer_statelessly(path, &request, status, Some(error.what.words()));
     }
 
@@ -42,10 +41,10 @@ impl Transactions {
         if request.method() == Some(&Method::Ack) {
             return;
         }
-        let Ok(via) = request.via() else {
-            return;
+        let (back, otherwise) = match request.via() {
+            Ok(via) => self.way_back(path, &via),
+            Err(_) => (path, None),
         };
-        let (back, otherwise) = self.way_back(path, &via);
         let tag = self.secret.tag(request);
         let mut response = request.response(status, Some(&tag));
         if let (Some(words), crate::sip::StartLine::Response { reason, .. }) =

@@ -16,4 +16,5 @@ mod rows;
 mod service;
 mod sessions;
 mod stories;
+mod torture;
 mod world;

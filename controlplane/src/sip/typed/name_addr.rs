@@ -7,7 +7,7 @@ use crate::sip::lexer;
 /// `"Display" <sip:user@host>;tag=1234`, or the same without name and brackets (RFC 3261 §20.10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameAddr {
-    /// The display name as it was written, quotes included.
+    /// The display name as it was written, quotes included. One that had to be quoted and was not is.
     pub display: Option<Vec<u8>>,
     /// The address.
     pub uri: Uri,
@@ -26,7 +26,7 @@ impl NameAddr {
         let display = if scanner.peek() == Some(b'"') {
             let display = scanner.quoted()?;
             scanner.skip_space();
-            Some(display)
+            Some(display.to_vec())
         } else if scanner
             .rest()
             .iter()
@@ -35,7 +35,7 @@ impl NameAddr {
         {
             // Tokens by the grammar; in practice anything, Latin-1 included.
             let display = scanner.take_while(|byte| byte != b'<').trim_ascii();
-            Some(display).filter(|display| !display.is_empty())
+            (!display.is_empty()).then(|| made_whole(display))
         } else {
             return Self::parse_bare(scanner);
         };
@@ -47,7 +47,7 @@ impl NameAddr {
             return Err(TypedError::Malformed);
         }
         Ok(Self {
-            display: display.map(<[u8]>::to_vec),
+            display,
             uri,
             params: scanner.params()?,
         })
@@ -103,6 +103,24 @@ impl NameAddr {
     }
 }
 
+/// A display name without quotes, with them if it is not made of tokens: what we take in bad form does not leave in it
+/// (RFC 4475 §3.1.2.15).
+fn made_whole(display: &[u8]) -> Vec<u8> {
+    let mut words = display.split(|&byte| lexer::is_space(byte));
+    if words.all(|word| word.is_empty() || lexer::token(word).is_some()) {
+        return display.to_vec();
+    }
+    let mut quoted = vec![b'"'];
+    for &byte in display {
+        if matches!(byte, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(byte);
+    }
+    quoted.push(b'"');
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,8 +142,12 @@ mod tests {
         assert_eq!(joined.display.as_deref(), Some(&b"caller"[..]));
         assert_eq!(joined.tag(), Some("887s"));
         let latin = NameAddr::parse(b"J\xfcrgen <tel:+49>").expect("Latin-1 display name");
-        assert_eq!(latin.display.as_deref(), Some(&b"J\xfcrgen"[..]));
-        assert_eq!(latin.to_bytes(), b"J\xfcrgen <tel:+49>");
+        assert_eq!(latin.display.as_deref(), Some(&b"\"J\xfcrgen\""[..]));
+        assert_eq!(latin.to_bytes(), b"\"J\xfcrgen\" <tel:+49>");
+        let odd = parse(r"Bell \o, A. <sip:a@b>");
+        assert_eq!(odd.to_bytes(), br#""Bell \\o, A." <sip:a@b>"#);
+        let plain = parse("A. G.  Bell <sip:a@b>");
+        assert_eq!(plain.to_bytes(), b"A. G.  Bell <sip:a@b>");
     }
 
     #[test]

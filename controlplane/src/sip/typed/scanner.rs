@@ -96,10 +96,7 @@ impl<'a> Scanner<'a> {
             if !self.byte(b']') {
                 return Err(TypedError::Malformed);
             }
-            let address: Option<Ipv6Addr> = std::str::from_utf8(text)
-                .ok()
-                .and_then(|text| text.parse().ok());
-            Host::V6(address.ok_or(TypedError::Malformed)?)
+            Host::V6(ipv6(text).ok_or(TypedError::Malformed)?)
         } else {
             let text = self.take_while(|byte| {
                 byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
@@ -152,4 +149,12 @@ impl<'a> Scanner<'a> {
         }
         Ok(value)
     }
+}
+
+/// An IPv6 address. The grammar of RFC 3261 leads to three colons before an embedded IPv4 address, where two are meant;
+/// RFC 5118 §4.10 asks for tolerance.
+fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    let text = std::str::from_utf8(text).ok()?;
+    let address = text.parse().ok();
+    address.or_else(|| text.replacen(":::", "::", 1).parse().ok())
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::scanner::Scanner;
 use super::{Host, Params, TypedError};
+use crate::sip::Tokens;
 
 /// The transport of a Via.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -97,6 +98,16 @@ impl Via {
     /// The branch.
     pub fn branch(&self) -> Option<&str> {
         self.params.value("branch")
+    }
+
+    /// Whether the branch is unique by RFC 3261 §8.1.1.7. The cookie alone names nothing.
+    pub fn has_unique_branch(&self) -> bool {
+        let cookie = Tokens::MAGIC_COOKIE;
+        self.branch().is_some_and(|branch| {
+            let start = branch.get(..cookie.len());
+            branch.len() > cookie.len()
+                && start.is_some_and(|start| start.eq_ignore_ascii_case(cookie))
+        })
     }
 
     /// The source address that the receiver saw.
