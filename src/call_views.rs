@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use contract::{FlowEntry, Timestamp};
+use contract::{FlowEntry, Payload, Timestamp};
 use controlplane::b2bua::{CallDetail, CallSummary, LegView};
 use controlplane::session::{FlowView, PartyView, SessionView, StreamState, StreamView};
 use dataplane::report::FlowTally;
@@ -57,6 +57,7 @@ fn stream(stream: &StreamView) -> Stream {
     };
     Stream {
         media: stream.media.clone(),
+        transport: stream.profile.name().to_owned(),
         state: state.to_owned(),
         caller: stream_party(caller),
         callee: stream_party(callee),
@@ -120,6 +121,9 @@ pub(crate) fn flow(
 }
 
 fn carries(entry: Option<&FlowEntry>) -> &'static str {
+    if entry.is_some_and(|entry| entry.payload == Payload::Datagrams) {
+        return "udptl";
+    }
     match entry.map(|entry| (entry.rtp.is_some(), entry.rtcp.is_some())) {
         None => "removing",
         Some((true, true)) => "rtp+rtcp",
@@ -151,6 +155,7 @@ mod tests {
             key,
             entry: None,
             acknowledged: 2,
+            clock_rate: None,
         };
         let tallies = [tally(0, 10, Some(1_000_000_000)), tally(1, 5, None)];
         let now = Timestamp::from_nanos(3_500_000_000);

@@ -443,6 +443,8 @@ pub(crate) struct Leg {
 pub(crate) struct Stream {
     /// `audio`, `video` …
     pub(crate) media: String,
+    /// What its packets are: `rtp`, `srtp` or `udptl` (fax).
+    pub(crate) transport: String,
     /// `offered`, `active`, `held` or `rejected`.
     pub(crate) state: String,
     /// Towards the caller.
@@ -565,7 +567,7 @@ pub(crate) struct SessionLine {
 pub(crate) struct Flow {
     /// The port at which its packets arrive.
     pub(crate) local: String,
-    /// `rtp`, `rtcp`, `rtp+rtcp` (muxed), or `removing`.
+    /// `rtp`, `rtcp`, `rtp+rtcp` (muxed), `udptl` (fax), or `removing`.
     pub(crate) carries: String,
     /// The source that signalling gave.
     pub(crate) signalled: Option<String>,

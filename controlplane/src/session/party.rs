@@ -44,6 +44,8 @@ pub(super) struct Remote {
     pub(super) rtcp: Option<SocketAddr>,
     pub(super) direction: Direction,
     pub(super) codecs: String,
+    /// The RTP clock of the first of them, in Hz.
+    pub(super) clock_rate: Option<u32>,
 }
 
 /// Two ports of ours, and whom each believes.
@@ -122,6 +124,7 @@ impl Party {
                 rtcp,
                 direction: Direction::SendRecv,
                 codecs: String::new(),
+                clock_rate: None,
             }),
             mux,
             ..Self::default()
@@ -167,6 +170,7 @@ impl Party {
             rtcp: stream.rtcp,
             direction: stream.direction,
             codecs: stream.codecs.clone(),
+            clock_rate: stream.clock_rate,
         };
         let former = self.remote.replace(remote);
         let resumed = former

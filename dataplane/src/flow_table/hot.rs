@@ -20,6 +20,17 @@ pub enum Lane {
     Apart,
 }
 
+/// The egresses of each kind of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lanes {
+    /// RTP's: [`Lane::Closed`] or [`Lane::Main`].
+    pub rtp: Lane,
+    /// RTCP's.
+    pub rtcp: Lane,
+    /// That of whatever else comes, STUN included, and then RTCP's as well: [`Lane::Closed`] or [`Lane::Main`].
+    pub others: Lane,
+}
+
 /// [`crate::latch::Gate`] in two bits; the source is beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -56,10 +67,10 @@ const _: () = assert!(size_of::<Hot>() == 64, "one cache line");
 mod label {
     use crate::classify::Content;
 
-    /// RTP, or RTCP, is forwarded in the usual way if it came as IPv4 and from the source: the gate is a source,
-    /// the lane the main one and of IPv4, and the flow is not idle. What most packets need to know, in one bit.
+    /// RTP is forwarded in the usual way if it came as IPv4 and from the source: the gate is a source, the lane the
+    /// main one and of IPv4, and the flow is not idle. What most packets need to know, in one bit.
     pub(super) const USUAL_RTP: u8 = Content::Rtp as u8;
-    pub(super) const USUAL_RTCP: u8 = Content::Rtcp as u8;
+    pub(super) const OTHERS_OPEN: u8 = 1 << 1;
     pub(super) const GATE: u32 = 2;
     pub(super) const RTP_OPEN: u8 = 1 << 4;
     pub(super) const RTCP: u32 = 5;
@@ -68,7 +79,7 @@ mod label {
 
 impl Hot {
     /// Whether a packet that came as IPv4, with the bit of its [`Content`], need only come from the source to be
-    /// forwarded in the usual way: by the main egress, as IPv4. Only RTP and RTCP may be asked about.
+    /// forwarded in the usual way: by the main egress, as IPv4. Only RTP may be asked about, and nothing (0).
     #[inline(always)]
     pub const fn is_usual(&self, content: u8) -> bool {
         self.headers.label & content != 0
@@ -107,9 +118,9 @@ impl Hot {
         }
     }
 
-    /// RTP's and RTCP's egress.
+    /// The egresses of each kind of packets.
     #[inline(always)]
-    pub const fn lanes(&self) -> (Lane, Lane) {
+    pub const fn lanes(&self) -> Lanes {
         let rtp = match self.headers.label & label::RTP_OPEN {
             0 => Lane::Closed,
             _ => Lane::Main,
@@ -119,22 +130,27 @@ impl Hot {
             1 => Lane::Main,
             _ => Lane::Apart,
         };
-        (rtp, rtcp)
+        let others = match self.headers.label & label::OTHERS_OPEN {
+            0 => Lane::Closed,
+            _ => Lane::Main,
+        };
+        Lanes { rtp, rtcp, others }
     }
 
     /// The egress that packets of this content take, or why they take none.
     #[inline(always)]
     pub const fn lane(&self, content: Content) -> Result<Lane, DropReason> {
-        let (rtp, rtcp) = self.lanes();
+        let Lanes { rtp, rtcp, others } = self.lanes();
         let lane = match content {
             Content::Rtp => rtp,
             Content::Rtcp => rtcp,
-            Content::Stun => return Err(DropReason::Stun),
-            Content::Unknown => return Err(DropReason::NotRtp),
+            Content::Stun | Content::Unknown => others,
         };
-        match lane {
-            Lane::Closed => Err(DropReason::NotExpected),
-            Lane::Main | Lane::Apart => Ok(lane),
+        match (lane, content) {
+            (Lane::Main | Lane::Apart, _) => Ok(lane),
+            (Lane::Closed, Content::Stun) => Err(DropReason::Stun),
+            (Lane::Closed, Content::Unknown) => Err(DropReason::NotRtp),
+            (Lane::Closed, Content::Rtp | Content::Rtcp) => Err(DropReason::NotExpected),
         }
     }
 
@@ -156,20 +172,19 @@ impl Hot {
     }
 
     /// Says what the label says. It also depends on the headers, which are to be there before.
-    pub(super) fn set_label(&mut self, gate: GateKind, (rtp, rtcp): (Lane, Lane), idle: bool) {
+    pub(super) fn set_label(&mut self, gate: GateKind, lanes: Lanes, idle: bool) {
+        let Lanes { rtp, rtcp, others } = lanes;
         let mut label = (gate as u8) << label::GATE | (rtcp as u8) << label::RTCP;
         if rtp != Lane::Closed {
             label |= label::RTP_OPEN;
         }
+        if others != Lane::Closed {
+            label |= label::OTHERS_OPEN;
+        }
         if idle {
             label |= label::IDLE;
-        } else if gate == GateKind::Source && !self.headers.is_v6() {
-            if rtp == Lane::Main {
-                label |= label::USUAL_RTP;
-            }
-            if rtcp == Lane::Main {
-                label |= label::USUAL_RTCP;
-            }
+        } else if gate == GateKind::Source && !self.headers.is_v6() && rtp == Lane::Main {
+            label |= label::USUAL_RTP;
         }
         self.headers.label = label;
     }

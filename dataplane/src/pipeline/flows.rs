@@ -12,13 +12,13 @@ use super::found::Found;
 use super::{Batch, Verdict};
 use crate::classify::{Content, Family};
 use crate::commands;
-use crate::flow_table::{FlowTable, GateKind, Lane, Slot, packed};
+use crate::flow_table::{FlowTable, GateKind, Lane, Lanes, Slot, packed};
 use crate::latch::Judgement;
 use crate::news::News;
 use crate::port::Frames;
 use crate::rewrite::{self, Extent, Window};
 use crate::tally::FlowTallies;
-use crate::wire::ethernet;
+use crate::wire::{ethernet, udptl};
 
 /// The MTU of a link that only a latch knows: what Ethernet takes.
 const ETHERNET_MTU: u16 = 1500;
@@ -87,11 +87,18 @@ impl Flows {
             GateKind::Ask => false,
         };
         if !believed {
-            let rtp_latches = hot.lane(Content::Rtp).is_ok();
+            let may_latch = match hot.lanes() {
+                // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
+                Lanes {
+                    rtp,
+                    others: Lane::Closed,
+                    ..
+                } => content == Content::Rtp || rtp == Lane::Closed,
+                _ => can_be_udptl(content, frame, found.window),
+            };
             let arrived = Arrived {
                 family,
-                // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
-                may_latch: content == Content::Rtp || !rtp_latches,
+                may_latch,
                 frame,
                 start,
                 window: found.window,
@@ -294,6 +301,18 @@ impl Flows {
             Event::Active(id)
         })
     }
+}
+
+/// Whether a datagram shows where the party is: what can be UDPTL does and nothing else, not the RTP that is still on
+/// its way when a call has gone over to fax, nor STUN.
+#[cold]
+#[inline(never)]
+fn can_be_udptl(content: Content, frame: &mut [u8], window: u16) -> bool {
+    let Some((window, rest)) = rewrite::window_and_rest(frame, window) else {
+        return false;
+    };
+    let payload = rest.get(..rewrite::payload_len(window));
+    content == Content::Unknown && payload.is_some_and(udptl::is_valid)
 }
 
 /// A packet that the latch is asked about.
