@@ -8,6 +8,7 @@ use controlplane::session::{FlowView, PartyView, SessionView, StreamState, Strea
 use dataplane::report::FlowTally;
 
 use crate::admin::views::{Call, CallLine, Flow, FlowWorker, Leg, Stream, StreamParty};
+use crate::reception;
 
 /// One call in the list.
 pub(crate) fn call_line(call: &CallSummary, now: Timestamp) -> CallLine {
@@ -116,6 +117,8 @@ pub(crate) fn flow(
         bytes: tallies.iter().map(|tally| tally.bytes).sum(),
         wrong_source: tallies.iter().map(|tally| tally.wrong_source).sum(),
         last_seen_seconds: ago(tallies.iter().filter_map(|tally| tally.last_seen).max()),
+        reception: reception::combined(tallies)
+            .map(|combined| reception::view(&combined, view.clock_rate, now)),
         workers: tallies.iter().map(worker).collect(),
     }
 }
@@ -150,6 +153,7 @@ mod tests {
             last_seen: seen.map(Timestamp::from_nanos),
             wrong_source: 1,
             latched: None,
+            reception: None,
         };
         let view = FlowView {
             key,

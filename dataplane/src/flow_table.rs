@@ -328,6 +328,13 @@ impl FlowTable {
         cold.flow.judge(source, may_latch, now)
     }
 
+    /// The flow that faces whom the RTCP of the flow in a slot goes to.
+    pub fn facing_rtcp(&self, slot: Slot) -> Option<Slot> {
+        let cold = self.arrays.cold.get(slot.index())?;
+        let apart = self.arrays.apart.get(slot.index())?.as_flattened();
+        self.at_key(&cold.flow.rtcp_source(apart.first_chunk()?)?)
+    }
+
     /// What the packets of the flow in a slot carry.
     pub fn payload(&self, slot: Slot) -> Option<Payload> {
         self.arrays.cold.get(slot.index())?.flow.payload()

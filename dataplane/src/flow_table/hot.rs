@@ -86,20 +86,13 @@ impl Hot {
     }
 
     /// Whether a packet of this content need only come from the source to be forwarded by the main egress: what the
-    /// usual way asks, but of either family.
+    /// usual way asks, but of either family. Only RTP may: RTCP is heard, and datagrams are few.
     #[inline(always)]
     pub const fn is_unasked(&self, content: Content) -> bool {
         const SOURCE: u8 = (GateKind::Source as u8) << label::GATE;
         const GATE: u8 = 3 << label::GATE | label::IDLE;
-        const RTCP: u8 = 3 << label::RTCP;
-        const RTCP_MAIN: u8 = (Lane::Main as u8) << label::RTCP;
-        match content {
-            Content::Rtp => {
-                self.headers.label & (GATE | label::RTP_OPEN) == SOURCE | label::RTP_OPEN
-            }
-            Content::Rtcp => self.headers.label & (GATE | RTCP) == SOURCE | RTCP_MAIN,
-            Content::Stun | Content::Unknown => false,
-        }
+        matches!(content, Content::Rtp)
+            && self.headers.label & (GATE | label::RTP_OPEN) == SOURCE | label::RTP_OPEN
     }
 
     /// Whether a packet that came as IPv4 came from the source.
@@ -119,7 +112,6 @@ impl Hot {
     }
 
     /// The egresses of each kind of packets.
-    #[inline(always)]
     pub const fn lanes(&self) -> Lanes {
         let rtp = match self.headers.label & label::RTP_OPEN {
             0 => Lane::Closed,
@@ -140,18 +132,25 @@ impl Hot {
     /// The egress that packets of this content take, or why they take none.
     #[inline(always)]
     pub const fn lane(&self, content: Content) -> Result<Lane, DropReason> {
-        let Lanes { rtp, rtcp, others } = self.lanes();
-        let lane = match content {
-            Content::Rtp => rtp,
-            Content::Rtcp => rtcp,
-            Content::Stun | Content::Unknown => others,
-        };
-        match (lane, content) {
-            (Lane::Main | Lane::Apart, _) => Ok(lane),
-            (Lane::Closed, Content::Stun) => Err(DropReason::Stun),
-            (Lane::Closed, Content::Unknown) => Err(DropReason::NotRtp),
-            (Lane::Closed, Content::Rtp | Content::Rtcp) => Err(DropReason::NotExpected),
+        let label = self.headers.label;
+        match content {
+            Content::Rtp if label & label::RTP_OPEN != 0 => Ok(Lane::Main),
+            Content::Rtcp => match label >> label::RTCP & 3 {
+                0 => Err(DropReason::NotExpected),
+                1 => Ok(Lane::Main),
+                _ => Ok(Lane::Apart),
+            },
+            Content::Stun | Content::Unknown if self.takes_anything() => Ok(Lane::Main),
+            Content::Rtp => Err(DropReason::NotExpected),
+            Content::Stun => Err(DropReason::Stun),
+            Content::Unknown => Err(DropReason::NotRtp),
         }
+    }
+
+    /// Whether what is neither RTP nor RTCP has an egress.
+    #[inline(always)]
+    pub const fn takes_anything(&self) -> bool {
+        self.headers.label & label::OTHERS_OPEN != 0
     }
 
     /// Whether no packet came for so long that the flow counts as idle.

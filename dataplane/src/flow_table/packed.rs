@@ -213,6 +213,20 @@ impl Packed {
         Some((unpack_socket(&self.believed)?, unpack_link(&self.way_back)?))
     }
 
+    /// Where its RTCP leaves from, if there is a flow and it has RTCP. `apart` is as for [`Packed::flow`].
+    pub(super) fn rtcp_source(&self, apart: &PackedEgress) -> Option<FlowKey> {
+        let egress = match self.kinds {
+            Kinds::Vacant | Kinds::Neither | Kinds::Rtp => return None,
+            Kinds::Rtcp | Kinds::Same => &self.main,
+            Kinds::Apart => apart,
+        };
+        let source = unpack_socket(egress.first_chunk()?)?;
+        Some(FlowKey {
+            address: source.ip(),
+            port: source.port(),
+        })
+    }
+
     /// What its packets carry, if there is a flow.
     pub(super) fn payload(&self) -> Option<Payload> {
         (self.kinds != Kinds::Vacant).then_some(self.payload)
@@ -413,6 +427,9 @@ mod tests {
             prop_assert_eq!(again.entry, flow.entry);
             prop_assert_eq!(again.latching, flow.latching);
             prop_assert_eq!(packed.id(), Some(FlowId(id)));
+            prop_assert_eq!(packed.payload(), Some(payload));
+            let source = flow.entry.rtcp.map(|rtcp| rtcp.source);
+            prop_assert_eq!(packed.rtcp_source(&apart.unwrap_or([0; 64])), source);
             prop_assert_eq!(packed.own_latch(), flow.latching.own());
         }
     }

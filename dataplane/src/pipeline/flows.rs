@@ -9,10 +9,11 @@
 use contract::{DeviceId, DropReason, Event, FlowEntry, Link, Timestamp};
 
 use super::found::Found;
+use super::hearing::hear;
 use super::{Batch, Verdict};
 use crate::classify::{Content, Family};
 use crate::commands;
-use crate::flow_table::{FlowTable, GateKind, Lane, Lanes, Slot, packed};
+use crate::flow_table::{FlowTable, GateKind, Lane, Slot, packed};
 use crate::latch::Judgement;
 use crate::news::News;
 use crate::port::Frames;
@@ -87,14 +88,10 @@ impl Flows {
             GateKind::Ask => false,
         };
         if !believed {
-            let may_latch = match hot.lanes() {
+            let may_latch = match hot.takes_anything() {
                 // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
-                Lanes {
-                    rtp,
-                    others: Lane::Closed,
-                    ..
-                } => content == Content::Rtp || rtp == Lane::Closed,
-                _ => can_be_udptl(content, frame, found.window),
+                false => content == Content::Rtp || hot.lane(Content::Rtp).is_err(),
+                true => can_be_udptl(content, frame, found.window),
             };
             let arrived = Arrived {
                 family,
@@ -109,6 +106,11 @@ impl Flows {
             rewrite::window_and_rest(frame, found.window).ok_or(DropReason::TooBig)?;
         let udp_len = rewrite::udp_len(window);
         batch.tallies.lines().accepted(slot, udp_len, batch.now);
+        if content == Content::Rtcp {
+            let compound = payload.get(..rewrite::payload_len(window));
+            let compound = compound.unwrap_or_default();
+            hear(&self.table, batch.tallies, slot, compound, batch.now);
+        }
         if self.table.hot(slot).is_some_and(|hot| hot.is_idle()) {
             self.wake(slot);
         }
