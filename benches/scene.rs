@@ -121,7 +121,6 @@ impl Scene {
         let entry = FlowEntry {
             id: FlowId(flow as u64),
             key: key(shape.crossing, flow),
-            payload: shape.payload,
             latch: Latch {
                 policy: shape.policy,
                 signalled: shape

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{DeviceId, DropReason, LatchPolicy, Payload};
+use contract::{DeviceId, DropReason, LatchPolicy};
 use dataplane::pipeline::Verdict;
 use dataplane::settings::ReceivedChecksums;
 
@@ -84,8 +84,6 @@ pub struct Shape {
     pub checksums: ReceivedChecksums,
     /// What the packets carry.
     pub content: Content,
-    /// What the flows are said to carry.
-    pub payload: Payload,
     /// What the flows do with RTCP.
     pub rtcp: Rtcp,
     /// Whom the flows believe.
@@ -109,7 +107,6 @@ impl Shape {
         tags: 0,
         checksums: ReceivedChecksums::Finished,
         content: Content::Rtp,
-        payload: Payload::Rtp,
         rtcp: Rtcp::None,
         policy: LatchPolicy::Sdp,
         signalled: true,
@@ -186,14 +183,6 @@ pub fn cases() -> Vec<(&'static str, Shape)> {
             Shape {
                 content: Content::Rtcp,
                 rtcp: Rtcp::Muxed,
-                ..plain
-            },
-        ),
-        (
-            "datagrams",
-            Shape {
-                content: Content::Noise,
-                payload: Payload::Datagrams,
                 ..plain
             },
         ),

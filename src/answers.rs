@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::admin::protocol::{MOST_CALLS, Request};
 use crate::admin::views::{Calls, Flow, Flows, HungUp, SessionFlows, Sessions, Status, Taken};
 use crate::planes::SharedDataplane;
-use crate::{call_views, numa, session_views, status};
+use crate::{call_views, numa, session_views, status, trunk_views};
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +105,7 @@ impl Answers {
         match *request {
             Request::Status {} => json(&self.status(agent, host, now)),
             Request::Calls { limit } => json(&calls(agent, limit, now)),
+            Request::Trunks {} => json(&trunk_views::trunks(&agent.trunks(), now)),
             Request::Call { id } => {
                 let detail = agent.call(CallId(id)).ok_or_else(|| no_call(id))?;
                 json(&call_views::call(&detail, now))
@@ -157,6 +158,7 @@ impl Answers {
             config: self.config.display().to_string(),
             calls: status::call_counts(&gauges, &counters, settings.limits.calls),
             sip: status::sip_counts(&gauges, &counters),
+            overload: trunk_views::overload(&agent.overload()),
             listeners: status::listeners(&settings.listeners, &host.listeners()),
             media: status::media_counts(&gauges, &counters, self.port_pairs),
             next_hops: status::next_hops(&host.neighbours()),

@@ -19,12 +19,12 @@ mod host;
 mod numa;
 mod planes;
 mod privileges;
-mod reception;
 mod reload;
 mod session_views;
 mod startup;
 mod status;
 mod steering;
+mod trunk_views;
 
 use std::process::ExitCode;
 

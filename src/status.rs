@@ -27,6 +27,10 @@ pub(crate) fn call_counts(gauges: &Gauges, counters: &Counters, limit: usize) ->
         ended: counts(&counters.calls_ended),
         failovers: counters.failovers,
         forks_ended: counters.forks_ended,
+        silent_targets: counters.silent_targets,
+        full_targets: counters.full_targets,
+        peer_changes: counters.peer_changes,
+        bandwidth_bps: gauges.bandwidth,
     }
 }
 

@@ -346,6 +346,7 @@ fn the_operations_guide_names_every_field() {
         &["workers"],
         &["calls"],
         &["sessions"],
+        &["trunks"],
         &["top", "--once"],
     ] {
         fields(&site.ask_json(verb), &mut names);

@@ -22,6 +22,7 @@ use rand::rngs::StdRng;
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
+use crate::overload::{Gate, Verdict};
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::records::{CallRecord, Measured};
 use crate::session::{FlowView, ProvisionedView, SessionId, Side};
@@ -29,6 +30,9 @@ use crate::settings::{ListenerId, Settings, Unlike};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::story::{self, Mirrored, StoryView, Way, Whose};
 use crate::transaction::Path;
+use crate::trunks::TrunkView;
+
+pub use crate::overload::OverloadView;
 
 /// What happened outside.
 #[expect(
@@ -93,6 +97,9 @@ pub enum Input {
     },
     /// Which worker the packets of a port arrive at has become known or, when empty, is not known any more.
     Homes(Homes),
+    /// How long the datagram that comes next has waited to be handled: what overload is known by. Need not be
+    /// said of each.
+    Waited(Duration),
     /// Nothing but that time has passed.
     Time,
     /// The answer to [`Output::Measure`], at once.
@@ -200,6 +207,8 @@ enum Service {
 #[derive(Debug)]
 pub struct Agent {
     calls: B2bua,
+    /// Refuses new calls when there is too much to do.
+    gate: Gate,
     /// Sessions that are no call's.
     requests: Requests,
     service: Service,
@@ -214,6 +223,7 @@ impl Agent {
     /// from `rng`: it must be seeded from the system's entropy, except in tests.
     pub fn new(settings: Settings, workers: usize, rng: StdRng) -> Self {
         Self {
+            gate: Gate::new(settings.overload),
             calls: B2bua::new(settings, workers, rng),
             requests: Requests::default(),
             service: Service::Open,
@@ -250,6 +260,10 @@ impl Agent {
             }
             Input::NextHop { query, answer } => self.calls.on_next_hop(query, answer),
             Input::Homes(homes) => self.calls.set_homes(homes),
+            Input::Waited(time) => {
+                // Nothing comes of it by itself: the datagram follows.
+                return self.gate.observe(time, self.calls.is_crowded(), now);
+            }
             Input::Time => {}
             Input::Measured { flow, counted } => self.calls.on_measured(flow, counted),
             Input::HangUp(call) => self.calls.hang_up(call),
@@ -322,6 +336,8 @@ impl Agent {
     /// [`Unlike`], and nothing has changed: the settings are not of this process.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) -> Result<(), Unlike> {
         settings.check_successor_of(self.settings())?;
+        self.gate.reconfigure(settings.overload);
+        self.calls.set_time(now);
         self.calls.reconfigure(settings);
         self.handle(Input::Time, now);
         Ok(())
@@ -420,6 +436,16 @@ impl Agent {
         self.calls.gauges()
     }
 
+    /// The trunks: their peers, what goes through them, what was refused.
+    pub fn trunks(&self) -> Vec<TrunkView> {
+        self.calls.trunks()
+    }
+
+    /// What is done against too much signalling.
+    pub fn overload(&self) -> OverloadView {
+        self.gate.view()
+    }
+
     /// Whether new calls are refused.
     pub fn is_draining(&self) -> bool {
         self.service != Service::Open
@@ -427,8 +453,15 @@ impl Agent {
 
     /// Only trunks and the dialogs that there are may speak; what a stranger asks makes no state.
     fn on_datagram(&mut self, path: Path, bytes: &[u8], now: Timestamp) {
+        if self.calls.denies(path.remote) {
+            return self.calls.count_dropped("denied");
+        }
+        let of_trunk = self.calls.knows(path, None);
+        if of_trunk && !self.passes_the_gate(path, bytes, now) {
+            return;
+        }
         self.calls.witness(path, Way::Received, bytes);
-        if self.calls.knows(path, None) {
+        if of_trunk {
             return self.calls.on_datagram(path, bytes);
         }
         match Message::parse(bytes) {
@@ -437,6 +470,21 @@ impl Agent {
             }
             Ok(message) => self.turn_away(path, &message, now),
             Err(_) => self.calls.count_dropped("stranger_not_sip"),
+        }
+    }
+
+    /// Whether a datagram of a trunk is handled; if not, it has been answered, and nothing of it is kept.
+    fn passes_the_gate(&mut self, path: Path, bytes: &[u8], now: Timestamp) -> bool {
+        let calls = &self.calls;
+        let has_transaction = |via: &_| calls.has_invite(via);
+        match self.gate.judge(path, bytes, now, has_transaction) {
+            Verdict::Pass => true,
+            Verdict::Drop => false,
+            Verdict::Refuse(back, bytes) => {
+                self.calls.count_refused(StatusCode::SERVICE_UNAVAILABLE);
+                self.answer(path, back, bytes);
+                false
+            }
         }
     }
 
@@ -459,17 +507,23 @@ impl Agent {
         response
             .headers
             .replace_first(&HeaderName::Via, via.to_string());
+        let back = via.response_address().unwrap_or(path.remote);
+        self.answer(path, back, response.to_bytes());
+    }
+
+    /// Sends an answer that leaves nothing behind: to where the Via says or, over a stream, back through it. Who
+    /// does not wait for the answer is not called back.
+    fn answer(&mut self, path: Path, back: SocketAddr, bytes: Vec<u8>) {
         let listener = self.settings().listeners.get(usize::from(path.listener.0));
         let by_stream = listener.is_some_and(|listener| listener.transport.is_reliable());
         self.outputs.push_back(Output::Send {
             listener: path.listener,
             remote: match by_stream {
                 true => path.remote,
-                false => via.response_address().unwrap_or(path.remote),
+                false => back,
             },
-            // A stranger who does not wait for the answer is not called back.
             otherwise: by_stream.then_some(path.remote),
-            bytes: response.to_bytes(),
+            bytes,
         });
     }
 

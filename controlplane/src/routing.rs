@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use regex::Regex;
 
 use crate::identity::Identity;
-use crate::settings::{Listener, ListenerId, Peer, Settings, Transport, Trunk, TrunkId};
+use crate::settings::{Listener, ListenerId, Network, Peer, Settings, Transport, Trunk, TrunkId};
 
 /// One place to send a call to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The trunk.
     pub trunk: TrunkId,
@@ -57,7 +57,7 @@ impl Routing {
 
     /// The trunk that a message from `remote` at `listener` belongs to. Over TLS the certificate's names
     /// go before all else, and a trunk that has names is known by nothing else. A peer with this very port
-    /// goes before one with any port; who connects comes from any.
+    /// goes before one with any port, and either before a network; who connects comes from any.
     pub fn trunk_of(
         &self,
         listener: ListenerId,
@@ -90,6 +90,16 @@ impl Routing {
             .or_else(|| match transport.is_reliable() {
                 true => holding(&|peer| peer.ip() == remote.ip()),
                 false => None,
+            })
+            .or_else(|| {
+                // The narrowest network that holds the sender; of equally narrow ones the first trunk's.
+                let networks = of_listener().filter(by_address).filter_map(|(id, trunk)| {
+                    let networks = trunk.access.iter();
+                    let holding = networks.filter(|network| network.contains(&remote.ip()));
+                    let narrowest = holding.map(Network::prefix_len).max()?;
+                    Some((std::cmp::Reverse(narrowest), id))
+                });
+                networks.min().map(|(_, id)| id)
             })
     }
 
@@ -132,17 +142,23 @@ impl Routing {
     }
 
     fn targets_of(&self, id: TrunkId) -> impl Iterator<Item = Target> {
+        self.peers_of(id).map(|(target, _)| target)
+    }
+
+    /// The peers of a trunk that one of its listeners reaches, as targets, in the configuration's order.
+    pub(crate) fn peers_of(&self, id: TrunkId) -> impl Iterator<Item = (Target, Peer)> {
         let peers = self
             .trunks
             .get(usize::from(id.0))
             .map_or(&[][..], |trunk| &trunk.peers);
         peers.iter().filter_map(move |peer| {
             let listener = self.listener_for(id, peer.address, peer.transport)?;
-            Some(Target {
+            let target = Target {
                 trunk: id,
                 peer: with_port(peer),
                 listener,
-            })
+            };
+            Some((target, *peer))
         })
     }
 
@@ -230,6 +246,22 @@ mod tests {
         assert_eq!(trunk_of(0, "10.0.0.2:5080"), Some(TrunkId(1)));
         assert_eq!(trunk_of(0, "10.0.0.2:9999"), Some(TrunkId(0)));
         assert_eq!(trunk_of(0, "10.0.0.3:5080"), None);
+    }
+
+    #[test]
+    fn a_peer_goes_before_a_network_and_a_narrow_network_before_a_wide_one() {
+        let network = |text: &str| text.parse::<Network>().expect("a network");
+        let mut settings = settings(Vec::new());
+        settings.trunks[0].access = vec![network("10.0.0.0/8"), network("fd00::/16")];
+        settings.trunks[1].access = vec![network("10.0.1.0/24"), network("10.0.0.0/8")];
+        let routing = Routing::new(&settings);
+        let trunk_of =
+            |listener, remote| routing.trunk_of(ListenerId(listener), addr(remote), None);
+        assert_eq!(trunk_of(0, "10.0.0.2:5080"), Some(TrunkId(1)));
+        assert_eq!(trunk_of(0, "10.0.1.2:5080"), Some(TrunkId(1)));
+        assert_eq!(trunk_of(0, "10.7.1.2:5080"), Some(TrunkId(0)));
+        assert_eq!(trunk_of(0, "11.7.1.2:5080"), None);
+        assert_eq!(trunk_of(2, "10.7.1.2:5080"), None, "not its listener");
     }
 
     #[test]

@@ -338,18 +338,26 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         let Ok(id) = u16::try_from(index).map(ListenerId) else {
             return false;
         };
-        for _ in 0..DATAGRAMS_AT_A_TIME {
+        for taken in 0..DATAGRAMS_AT_A_TIME {
             let server = &mut self.server;
             let Some(socket) = server.host.listener_mut(index) else {
                 return false;
             };
-            let received = socket.receive(&mut server.buffer);
+            // One of a batch says how long they all have waited, or nearly.
+            let (received, arrived) = match taken {
+                0 => socket.receive_stamped(&mut server.buffer),
+                _ => (socket.receive(&mut server.buffer), None),
+            };
+            let waited = arrived.and_then(clock::since_arrival);
             let Received::Datagram(remote, length) = received else {
                 self.report_unreachable(index);
                 return false;
             };
             let bytes = server.buffer.get(..length).unwrap_or_default().to_vec();
             let now = self.now();
+            if let Some(waited) = waited {
+                self.agent.handle(Input::Waited(waited), now);
+            }
             let datagram = Input::Datagram {
                 listener: id,
                 remote,

@@ -14,6 +14,9 @@ pub use explain::Explain;
 pub use transport::{
     ClientCertificates, ConnectionLimits, KeyPair, ListenerTls, Transport, TrunkTls,
 };
+mod service;
+
+pub use service::{Capacity, Check, Failover, Network, Overload, Rate, TrunkLimits};
 
 /// A SIP listener: its index in [`Settings::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +60,12 @@ pub struct Settings {
     pub explain: Explain,
     /// Whether every SIP message is said again as [`crate::agent::Output::Mirror`], for a collector.
     pub mirror: bool,
+    /// Bounds on what goes through, in all.
+    pub capacity: Capacity,
+    /// Who is not listened to at all.
+    pub deny: Vec<Network>,
+    /// What is done against more signalling than can be handled.
+    pub overload: Overload,
 }
 
 /// Why settings cannot take the place of others in a running process.
@@ -112,6 +121,9 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(30),
             explain: Explain::default(),
             mirror: false,
+            capacity: Capacity::default(),
+            deny: Vec::new(),
+            overload: Overload::default(),
         }
     }
 }
@@ -183,6 +195,8 @@ pub struct Trunk {
     pub name: String,
     /// Requests from these addresses are this trunk's; calls to it go to the first that answers.
     pub peers: Vec<Peer>,
+    /// Requests from these networks are this trunk's, too.
+    pub access: Vec<Network>,
     /// The listeners that talk to it, at least one for each address family of its peers.
     pub listeners: Vec<ListenerId>,
     /// The addresses that its media uses.
@@ -192,10 +206,16 @@ pub struct Trunk {
     /// It is in the configuration no more. Calls that are up still know it by its number: it keeps its place,
     /// has no peers, and takes no calls.
     pub retired: bool,
+    /// How its peers are known to be up or down.
+    pub check: Check,
+    /// When a call to it goes on to the next target.
+    pub failover: Failover,
+    /// What may go through it.
+    pub limits: TrunkLimits,
 }
 
 impl Trunk {
-    /// A trunk with defaults for everything that is not said here.
+    /// A trunk with defaults for everything that is not said here: its peers are tried in order.
     pub fn new(
         name: impl Into<String>,
         peers: impl IntoIterator<Item = SocketAddr>,
@@ -204,10 +224,20 @@ impl Trunk {
     ) -> Self {
         Self {
             name: name.into(),
-            peers: peers.into_iter().map(Peer::from).collect(),
+            peers: (1..)
+                .zip(peers)
+                .map(|(priority, address)| Peer {
+                    priority,
+                    ..Peer::from(address)
+                })
+                .collect(),
+            access: Vec::new(),
             listeners: listeners.into_iter().collect(),
             media,
             tls: TrunkTls::default(),
+            check: Check::default(),
+            failover: Failover::default(),
+            limits: TrunkLimits::default(),
             retired: false,
         }
     }
@@ -228,13 +258,20 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What calls to it go over.
     pub transport: Transport,
+    /// Peers with a lower one are called before those with a higher one.
+    pub priority: u16,
+    /// Its share among the peers of its priority; one with 0 is called after those with more.
+    pub weight: u16,
 }
 
 impl From<SocketAddr> for Peer {
+    /// Of the first priority, with the usual weight.
     fn from(address: SocketAddr) -> Self {
         Self {
             address,
             transport: Transport::Udp,
+            priority: 1,
+            weight: 1,
         }
     }
 }

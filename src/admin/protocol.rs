@@ -35,6 +35,8 @@ pub(crate) enum Request {
         #[serde(default = "default_limit")]
         limit: usize,
     },
+    /// The trunks: [`super::views::Trunks`].
+    Trunks {},
     /// One call: [`super::views::Call`].
     Call {
         /// Its number.

@@ -40,6 +40,8 @@ pub(crate) struct Status {
     pub(crate) calls: CallCounts,
     /// The signalling.
     pub(crate) sip: SipCounts,
+    /// What is done against too much signalling.
+    pub(crate) overload: Overload,
     /// The SIP sockets.
     pub(crate) listeners: Vec<Listener>,
     /// The media.
@@ -97,6 +99,108 @@ pub(crate) struct CallCounts {
     pub(crate) failovers: u64,
     /// Dialogs that lost against another fork's answer and were ended.
     pub(crate) forks_ended: u64,
+    /// How often a target was given up because it was silent for too long.
+    pub(crate) silent_targets: u64,
+    /// How often a target was passed by because its trunk had no room.
+    pub(crate) full_targets: u64,
+    /// How often a trunk's peer went from one state of health to another.
+    pub(crate) peer_changes: u64,
+    /// The media of the calls that are up, in bits a second and one direction, by their session descriptions.
+    pub(crate) bandwidth_bps: u64,
+}
+
+/// What is done against too much signalling.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Overload {
+    /// Whether new calls beyond a rate are being refused.
+    pub(crate) shedding: bool,
+    /// That rate.
+    pub(crate) calls_per_second: Option<f64>,
+    /// How long the datagram that was looked at last had waited.
+    pub(crate) waited_ms: f64,
+    /// INVITEs refused, each time that they came.
+    pub(crate) refused: u64,
+    /// How often shedding has begun.
+    pub(crate) episodes: u64,
+}
+
+/// `tandem trunks`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Trunks {
+    /// Each, in the order of the configuration.
+    pub(crate) trunks: Vec<Trunk>,
+}
+
+/// One trunk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Trunk {
+    /// Its name.
+    pub(crate) name: String,
+    /// Calls from it that are up.
+    pub(crate) calls_in: u64,
+    /// Calls to it that are up, or being tried.
+    pub(crate) calls_out: u64,
+    /// Calls from it that began in the last whole second.
+    pub(crate) calls_per_second_in: u64,
+    /// Calls to it that began in the last whole second.
+    pub(crate) calls_per_second_out: u64,
+    /// The media of its calls, in bits a second and one direction.
+    pub(crate) bandwidth_bps: u64,
+    /// Its limits.
+    pub(crate) limits: TrunkBounds,
+    /// Calls that met a limit, by which.
+    pub(crate) refused: Counts,
+    /// Its peers, by priority.
+    pub(crate) peers: Vec<TrunkPeer>,
+}
+
+/// The limits of a trunk; `null`: there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrunkBounds {
+    /// Calls, both ways together.
+    pub(crate) calls: Option<u64>,
+    /// Calls from it.
+    pub(crate) calls_in: Option<u64>,
+    /// Calls to it.
+    pub(crate) calls_out: Option<u64>,
+    /// New calls from it.
+    pub(crate) rate_in: Option<RateLimit>,
+    /// New calls to it.
+    pub(crate) rate_out: Option<RateLimit>,
+    /// Media, in bits a second.
+    pub(crate) bandwidth_bps: Option<u64>,
+}
+
+/// So many a second, and so many at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RateLimit {
+    /// In the long run.
+    pub(crate) per_second: u32,
+    /// After a quiet time.
+    pub(crate) burst: u32,
+}
+
+/// One peer of a trunk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TrunkPeer {
+    /// Where it is called.
+    pub(crate) address: String,
+    /// Lower ones are called first.
+    pub(crate) priority: u16,
+    /// Its share among those of its priority.
+    pub(crate) weight: u16,
+    /// `unknown`, `up`, `failing`, `down`, `recovering` or `resting`.
+    pub(crate) state: String,
+    /// How long it has been in that state.
+    pub(crate) since_seconds: f64,
+    /// The status code of the last answer to OPTIONS; `null` when there was none.
+    pub(crate) last_code: Option<u16>,
+    /// How long that answer took.
+    pub(crate) last_rtt_ms: Option<f64>,
+    /// How often it was asked with OPTIONS.
+    pub(crate) checks: u64,
+    /// How often it has failed, at OPTIONS or at calls.
+    pub(crate) failures: u64,
 }
 
 /// The signalling, now and since the start.
@@ -443,8 +547,6 @@ pub(crate) struct Leg {
 pub(crate) struct Stream {
     /// `audio`, `video` …
     pub(crate) media: String,
-    /// What its packets are: `rtp`, `srtp` or `udptl` (fax).
-    pub(crate) transport: String,
     /// `offered`, `active`, `held` or `rejected`.
     pub(crate) state: String,
     /// Towards the caller.
@@ -567,7 +669,7 @@ pub(crate) struct SessionLine {
 pub(crate) struct Flow {
     /// The port at which its packets arrive.
     pub(crate) local: String,
-    /// `rtp`, `rtcp`, `rtp+rtcp` (muxed), `udptl` (fax), or `removing`.
+    /// `rtp`, `rtcp`, `rtp+rtcp` (muxed), or `removing`.
     pub(crate) carries: String,
     /// The source that signalling gave.
     pub(crate) signalled: Option<String>,
@@ -591,29 +693,8 @@ pub(crate) struct Flow {
     pub(crate) wrong_source: u64,
     /// Seconds since the last packet.
     pub(crate) last_seen_seconds: Option<f64>,
-    /// What the party reported by RTCP of what is sent to it; absent where no report came, or none that can be read.
-    pub(crate) reception: Option<Reception>,
     /// The same by worker.
     pub(crate) workers: Vec<FlowWorker>,
-}
-
-/// How a party receives what is sent to it, by its own RTCP reports.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reception {
-    /// Reports so far.
-    pub(crate) reports: u64,
-    /// The share of packets lost between the last two reports, 0 to 1.
-    pub(crate) loss: f64,
-    /// Packets lost in all; duplicates make it negative.
-    pub(crate) lost: i32,
-    /// Jitter in units of the RTP clock.
-    pub(crate) jitter_units: u32,
-    /// The same in milliseconds, where the clock is known from the session description.
-    pub(crate) jitter_ms: Option<f64>,
-    /// From the relay to the party and back.
-    pub(crate) round_trip_ms: Option<f64>,
-    /// Seconds since the last report.
-    pub(crate) last_report_seconds: f64,
 }
 
 /// What one worker counted for one flow.

@@ -14,6 +14,7 @@ mod reload;
 mod sessions;
 mod status;
 mod top;
+mod trunks;
 mod workers;
 
 use std::path::PathBuf;
@@ -87,6 +88,12 @@ Examples:
   tandem calls hangup 17           Ends both legs with BYE
   tandem calls --json | jq '.calls[] | select(.state == \"established\") | .id'")]
     Calls(CallsArgs),
+    /// Show the trunks: which peers are well, calls and limits, what was refused
+    #[command(after_help = "\
+Examples:
+  tandem trunks
+  tandem trunks --json | jq '.trunks[].peers[] | select(.state == \"down\") | .address'")]
+    Trunks(Query),
     /// Show what each worker, device and queue has carried: packets, drops, rings, residence time
     #[command(after_help = "\
 Examples:
@@ -269,6 +276,7 @@ impl Cli {
             Verb::Check(args) => check::check(&args),
             Verb::Status(query) => status::show(&query),
             Verb::Calls(args) => calls::execute(&args),
+            Verb::Trunks(query) => trunks::show(&query),
             Verb::Workers(query) => workers::show(&query),
             Verb::Top(args) => top::show(&args),
             Verb::Flows(args) => flows::show(&args),

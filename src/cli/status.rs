@@ -8,7 +8,7 @@ use super::table::{Columns, properties, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
 use crate::admin::views::{
-    CallCounts, MediaCounts, NextHops, Numa, Residence, SipCounts, Status, WorkerTotals,
+    CallCounts, MediaCounts, NextHops, Numa, Overload, Residence, SipCounts, Status, WorkerTotals,
 };
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
@@ -37,6 +37,7 @@ fn summary(status: &Status) -> String {
         process(status),
         calls(&status.calls),
         sip(&status.sip),
+        vec![("  overload", overload(&status.overload))],
         media(&status.media, &status.next_hops),
         workers(&status.workers),
     ];
@@ -64,6 +65,13 @@ fn calls(calls: &CallCounts) -> Vec<Row> {
         ("calls", line),
         ("  failed", spell_counts(&calls.failed)),
         ("  ended", spell_counts(&calls.ended)),
+        (
+            "  targets",
+            format!(
+                "{} given up in silence, {} passed by as full",
+                calls.silent_targets, calls.full_targets
+            ),
+        ),
     ]
 }
 
@@ -76,6 +84,17 @@ fn sip(sip: &SipCounts) -> Vec<Row> {
         ("  not sip", spell_counts(&sip.parse_errors)),
         ("  events", spell_counts(&sip.events)),
     ]
+}
+
+fn overload(overload: &Overload) -> String {
+    let now = match overload.calls_per_second {
+        Some(rate) => format!("new calls beyond {rate:.0} a second are refused"),
+        None => "none".to_owned(),
+    };
+    format!(
+        "{now}; {} refused in {} episodes, {:.1} ms waited last",
+        overload.refused, overload.episodes, overload.waited_ms
+    )
 }
 
 fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {

@@ -23,6 +23,7 @@ pub(crate) fn check(file: &File, diagnostics: &mut Vec<Diagnostic>) {
     check_media_addresses(&file.media, diagnostics);
     check_listeners(file, diagnostics);
     check_trunk_peers(file, diagnostics);
+    check_networks(file, diagnostics);
     check_timers(&file.sip, diagnostics);
 }
 
@@ -168,12 +169,12 @@ fn check_trunk_peers(file: &File, diagnostics: &mut Vec<Diagnostic>) {
         .collect();
     for (index, trunk) in file.trunks.iter().enumerate() {
         check_unique(
-            trunk.peers.iter(),
+            trunk.peers.iter().map(|peer| &peer.address),
             |peer| format!("{peer} comes twice in the list"),
             "each peer once",
             diagnostics,
         );
-        for peer in &trunk.peers {
+        for peer in trunk.peers.iter().map(|peer| &peer.address) {
             if let Some(listener) = own.iter().find(|own| own.value == peer.value) {
                 let message = format!("{} is a [[listener]] of this file", peer.value);
                 let loops = Diagnostic::error(peer.span.clone(), message, "another host's address");
@@ -189,12 +190,44 @@ fn check_trunk_peers(file: &File, diagnostics: &mut Vec<Diagnostic>) {
             let same = file.trunks[..index]
                 .iter()
                 .filter(shares_listener)
-                .flat_map(|other| &other.peers)
+                .flat_map(|other| other.peers.iter().map(|peer| &peer.address))
                 .find(|other| other.value == peer.value);
             if let Some(other) = same {
                 let message = "another [[trunk]] has this peer at the same listener";
                 let expected = "a listener or a peer that tells the trunks apart";
                 let same = Diagnostic::error(peer.span.clone(), message, expected);
+                diagnostics.push(same.clashing_with(other.span.clone(), "the other is here"));
+            }
+        }
+    }
+}
+
+/// The same of the networks that may send to a trunk.
+fn check_networks(file: &File, diagnostics: &mut Vec<Diagnostic>) {
+    for (index, trunk) in file.trunks.iter().enumerate() {
+        let networks = &trunk.service.access;
+        check_unique(
+            networks.iter(),
+            |network| format!("{network} comes twice in the list"),
+            "each network once",
+            diagnostics,
+        );
+        let shares_listener = |other: &&super::file::Trunk| {
+            let used = |listener: &Located<String>| {
+                trunk.listeners.iter().any(|l| l.value == listener.value)
+            };
+            other.listeners.iter().any(used)
+        };
+        let earlier = file.trunks.get(..index).unwrap_or_default().iter();
+        let others: Vec<_> = earlier
+            .filter(shares_listener)
+            .flat_map(|other| &other.service.access)
+            .collect();
+        for network in networks {
+            if let Some(other) = others.iter().find(|other| other.value == network.value) {
+                let message = "another [[trunk]] has this network at the same listener";
+                let expected = "a listener or a network that tells the trunks apart";
+                let same = Diagnostic::error(network.span.clone(), message, expected);
                 diagnostics.push(same.clashing_with(other.span.clone(), "the other is here"));
             }
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::DscpMarking;
+use controlplane::settings::Overload;
 use dataplane::settings::{Steering, XdpMode};
 use regex::Regex;
 use toml::de::{DeTable, DeValue};
@@ -13,6 +14,10 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::Diagnostic;
 use super::kind;
 use super::section::{Located, Section};
+
+mod service;
+
+pub(crate) use service::{Limits, Peer, Service};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,6 +35,8 @@ pub(crate) struct File {
     pub(crate) routes: Vec<Route>,
     pub(crate) sip: Sip,
     pub(crate) calls: Calls,
+    pub(crate) limits: Limits,
+    pub(crate) overload: Overload,
 }
 
 /// `[appliance]`: the process as a whole.
@@ -136,9 +143,10 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) struct Trunk {
     pub(crate) name: Option<Located<String>>,
-    pub(crate) peers: Vec<Located<SocketAddr>>,
+    pub(crate) peers: Vec<Peer>,
     pub(crate) listeners: Vec<Located<String>>,
     pub(crate) media: Option<Located<String>>,
+    pub(crate) service: Service,
 }
 
 /// `[[route]]`: where calls go.
@@ -188,6 +196,8 @@ impl File {
             routes: root.tables("route", "[[route]]", route),
             sip: root.table_or_empty("sip", "[sip]", sip),
             calls: root.table_or_empty("calls", "[calls]", calls),
+            limits: root.table_or_empty("limits", "[limits]", service::limits),
+            overload: root.table_or_empty("overload", "[overload]", service::overload),
         };
         root.finish();
         file
@@ -317,13 +327,12 @@ fn listener(section: &mut Section<'_>) -> Listener {
 fn trunk(section: &mut Section<'_>) -> Trunk {
     Trunk {
         name: section.required("name", &kind::name()),
-        peers: section
-            .list("peers", &kind::peer_address())
-            .unwrap_or_default(),
+        peers: service::peers(section),
         listeners: section
             .list("listeners", &kind::reference("[[listener]]"))
             .unwrap_or_default(),
         media: section.required("media", &kind::reference("[[media]]")),
+        service: service::service(section),
     }
 }
 

@@ -114,6 +114,9 @@ fn controlplane_settings(
         media_timeout: file.calls.media_timeout,
         port_rest: file.calls.port_rest,
         no_answer: file.sip.no_answer,
+        capacity: file.limits.capacity,
+        deny: file.limits.deny.clone(),
+        overload: file.overload,
         drain_timeout: file.appliance.drain_timeout,
         ..control::Settings::default()
     }
@@ -141,7 +144,11 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
         }
         trunks.push(control::Trunk {
             name: text(trunk.name.as_ref()),
-            peers: trunk.peers.iter().map(|peer| peer.value.into()).collect(),
+            peers: (1..).zip(&trunk.peers).map(peer).collect(),
+            access: trunk.service.access.iter().map(|n| n.value).collect(),
+            check: trunk.service.check.clone(),
+            failover: trunk.service.failover.clone(),
+            limits: trunk.service.limits.clone(),
             listeners: ids(listeners, control::ListenerId),
             media: control::MediaGroupId(media.unwrap_or(0)),
             tls: control::TrunkTls::default(),
@@ -151,6 +158,16 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
     trunks
 }
 
+/// A peer, and its place in the list from 1: its priority, when it does not say.
+fn peer((place, peer): (u16, &super::file::Peer)) -> control::Peer {
+    let (priority, weight) = peer.rank.unwrap_or((place, 1));
+    control::Peer {
+        priority,
+        weight,
+        ..control::Peer::from(peer.address.value)
+    }
+}
+
 /// Each peer needs a listener of its address family.
 fn check_families(
     file: &File,
@@ -158,7 +175,7 @@ fn check_families(
     listeners: &[u16],
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    for peer in &trunk.peers {
+    for peer in trunk.peers.iter().map(|peer| &peer.address) {
         let talks_to = |&index: &u16| {
             let listener = file.listeners.get(usize::from(index));
             let address = listener.and_then(|listener| listener.address.as_ref());

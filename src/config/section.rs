@@ -121,9 +121,33 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// An optional list that is not there: its key is known.
+    pub(crate) fn absent<T>(&mut self, key: &'static str) -> Option<T> {
+        self.asked.push(key);
+        None
+    }
+
+    /// A table that stands where a value could, as an element of a list does.
+    pub(crate) fn inline<R>(
+        &mut self,
+        title: &'static str,
+        value: &toml::Spanned<DeValue<'_>>,
+        read: impl FnOnce(&mut Section<'_>) -> Option<R>,
+    ) -> Option<R> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return None;
+        };
+        let mut section = Section::over(title, value.span(), table, self.diagnostics);
+        let outcome = read(&mut section);
+        section.finish();
+        outcome
+    }
+
     /// The value itself, for a key that takes several kinds.
     pub(crate) fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         self.table.get(key)
     }
 

@@ -448,6 +448,8 @@ fn the_documentation_names_every_key_of_every_section() {
         "[[trunk]]",
         "[[route]]",
         "[sip]",
+        "[limits]",
+        "[overload]",
         "[calls]",
     ];
     let text: String = sections
@@ -472,3 +474,5 @@ fn the_documentation_names_every_key_of_every_section() {
         assert_eq!(keys, sorted, "{header}");
     }
 }
+
+mod service;

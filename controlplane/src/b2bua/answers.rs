@@ -43,6 +43,7 @@ impl Call {
         let Some(code) = response.code() else {
             return;
         };
+        self.heard_target(cx, &response);
         if code == StatusCode::TRYING {
             return;
         }
@@ -222,6 +223,7 @@ impl Call {
         {
             code_of(cx, &error);
         }
+        self.measure_media(cx);
     }
 
     /// From now on every further 2xx to the INVITE is acknowledged and ended.

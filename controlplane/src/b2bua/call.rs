@@ -22,6 +22,7 @@ use super::context::Context;
 use super::ending::Cause;
 use super::held::{Held, Then};
 use super::relay::{Relay, in_dialog};
+use super::service::Leases;
 use super::{CallId, CallState, CallSummary, LegView, Trigger};
 
 /// A call.
@@ -46,6 +47,8 @@ pub(super) struct Call {
     pub(super) relays: Vec<Relay>,
     pub(super) next_relay: u32,
     pub(super) farewell: Farewell,
+    /// What it holds of the trunks' limits.
+    pub(super) leases: Leases,
     pub(super) started: Timestamp,
     pub(super) answered: Option<Timestamp>,
     pub(super) account: Account,
@@ -74,6 +77,8 @@ pub(super) struct Attempt {
     pub(super) key: Option<ClientKey>,
     /// The 2xx has an offer, and its ACK waits for the caller's answer.
     pub(super) owes_ack: bool,
+    /// The target has answered, be it with 100.
+    pub(super) heard: bool,
     /// Timer C never runs past this, however often the callee says that it still rings.
     pub(super) rings_until: Timestamp,
 }
@@ -128,6 +133,7 @@ impl Call {
             relays: Vec::new(),
             next_relay: 0,
             farewell: Farewell::default(),
+            leases: Leases::default(),
             started: now,
             answered: None,
             account: Account::default(),
@@ -251,6 +257,7 @@ impl Call {
     /// Ends the media and whatever waits for it: the call is going down.
     pub(super) fn release_media(&mut self, cx: &mut Context) {
         cx.timers.clear(self.id);
+        cx.patience.clear(self.id);
         for ticket in self.held.clear() {
             cx.index.take_ticket(ticket);
         }
@@ -280,6 +287,7 @@ impl Call {
     /// Forgets the callee's INVITE and its dialogs.
     pub(super) fn forget_attempt(&mut self, cx: &mut Context) {
         self.retain_pair(cx, None);
+        self.release_target(cx);
         if let Some(attempt) = self.attempt.take() {
             cx.index.remove_tag(&attempt.tag);
         }
@@ -289,6 +297,7 @@ impl Call {
     pub(super) fn leave(&mut self, cx: &mut Context) {
         self.release_media(cx);
         self.forget_attempt(cx);
+        self.release_trunks(cx);
     }
 
     pub(super) fn summary(&self, cx: &Context) -> CallSummary {

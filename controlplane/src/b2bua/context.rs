@@ -18,6 +18,7 @@ use crate::story::Stories;
 use crate::transaction::{
     ClientKey, Config, Path, RETRY_AFTER, ServerKey, TransactionError, Transactions,
 };
+use crate::trunks::Trunks;
 
 use super::index::{Index, Owner};
 use super::passing;
@@ -36,6 +37,9 @@ pub(super) struct Context {
     pub(super) index: Index,
     /// Timer C of each call that rings.
     pub(super) timers: Deadlines<CallId>,
+    /// Until when each call waits for a target that is silent.
+    pub(super) patience: Deadlines<CallId>,
+    pub(super) trunks: Trunks,
     pub(super) counters: Counters,
     pub(super) stories: Stories,
     /// What calls leave behind when they end, before everything else that is to be done.
@@ -47,15 +51,20 @@ impl Context {
         use rand::SeedableRng;
         let transactions = Transactions::new(Config::from(&settings), StdRng::from_rng(&mut rng));
         let engine = Engine::new(&settings, workers, StdRng::from_rng(&mut rng));
+        let routing = Routing::new(&settings);
+        let from = StdRng::from_rng(&mut rng);
+        let trunks = Trunks::new(&settings, &routing, from, Timestamp::ZERO);
         Self {
             now: Timestamp::ZERO,
-            routing: Routing::new(&settings),
+            routing,
             identities: Identities::default(),
             transactions,
             engine,
             tokens: Tokens::new(rng),
             index: Index::default(),
             timers: Deadlines::new(),
+            patience: Deadlines::new(),
+            trunks,
             counters: Counters::default(),
             stories: Stories::new(settings.explain, settings.mirror),
             outbox: VecDeque::new(),
@@ -69,6 +78,7 @@ impl Context {
         self.routing = Routing::new(&settings);
         self.transactions.reconfigure(Config::from(&settings));
         self.engine.reconfigure(&settings);
+        self.trunks.reconfigure(&settings, &self.routing, self.now);
         self.settings = settings;
     }
 

@@ -93,6 +93,14 @@ impl B2bua {
             self.note_refused(&message, path, StatusCode::NOT_FOUND);
             return self.cx.refuse(key, &message, StatusCode::NOT_FOUND);
         }
+        let lease = match self.cx.lease_caller(trunk, &message) {
+            Ok(lease) => lease,
+            Err(code) => {
+                self.note_refused(&message, path, code);
+                return self.cx.refuse(key, &message, code);
+            }
+        };
+        let targets = self.cx.trunks.select(targets);
         self.cx.counters.calls_offered += 1;
         let id = CallId(self.next_call);
         self.next_call += 1;
@@ -107,7 +115,8 @@ impl B2bua {
             tag: self.cx.tokens.tag(),
         };
         self.cx.index.add_server(key, id);
-        let call = Call::new(id, caller, targets, self.cx.now);
+        let mut call = Call::new(id, caller, targets, self.cx.now);
+        call.leases.inbound = Some(lease);
         self.calls.insert(id, call);
         self.with_call(id, |call, cx| call.try_next_target(cx));
     }
@@ -200,6 +209,10 @@ impl B2bua {
                 late.on_response(&mut self.cx, key, &message, path);
                 return self.cx.index.add_client(key, Owner::LateAnswers(late));
             }
+            Some(Owner::Check(id)) => {
+                self.on_check_response(id, &message);
+                return self.cx.index.add_client(key, Owner::Check(id));
+            }
             None => return,
         };
         self.cx.index.add_client(key, Owner::Call(id));
@@ -216,6 +229,9 @@ impl B2bua {
     }
 
     fn on_lost(&mut self, key: ClientKey, setback: Setback) {
+        if self.on_check_lost(key) {
+            return;
+        }
         let Some(id) = self.cx.index.call_of(key) else {
             return;
         };

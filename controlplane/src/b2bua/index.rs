@@ -8,6 +8,8 @@ use crate::installer::Ticket;
 use crate::session::{SessionId, Side};
 use crate::transaction::{ClientKey, ServerKey};
 
+use crate::routing::Target;
+
 use super::CallId;
 use super::late_answers::LateAnswers;
 
@@ -18,6 +20,8 @@ pub(super) enum Owner {
     Call(CallId),
     /// Nobody but the rule that every further 2xx to an answered INVITE is acknowledged and ended.
     LateAnswers(Box<LateAnswers>),
+    /// Whoever wants to know whether the peer is well.
+    Check(Target),
 }
 
 /// Everything that leads to a call.
@@ -60,7 +64,15 @@ impl Index {
     pub(super) fn call_of(&self, key: ClientKey) -> Option<CallId> {
         match self.clients.get(&key)? {
             Owner::Call(call) => Some(*call),
-            Owner::LateAnswers(_) => None,
+            Owner::LateAnswers(_) | Owner::Check(_) => None,
+        }
+    }
+
+    /// The peer that one of our requests asks whether it is well.
+    pub(super) fn check(&self, key: ClientKey) -> Option<Target> {
+        match self.clients.get(&key)? {
+            Owner::Check(id) => Some(*id),
+            Owner::Call(_) | Owner::LateAnswers(_) => None,
         }
     }
 

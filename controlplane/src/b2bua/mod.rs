@@ -16,11 +16,13 @@ mod index;
 mod late_answers;
 mod passing;
 mod relay;
+mod service;
 mod setup;
 mod state;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
@@ -30,8 +32,10 @@ use crate::identity::Identity;
 use crate::installer::NextHopQuery;
 use crate::session::{Engine, EngineOutput, Provisioning, SessionId};
 use crate::settings::Settings;
+use crate::sip::typed::Via;
 use crate::sip::{Message, ParseErrorKind, StatusCode};
 use crate::transaction::Path;
+use crate::trunks::TrunkView;
 
 use self::call::Call;
 use self::context::Context;
@@ -121,6 +125,10 @@ impl B2bua {
         while let Some(id) = self.cx.timers.expire(self.cx.now) {
             self.with_call(id, |call, cx| call.on_no_answer(cx));
         }
+        while let Some(id) = self.cx.patience.expire(self.cx.now) {
+            self.with_call(id, |call, cx| call.on_silence(cx));
+        }
+        self.check_peers();
     }
 
     /// When [`Self::on_time`] must be called at the latest.
@@ -130,6 +138,8 @@ impl B2bua {
             cx.transactions.deadline(),
             cx.engine.deadline(),
             cx.timers.next(),
+            cx.patience.next(),
+            cx.trunks.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -149,6 +159,28 @@ impl B2bua {
                 let tag = to.as_ref().and_then(|to| to.tag());
                 tag.is_some_and(|tag| self.cx.index.tag(tag).is_some())
             })
+    }
+
+    /// Whether nothing is taken from this address at all.
+    pub(crate) fn denies(&self, remote: SocketAddr) -> bool {
+        let deny = &self.cx.settings.deny;
+        deny.iter().any(|network| network.contains(&remote.ip()))
+    }
+
+    /// Whether an INVITE with this top Via has a transaction.
+    pub(crate) fn has_invite(&self, via: &Via) -> bool {
+        self.cx.transactions.has_invite(via)
+    }
+
+    /// Whether the room for transactions is all but used up.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let used = self.cx.transactions.held();
+        used >= self.cx.settings.limits.transactions / 10 * 9
+    }
+
+    /// The trunks as the operator sees them.
+    pub(crate) fn trunks(&self) -> Vec<TrunkView> {
+        self.cx.trunks.views(self.cx.now)
     }
 
     /// An operator ends a call.
@@ -259,6 +291,7 @@ impl B2bua {
                 .collect(),
             transactions,
             sessions: self.cx.engine.counters(),
+            peer_changes: self.cx.trunks.changes(),
             ..self.cx.counters.clone()
         }
     }
@@ -271,6 +304,8 @@ impl B2bua {
             dialogs: self.cx.index.dialogs(),
             transactions: transactions.clients + transactions.servers,
             owned: self.cx.index.held(),
+            leases: self.cx.trunks.ledger().held(),
+            bandwidth: self.cx.trunks.ledger().bandwidth(),
             sessions: media.sessions,
             provisioned: media.provisioned,
             flows: media.flows,

@@ -3,15 +3,19 @@
 use crate::records::{Outcome, Releaser};
 use crate::routing::Target;
 use crate::session::{Rewritten, SessionError, Side};
+use crate::settings::Failover;
 use crate::settings::Listener;
 use crate::sip::typed::{NameAddr, Uri};
-use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
+use crate::story::What;
 use crate::transaction::{Path, TransactionError};
 
 use super::account::{self, Cut};
 use super::call::{Attempt, Call, code_of};
 use super::context::Context;
 use super::held::Then;
+use super::index::Owner;
+use super::late_answers::LateAnswers;
 use super::{Trigger, passing};
 use crate::dialog::MAX_FORWARDS;
 
@@ -61,6 +65,13 @@ impl Call {
         let mut code = StatusCode::NOT_FOUND;
         while let Some(target) = self.targets.pop_front() {
             self.forget_attempt(cx);
+            if self.lease_target(cx, target).is_err() {
+                cx.counters.full_targets += 1;
+                let note = What::Note("the target's trunk has no room");
+                cx.stories.tell(cx.now, self.id, note);
+                code = StatusCode::SERVICE_UNAVAILABLE;
+                continue;
+            }
             match self.prepare(cx, target) {
                 Ok(rewritten) => {
                     let (sdp, ticket) = match rewritten {
@@ -122,6 +133,7 @@ impl Call {
             tag,
             key: None,
             owes_ack: false,
+            heard: false,
             rings_until: cx.now + ringing,
         });
         Ok(rewritten)
@@ -144,6 +156,8 @@ impl Call {
                 attempt.key = Some(key);
                 cx.timers.set(self.id, cx.now + cx.settings.no_answer);
                 self.step(Trigger::FlowsReady);
+                self.measure_media(cx);
+                self.await_target(cx);
             }
             Err(TransactionError::Full) => {
                 self.step(Trigger::Failure);
@@ -166,15 +180,14 @@ impl Call {
             return;
         }
         let another = match &setback {
-            Setback::Response(response) => response.code() == Some(StatusCode::SERVICE_UNAVAILABLE),
-            Setback::Timeout | Setback::Unreachable => true,
-        };
-        if another && !self.targets.is_empty() && self.step(Trigger::NextTarget) {
-            cx.counters.failovers += 1;
-            for ticket in self.held.clear() {
-                cx.index.take_ticket(ticket);
+            Setback::Response(response) => self.leads_on(cx, response),
+            Setback::Timeout | Setback::Unreachable => {
+                self.blame_target(cx);
+                true
             }
-            return self.try_next_target(cx);
+        };
+        if another && self.fail_over(cx) {
+            return;
         }
         if !self.step(Trigger::Failure) {
             return;
@@ -198,6 +211,80 @@ impl Call {
                 let code = StatusCode::SERVICE_UNAVAILABLE;
                 self.released(cx, Cut::new(Releaser::Tandem, "unreachable", code), None);
                 self.reject(cx, code);
+            }
+        }
+    }
+
+    /// Whether the target's failure leads to the next one, as its trunk is configured.
+    fn leads_on(&self, cx: &Context, response: &Message) -> bool {
+        let code = response.code().map_or(0, StatusCode::as_u16);
+        self.failover(cx).codes.contains(&code)
+    }
+
+    fn failover(&self, cx: &Context) -> Failover {
+        let trunk = self.trunk(Side::B);
+        let trunk = cx.settings.trunks.get(usize::from(trunk.0));
+        trunk.map_or_else(Failover::default, |trunk| trunk.failover.clone())
+    }
+
+    /// Goes on to the next target, if there is one and there is time for it; false when not.
+    fn fail_over(&mut self, cx: &mut Context) -> bool {
+        let until = self.started + self.failover(cx).total;
+        if self.targets.is_empty() || cx.now >= until || !self.step(Trigger::NextTarget) {
+            return false;
+        }
+        cx.counters.failovers += 1;
+        for ticket in self.held.clear() {
+            cx.index.take_ticket(ticket);
+        }
+        self.try_next_target(cx);
+        true
+    }
+
+    /// The INVITE is out: for how long its target may be silent. The last one may be until the caller has to be
+    /// answered.
+    fn await_target(&mut self, cx: &mut Context) {
+        let failover = self.failover(cx);
+        let total = self.started + failover.total;
+        let until = match self.targets.is_empty() {
+            true => total,
+            false => total.min(cx.now + failover.after),
+        };
+        cx.patience.set(self.id, until.max(cx.now));
+    }
+
+    /// The target has said nothing at all for too long.
+    pub(super) fn on_silence(&mut self, cx: &mut Context) {
+        if self.state() != super::CallState::Calling {
+            return;
+        }
+        cx.counters.silent_targets += 1;
+        let note = What::Note("the target has been silent for too long");
+        cx.stories.tell(cx.now, self.id, note);
+        self.account.outcome(Setback::Timeout.outcome());
+        self.blame_target(cx);
+        let given_up = self.attempt.as_ref().and_then(|attempt| {
+            let late = LateAnswers::Forks {
+                trunk: attempt.target.trunk,
+                invite: Box::new(attempt.invite.clone()),
+                settled: Vec::new(),
+            };
+            Some((attempt.key?, late))
+        });
+        if !self.fail_over(cx) {
+            let code = StatusCode::REQUEST_TIMEOUT;
+            self.released(cx, Cut::new(Releaser::Tandem, "timeout", code), None);
+            return self.withdraw(cx, Trigger::NoAnswer, code, None);
+        }
+        // It may still answer: that is acknowledged and ended, and it rings for nobody.
+        if let Some((key, late)) = given_up {
+            cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+            let reason = Header::new(
+                HeaderName::Reason,
+                "SIP;cause=408;text=\"Another was called\"",
+            );
+            if cx.transactions.cancel(cx.now, key, vec![reason]).is_err() {
+                cx.count_dropped("cancel_too_late");
             }
         }
     }

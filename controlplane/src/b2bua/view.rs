@@ -105,6 +105,12 @@ pub struct Counters {
     pub failovers: u64,
     /// Dialogs that lost against another fork's 2xx and were ended.
     pub forks_ended: u64,
+    /// How often a target was given up because it was silent for too long.
+    pub silent_targets: u64,
+    /// How often a call passed by a target because its trunk had no room.
+    pub full_targets: u64,
+    /// How often a peer went up, down, or from any state of health to another.
+    pub peer_changes: u64,
     /// Those of the transaction layer, parse errors among them.
     pub transactions: transaction::Counters,
     /// Those of the session engine.
@@ -122,6 +128,10 @@ pub struct Gauges {
     pub transactions: usize,
     /// Names (tags, transactions, tickets, sessions) that lead to a call.
     pub owned: usize,
+    /// Places on trunks that calls hold.
+    pub leases: usize,
+    /// The media of all calls, in bits a second and one direction, as their session descriptions say.
+    pub bandwidth: u64,
     /// Media sessions.
     pub sessions: usize,
     /// Those of them that are no call's.

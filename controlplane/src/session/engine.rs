@@ -30,9 +30,8 @@ use crate::settings::{MediaGroup, MediaGroupId, Settings};
 /// Every session, its ports and its flows. Sans-IO: call a method, then [`Engine::poll`] until `None`.
 ///
 /// A call ends for want of media when a party that should be sending, by what both sides last agreed, has been
-/// silent on all of its streams for the media timeout, at every worker. Of a fax stream both parties must be: while
-/// one sends a page the other is silent for minutes. Held streams expect nothing, and nothing is expected before
-/// [`Engine::confirm`]: a phone may ring in silence.
+/// silent on all of its streams for the media timeout, at every worker. Held streams expect nothing, and
+/// nothing is expected before [`Engine::confirm`]: a phone may ring in silence.
 #[derive(Debug)]
 pub struct Engine {
     groups: Vec<MediaGroup>,
@@ -268,10 +267,22 @@ impl Engine {
         Some(view::session(session, known, &silent))
     }
 
+    /// What one direction of a session's media takes at the most, in bits a second, by what both sides have
+    /// said so far.
+    pub fn bandwidth(&self, session: SessionId) -> Option<u64> {
+        let known = self.sessions.get(&session)?;
+        Some(known.streams.iter().map(MediaStream::bitrate).sum())
+    }
+
+    /// The same of a session description that belongs to no session yet; `None` when it cannot be read.
+    pub fn bandwidth_of(&self, sdp: &[u8]) -> Option<u64> {
+        let streams = Description::parse(sdp).ok()?.streams().ok()?;
+        Some(streams.iter().map(|stream| stream.bitrate).sum())
+    }
+
     /// The flows of a session.
     pub fn flows(&self, session: SessionId) -> Vec<FlowView> {
-        let known = self.sessions.get(&session);
-        let keys = match known {
+        let keys = match self.sessions.get(&session) {
             Some(known) => known.keys.keys().copied().collect(),
             None => self.provisioned_keys(session),
         };
@@ -281,7 +292,6 @@ impl Engine {
                 key,
                 entry,
                 acknowledged,
-                clock_rate: known.and_then(|known| view::clock_rate(known, key)),
             })
         };
         keys.into_iter().filter_map(view).collect()

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use contract::{DscpMarking, FlowKey, LatchPolicy, Payload};
+use contract::{DscpMarking, FlowKey, LatchPolicy};
 
 use super::party::{Component, Mux, Party};
 use super::{Family, Side};
 use crate::installer::Plan;
 use crate::relay_ports::PortPair;
-use crate::sdp::Profile;
 use crate::settings::MediaGroup;
 
 /// One `m=` line of a session.
@@ -16,8 +15,6 @@ use crate::settings::MediaGroup;
 pub(super) struct MediaStream {
     /// The media type of the last offer.
     pub(super) media: Vec<u8>,
-    /// What its packets are: by the offer that began it, then by the last that was accepted.
-    pub(super) profile: Profile,
     pub(super) phase: Phase,
     parties: [Party; 2],
 }
@@ -59,6 +56,19 @@ pub(super) enum Phase {
 }
 
 impl MediaStream {
+    /// What one direction takes at the most, in bits a second. What flows is among what both sides name, so
+    /// the side that names less decides.
+    pub(super) fn bitrate(&self) -> u64 {
+        if !matches!(self.phase, Phase::Offered | Phase::Active) {
+            return 0;
+        }
+        let said = [Side::A, Side::B].map(|side| {
+            let remote = self.party(side).remote.as_ref();
+            remote.map(|remote| remote.bitrate)
+        });
+        said.into_iter().flatten().min().unwrap_or(0)
+    }
+
     /// A stream of port 0.
     pub(super) fn unused(media: Vec<u8>) -> Self {
         Self {
@@ -134,16 +144,6 @@ impl MediaStream {
         Some(self.party(side).announced_local()?.key(Component::Rtp))
     }
 
-    /// The ports whose silence, all together, is that of the party on this side. Of a fax both: while one machine sends a
-    /// page the other has nothing to say for minutes, so only the silence of both tells that nobody is left.
-    pub(super) fn listened_at(&self, side: Side) -> impl Iterator<Item = FlowKey> {
-        let both = self.profile == Profile::Udptl;
-        [Side::A, Side::B]
-            .into_iter()
-            .filter(move |one| *one == side || both && self.expects(*one))
-            .filter_map(|one| self.announced_rtp(one))
-    }
-
     /// Whether a party has put it on hold, or both.
     pub(super) fn is_held(&self) -> bool {
         self.phase == Phase::Active && !(self.expects(Side::A) && self.expects(Side::B))
@@ -175,23 +175,19 @@ impl MediaStream {
         let (Some(rtp), Some(rtcp)) = (rtp, rtcp) else {
             return Vec::new();
         };
-        let payload = payload(self.profile);
-        let has_rtcp = payload != Payload::Datagrams;
         let mut plans = Vec::new();
         for local in near.locals() {
             let announced = near.announced == Some(Family::of(local.pair.address));
             plans.push(Plan {
                 key: local.key(Component::Rtp),
-                payload,
                 latch: near.believes(local, Component::Rtp, policy),
                 rtp: Some(rtp),
-                rtcp: (has_rtcp && near.mux != Mux::Off).then_some(rtcp),
+                rtcp: (near.mux != Mux::Off).then_some(rtcp),
                 idle_after: idle_after.filter(|_| announced && self.expects(side)),
             });
-            if has_rtcp && near.mux != Mux::On {
+            if near.mux != Mux::On {
                 plans.push(Plan {
                     key: local.key(Component::Rtcp),
-                    payload,
                     latch: near.believes(local, Component::Rtcp, policy),
                     rtp: None,
                     rtcp: Some(rtcp),
@@ -200,14 +196,5 @@ impl MediaStream {
             }
         }
         plans
-    }
-}
-
-/// What the workers need to know of a stream's packets.
-const fn payload(profile: Profile) -> Payload {
-    match profile {
-        Profile::Rtp => Payload::Rtp,
-        Profile::Srtp => Payload::Srtp,
-        Profile::Udptl => Payload::Datagrams,
     }
 }

@@ -44,8 +44,8 @@ pub(super) struct Remote {
     pub(super) rtcp: Option<SocketAddr>,
     pub(super) direction: Direction,
     pub(super) codecs: String,
-    /// The RTP clock of the first of them, in Hz.
-    pub(super) clock_rate: Option<u32>,
+    /// What it may send at the most, in bits a second.
+    pub(super) bitrate: u64,
 }
 
 /// Two ports of ours, and whom each believes.
@@ -124,7 +124,7 @@ impl Party {
                 rtcp,
                 direction: Direction::SendRecv,
                 codecs: String::new(),
-                clock_rate: None,
+                bitrate: 0,
             }),
             mux,
             ..Self::default()
@@ -170,7 +170,7 @@ impl Party {
             rtcp: stream.rtcp,
             direction: stream.direction,
             codecs: stream.codecs.clone(),
-            clock_rate: stream.clock_rate,
+            bitrate: stream.bitrate,
         };
         let former = self.remote.replace(remote);
         let resumed = former

@@ -32,13 +32,8 @@ impl MatchKey {
     /// The key of a request, taken as one of `method`: an ACK or a CANCEL looks for its INVITE.
     /// `via` is the top Via as the client sent it.
     pub(super) fn of(request: &Message, via: &Via, method: Method) -> Result<Self, TypedError> {
-        if let Some(branch) = via.branch().filter(|_| via.has_unique_branch()) {
-            let port = via.port.unwrap_or(5060);
-            return Ok(Self::Branch {
-                branch: branch.to_owned(),
-                sent_by: format!("{}:{port}", via.host).to_ascii_lowercase(),
-                method,
-            });
+        if let Some(key) = Self::of_branch(via, method.clone()) {
+            return Ok(key);
         }
         Ok(Self::Legacy {
             uri: request
@@ -49,6 +44,19 @@ impl MatchKey {
             call_id: request.call_id()?,
             cseq: request.cseq()?.number,
             via: via.to_string(),
+            method,
+        })
+    }
+}
+
+impl MatchKey {
+    /// The key of a request of an RFC 3261 client: its top Via says all.
+    pub(super) fn of_branch(via: &Via, method: Method) -> Option<Self> {
+        let branch = via.branch().filter(|_| via.has_unique_branch())?;
+        let port = via.port.unwrap_or(5060);
+        Some(Self::Branch {
+            branch: branch.to_owned(),
+            sent_by: format!("{}:{port}", via.host).to_ascii_lowercase(),
             method,
         })
     }

@@ -40,6 +40,7 @@ use rand::rngs::StdRng;
 
 use crate::deadlines::Deadlines;
 use crate::settings::{ListenerId, Settings, SipTimers};
+use crate::sip::typed::Via;
 use crate::sip::{Header, Message, Method, ParseErrorKind, Tokens};
 
 use client::Client;
@@ -249,6 +250,17 @@ impl Transactions {
     fn ids_on(&self, path: Path) -> Vec<Id> {
         let all = (path, Id::MIN)..=(path, Id::MAX);
         self.by_path.range(all).map(|(_, id)| *id).collect()
+    }
+
+    /// Whether an INVITE with this top Via, as its client sent it, has a transaction. A client of RFC 2543
+    /// names nothing by its Via: of its INVITEs this says that they have one.
+    pub(crate) fn has_invite(&self, via: &Via) -> bool {
+        MatchKey::of_branch(via, Method::Invite).is_none_or(|key| self.by_match.contains_key(&key))
+    }
+
+    /// How many transactions there are, of both sides.
+    pub(crate) fn held(&self) -> usize {
+        self.clients.len() + self.servers.len()
     }
 
     /// When [`Self::on_time`] must be called at the latest.

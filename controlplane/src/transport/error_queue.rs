@@ -10,6 +10,7 @@ use nix::libc::{self, sock_extended_err};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
+use nix::sys::time::TimeSpec;
 
 /// Errors taken from a queue before the loop looks at its other sockets. The queue's length is bounded
 /// by the socket's receive buffer.
@@ -27,10 +28,10 @@ pub(super) fn enable(socket: &impl AsFd, family_of: SocketAddr) -> nix::Result<(
 /// socket would otherwise report at its next call.
 pub(super) fn drain(socket: &impl AsRawFd, unreachable: &mut Vec<SocketAddr>) {
     for _ in 0..AT_A_TIME {
-        // The datagram that failed comes along; its bytes are not needed.
+        // The datagram that failed comes along, and its time; neither is needed.
         let mut payload = [0; 1];
         let mut parts = [IoSliceMut::new(&mut payload)];
-        let mut control = cmsg_space!(sock_extended_err, libc::sockaddr_in6);
+        let mut control = cmsg_space!(TimeSpec, sock_extended_err, libc::sockaddr_in6);
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
         let message = match recvmsg::<SockaddrStorage>(
             socket.as_raw_fd(),
@@ -69,7 +70,7 @@ fn is_final(error: &sock_extended_err) -> bool {
     }
 }
 
-fn socket_addr(storage: &SockaddrStorage) -> Option<SocketAddr> {
+pub(super) fn socket_addr(storage: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Some(SocketAddrV4::from(*v4).into());
     }

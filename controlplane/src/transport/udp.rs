@@ -1,17 +1,21 @@
 //! One SIP listener over UDP.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
+use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind,
+    recvmsg, setsockopt, socket, sockopt,
 };
+use nix::sys::time::TimeSpec;
 
 use super::{ListenerCounts, error_queue};
 
@@ -70,6 +74,7 @@ impl UdpListener {
             setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
         }
         error_queue::enable(&socket, address)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
         Ok(Self {
             socket: UdpSocket::from_std(socket.into()),
@@ -104,6 +109,34 @@ impl UdpListener {
             }
         }
         Received::Nothing
+    }
+
+    /// Takes one datagram, with the time at which the kernel had it, by its wall clock since 1970.
+    pub fn receive_stamped(&mut self, buffer: &mut [u8]) -> (Received, Option<Duration>) {
+        let mut control = cmsg_space!(TimeSpec);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let fd = self.socket.as_raw_fd();
+        let outcome = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags);
+        let message = outcome.ok().and_then(|message| {
+            let arrived = message.cmsgs().ok()?.find_map(|each| match each {
+                ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+                _ => None,
+            });
+            let remote = message
+                .address
+                .as_ref()
+                .and_then(error_queue::socket_addr)?;
+            Some((remote, message.bytes, arrived))
+        });
+        match message {
+            Some((remote, length, arrived)) => {
+                self.counts.received += 1;
+                (Received::Datagram(remote, length), arrived)
+            }
+            // Nothing, or an error: the plain way knows what to do about it, and how readiness is told.
+            None => (self.receive(buffer), None),
+        }
     }
 
     /// Sends a datagram, or lets it wait behind those that already do.

@@ -12,7 +12,7 @@ use controlplane::agent::{Agent, Input, Output};
 use controlplane::b2bua::{CallState, CallSummary};
 use controlplane::records::{CallRecord, Measured};
 use controlplane::settings::{
-    Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
+    Check, Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
 };
 use controlplane::sip::Message;
 use controlplane::story::Mirrored;
@@ -103,7 +103,14 @@ pub(crate) fn settings() -> Settings {
     let trunk = |name: &str, peers: &[&str], listeners: &[u16], media: u16| {
         let peers = peers.iter().map(|peer| addr(peer));
         let listeners = listeners.iter().copied().map(ListenerId);
-        Trunk::new(name, peers, listeners, MediaGroupId(media))
+        Trunk {
+            // No longer than what is left of a call.
+            check: Check {
+                longest_retry_after: Duration::from_secs(60),
+                ..Check::default()
+            },
+            ..Trunk::new(name, peers, listeners, MediaGroupId(media))
+        }
     };
     let route = |from: Option<u16>, user: Option<&str>, to: &[u16]| {
         let user = user.map(|pattern| Regex::new(pattern).expect("a pattern"));

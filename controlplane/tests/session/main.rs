@@ -2,8 +2,6 @@
 
 mod calls;
 mod failures;
-mod fax;
-mod holding;
 mod properties;
 mod provisioned;
 mod rig;

@@ -12,4 +12,3 @@ pub mod rtcp;
 pub mod rtp;
 pub mod stun;
 pub mod udp;
-pub mod udptl;

@@ -3,6 +3,7 @@
 
 mod address;
 mod duration;
+mod traffic;
 
 use std::path::{Component, PathBuf};
 
@@ -15,6 +16,7 @@ use super::nearest::did_you_mean;
 
 pub(crate) use address::{ip_address, listen_address, peer_address, port_range};
 pub(crate) use duration::{duration, duration_or_off, read_duration, spell_duration};
+pub(crate) use traffic::{bit_rate, network};
 
 /// Why a value is not of its kind: the predicate of a sentence whose subject is the key.
 type Problem = String;
@@ -213,6 +215,11 @@ pub(crate) fn log_filter() -> Kind<String> {
 pub(crate) fn is_log_filter(text: &str) -> bool {
     let named = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
     EnvFilter::try_new(text).is_ok() && text.split(',').map(str::trim).all(named)
+}
+
+/// Whatever it is: the caller reads it.
+pub(crate) fn anything(expected: &str) -> Kind<()> {
+    Kind::new(expected, |_| Ok(()))
 }
 
 /// The word "all", or `None` for anything else: the caller reads a list.
