@@ -121,6 +121,7 @@ impl Scene {
         let entry = FlowEntry {
             id: FlowId(flow as u64),
             key: key(shape.crossing, flow),
+            payload: shape.payload,
             latch: Latch {
                 policy: shape.policy,
                 signalled: shape

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{DeviceId, DropReason, LatchPolicy};
+use contract::{DeviceId, DropReason, LatchPolicy, Payload};
 use dataplane::pipeline::Verdict;
 use dataplane::settings::ReceivedChecksums;
 
@@ -84,6 +84,8 @@ pub struct Shape {
     pub checksums: ReceivedChecksums,
     /// What the packets carry.
     pub content: Content,
+    /// What the flows are said to carry.
+    pub payload: Payload,
     /// What the flows do with RTCP.
     pub rtcp: Rtcp,
     /// Whom the flows believe.
@@ -107,6 +109,7 @@ impl Shape {
         tags: 0,
         checksums: ReceivedChecksums::Finished,
         content: Content::Rtp,
+        payload: Payload::Rtp,
         rtcp: Rtcp::None,
         policy: LatchPolicy::Sdp,
         signalled: true,
@@ -183,6 +186,14 @@ pub fn cases() -> Vec<(&'static str, Shape)> {
             Shape {
                 content: Content::Rtcp,
                 rtcp: Rtcp::Muxed,
+                ..plain
+            },
+        ),
+        (
+            "datagrams",
+            Shape {
+                content: Content::Noise,
+                payload: Payload::Datagrams,
                 ..plain
             },
         ),

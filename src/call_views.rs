@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use contract::{FlowEntry, Timestamp};
+use contract::{FlowEntry, Payload, Timestamp};
 use controlplane::b2bua::{CallDetail, CallSummary, LegView};
 use controlplane::session::{FlowView, PartyView, SessionView, StreamState, StreamView};
 use dataplane::report::FlowTally;
 
 use crate::admin::views::{Call, CallLine, Flow, FlowWorker, Leg, Stream, StreamParty};
+use crate::reception;
 
 /// One call in the list.
 pub(crate) fn call_line(call: &CallSummary, now: Timestamp) -> CallLine {
@@ -57,6 +58,7 @@ fn stream(stream: &StreamView) -> Stream {
     };
     Stream {
         media: stream.media.clone(),
+        transport: stream.profile.name().to_owned(),
         state: state.to_owned(),
         caller: stream_party(caller),
         callee: stream_party(callee),
@@ -115,11 +117,16 @@ pub(crate) fn flow(
         bytes: tallies.iter().map(|tally| tally.bytes).sum(),
         wrong_source: tallies.iter().map(|tally| tally.wrong_source).sum(),
         last_seen_seconds: ago(tallies.iter().filter_map(|tally| tally.last_seen).max()),
+        reception: reception::combined(tallies)
+            .map(|combined| reception::view(&combined, view.clock_rate, now)),
         workers: tallies.iter().map(worker).collect(),
     }
 }
 
 fn carries(entry: Option<&FlowEntry>) -> &'static str {
+    if entry.is_some_and(|entry| entry.payload == Payload::Datagrams) {
+        return "udptl";
+    }
     match entry.map(|entry| (entry.rtp.is_some(), entry.rtcp.is_some())) {
         None => "removing",
         Some((true, true)) => "rtp+rtcp",
@@ -146,11 +153,13 @@ mod tests {
             last_seen: seen.map(Timestamp::from_nanos),
             wrong_source: 1,
             latched: None,
+            reception: None,
         };
         let view = FlowView {
             key,
             entry: None,
             acknowledged: 2,
+            clock_rate: None,
         };
         let tallies = [tally(0, 10, Some(1_000_000_000)), tally(1, 5, None)];
         let now = Timestamp::from_nanos(3_500_000_000);

@@ -19,6 +19,7 @@ mod host;
 mod numa;
 mod planes;
 mod privileges;
+mod reception;
 mod reload;
 mod session_views;
 mod startup;

@@ -93,8 +93,8 @@ pub enum Refusal {
     UnknownFlow,
     /// The entry names a device that this worker has no socket on.
     UnknownDevice,
-    /// The entry contradicts itself: source and destination of an egress differ in address family, or
-    /// neither RTP nor RTCP goes anywhere.
+    /// The entry contradicts itself: source and destination of an egress differ in address family, neither RTP
+    /// nor RTCP goes anywhere, or RTCP does of a flow that has none.
     Malformed,
 }
 

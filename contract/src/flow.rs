@@ -45,9 +45,12 @@ pub struct FlowEntry {
     pub id: FlowId,
     /// Where its packets arrive.
     pub key: FlowKey,
+    /// What its packets carry.
+    pub payload: Payload,
     /// Whom it believes.
     pub latch: Latch,
-    /// Where RTP goes; `None` when RTP is not expected at this port.
+    /// Where RTP goes, and all packets of a flow of [`Payload::Datagrams`]; `None` when RTP is not expected at
+    /// this port.
     pub rtp: Option<Egress>,
     /// Where RTCP goes; `None` when RTCP is not expected at this port. With both, the port is muxed
     /// (RFC 5761).
@@ -55,6 +58,21 @@ pub struct FlowEntry {
     /// After how long without an accepted packet a worker reports [`crate::Event::Idle`]; `None` for a
     /// flow that may be silent for ever (a held stream).
     pub idle_after: Option<Duration>,
+}
+
+/// What the packets of a flow carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Payload {
+    /// RTP and RTCP (RFC 3550).
+    #[default]
+    Rtp,
+    /// The same, encrypted (RFC 3711): they are told apart as in the clear, but what RTCP reports cannot be read.
+    Srtp,
+    /// Whatever it is: every datagram is forwarded, with [`FlowEntry::rtp`]; [`FlowEntry::rtcp`] is `None`. UDPTL
+    /// (ITU-T T.38), whose sequence number stands where RTP and STUN have what they are known by, and which has no
+    /// RTCP. Only what can be UDPTL opens a latch.
+    Datagrams,
 }
 
 /// How a packet leaves.

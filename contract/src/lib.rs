@@ -22,7 +22,7 @@ mod time;
 
 pub use command::{Command, Event, Refusal};
 pub use drop_reason::DropReason;
-pub use flow::{DscpMarking, Egress, FlowEntry, FlowKey, Latch, LatchPolicy};
+pub use flow::{DscpMarking, Egress, FlowEntry, FlowKey, Latch, LatchPolicy, Payload};
 pub use homes::Homes;
 pub use ids::{DeviceId, FlowId, QueueId, WorkerId};
 pub use link::{Link, MacAddress, VlanTag, VlanTags};

@@ -30,7 +30,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use contract::{
-    Command, Egress, Event, FlowEntry, FlowId, FlowKey, Latch, Link, Refusal, Timestamp, WorkerId,
+    Command, Egress, Event, FlowEntry, FlowId, FlowKey, Latch, Link, Payload, Refusal, Timestamp,
+    WorkerId,
 };
 
 use flow::{Flow, Outcome};
@@ -94,6 +95,7 @@ pub(crate) struct Owner(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) key: FlowKey,
+    pub(crate) payload: Payload,
     pub(crate) latch: Latch,
     pub(crate) rtp: Option<Egress>,
     pub(crate) rtcp: Option<Egress>,
@@ -446,6 +448,7 @@ fn resolved(id: FlowId, plan: &Plan, next_hops: &NextHops) -> FlowEntry {
     let entry = FlowEntry {
         id,
         key: plan.key,
+        payload: plan.payload,
         latch: plan.latch,
         rtp: plan.rtp,
         rtcp: plan.rtcp,
@@ -474,6 +477,7 @@ mod tests {
         };
         Plan {
             key: key(port),
+            payload: Payload::Rtp,
             latch: Latch {
                 policy: LatchPolicy::Off,
                 signalled: None,

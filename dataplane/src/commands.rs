@@ -8,9 +8,9 @@
 //! Sees no packets, sends nothing; time is an argument.
 
 use contract::{Command, DeviceId, DscpMarking, Egress, Event, FlowEntry, FlowId, FlowKey, Link};
-use contract::{Refusal, Timestamp};
+use contract::{Payload, Refusal, Timestamp};
 
-use crate::flow_table::{Flow, FlowTable, Lane, Slot, Unplaced};
+use crate::flow_table::{Flow, FlowTable, Lane, Lanes, Slot, Unplaced};
 use crate::latch::Latching;
 use crate::rewrite::{self, Front, Headers};
 use crate::tally::FlowTallies;
@@ -54,13 +54,23 @@ fn prepare_flow(table: &mut FlowTable, slot: Slot, flow: &Flow, now: Timestamp) 
     let prepared = |egress: Egress| rewrite::prepare(&resolved(table, &egress));
     let rtp = rtp.map(prepared);
     let rtcp = if is_same { rtp } else { rtcp.map(prepared) };
-    let lanes = match (rtp, rtcp) {
+    let others = match flow.entry.payload {
+        Payload::Datagrams => Lane::Main,
+        Payload::Rtp | Payload::Srtp => Lane::Closed,
+    };
+    let (rtp_lane, rtcp_lane) = match (rtp, rtcp) {
         // On a port that is muxed on both sides RTCP goes where RTP goes.
         (Some(rtp), Some(rtcp)) if is_same || rtp == rtcp => (Lane::Main, Lane::Main),
         (Some(_), Some(_)) => (Lane::Main, Lane::Apart),
-        (Some(_), None) => (Lane::Main, Lane::Closed),
+        // What looks like RTCP among datagrams goes where all of them go.
+        (Some(_), None) => (Lane::Main, others),
         (None, Some(_)) => (Lane::Closed, Lane::Main),
         (None, None) => (Lane::Closed, Lane::Closed),
+    };
+    let lanes = Lanes {
+        rtp: rtp_lane,
+        rtcp: rtcp_lane,
+        others,
     };
     let main = rtp.or(rtcp).unwrap_or_default();
     table.set_hot(slot, &flow.entry.key, gate, lanes, main);
@@ -116,7 +126,8 @@ fn sends_from(entry: &FlowEntry, key: &FlowKey) -> bool {
 }
 
 fn check(entry: &FlowEntry, devices: &[DeviceId]) -> Result<(), Refusal> {
-    if entry.rtp.is_none() && entry.rtcp.is_none() {
+    let goes_nowhere = entry.rtp.is_none() && entry.rtcp.is_none();
+    if goes_nowhere || entry.payload == Payload::Datagrams && entry.rtcp.is_some() {
         return Err(Refusal::Malformed);
     }
     for egress in [entry.rtp, entry.rtcp].into_iter().flatten() {

@@ -17,11 +17,11 @@ pub mod packed;
 
 use std::net::SocketAddr;
 
-use contract::{FlowEntry, FlowId, FlowKey, Link, Timestamp};
+use contract::{FlowEntry, FlowId, FlowKey, Link, Payload, Timestamp};
 
 use packed::{Kinds, Packed};
 
-pub use hot::{GateKind, Hot, Lane};
+pub use hot::{GateKind, Hot, Lane, Lanes};
 
 use crate::address_index::AddressIndex;
 use crate::cache;
@@ -236,7 +236,7 @@ impl FlowTable {
         slot: Slot,
         key: &FlowKey,
         gate: Gate,
-        lanes: (Lane, Lane),
+        lanes: Lanes,
         main: (Headers, Front),
     ) {
         let (hot, wide) = match (
@@ -326,6 +326,18 @@ impl FlowTable {
     ) -> Option<Judgement> {
         let cold = self.arrays.cold.get(slot.index())?;
         cold.flow.judge(source, may_latch, now)
+    }
+
+    /// The flow that faces whom the RTCP of the flow in a slot goes to.
+    pub fn facing_rtcp(&self, slot: Slot) -> Option<Slot> {
+        let cold = self.arrays.cold.get(slot.index())?;
+        let apart = self.arrays.apart.get(slot.index())?.as_flattened();
+        self.at_key(&cold.flow.rtcp_source(apart.first_chunk()?)?)
+    }
+
+    /// What the packets of the flow in a slot carry.
+    pub fn payload(&self, slot: Slot) -> Option<Payload> {
+        self.arrays.cold.get(slot.index())?.flow.payload()
     }
 
     /// The id of the flow in a slot.

@@ -28,6 +28,7 @@ pub mod news;
 mod pinned;
 pub mod pipeline;
 pub mod port;
+pub mod reception;
 pub mod report;
 pub mod rewrite;
 pub mod settings;

@@ -4,6 +4,7 @@
 //!   finding     all packets:  glance (or headers, classify) ─► address and port ours? ─► sound? ─► flow
 //!   forwarding  each packet:  from the source? ─► count ─► new headers ─► Forward(device)
 //!   flows                     └─ anything else: content expected? ─► gate, or the latch ─► count ─► new headers
+//!   hearing                     RTCP, once accepted: what its reports say
 //! ```
 //!
 //! The passes are apart so that the cache misses of many flows overlap: the first asks for what the second will
@@ -16,6 +17,7 @@ mod finding;
 mod flows;
 mod forwarding;
 mod found;
+mod hearing;
 
 use contract::{Command, DeviceId, DropReason, Event, Timestamp};
 

@@ -3,6 +3,7 @@
 //! packets of that moment.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use contract::{DeviceId, DropReason, QueueId, Timestamp, WorkerId};
 
@@ -223,4 +224,24 @@ pub struct FlowTally {
     pub wrong_source: u64,
     /// The source that this worker has latched, or was told of.
     pub latched: Option<SocketAddr>,
+    /// What the party that the flow faces reported by RTCP; `None`: nothing came this worker's way, or it was encrypted.
+    pub reception: Option<Reception>,
+}
+
+/// How a party receives what is sent to it, by its own reports (RFC 3550 §6.4.1). Its reports come to the flow that faces
+/// it, so this is about the other way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reception {
+    /// Reports so far.
+    pub reports: u64,
+    /// By the last: packets lost since the one before, in 256ths of those expected.
+    pub fraction_lost: u8,
+    /// By the last: packets lost in all. Duplicates make it negative.
+    pub lost: i32,
+    /// By the last: interarrival jitter, in units of the RTP clock.
+    pub jitter: u32,
+    /// From the relay to the party and back, by the last report that told.
+    pub round_trip: Option<Duration>,
+    /// When the last came.
+    pub last: Timestamp,
 }

@@ -248,6 +248,11 @@ pub fn udp_len(window: &Window) -> u16 {
     u16::from_be_bytes([window[UDP + 4], window[UDP + 5]])
 }
 
+/// Length of a packet's UDP payload.
+pub fn payload_len(window: &Window) -> usize {
+    usize::from(udp_len(window)).saturating_sub(udp::HEADER_LEN)
+}
+
 /// The UDP checksum, as it stands there.
 #[inline(always)]
 fn udp_checksum(window: &Window) -> u16 {

@@ -2,6 +2,7 @@
 //! given here.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 
 use af_xdp::numa::span;
 
@@ -53,6 +54,14 @@ fn zeroed(len: usize) -> Box<[[[u8; 16]; 4]]> {
     let all = vec![[[0; 16]; 4]; len];
     af_xdp::wish_huge_pages(&all);
     all.into()
+}
+
+/// Words that others read while they are written: memory for them comes with their use, as above.
+pub fn zeroed_words<const WORDS: usize>(len: usize) -> Box<[[AtomicU64; WORDS]]>
+where
+    [AtomicU64; WORDS]: bytemuck::Zeroable,
+{
+    bytemuck::zeroed_slice_box(len)
 }
 
 /// The addresses of a table's arrays, but those whose memory comes with their use.

@@ -16,6 +16,7 @@ use crate::classify::Family;
 use crate::flow_table::Slot;
 use crate::histogram::Histogram;
 use crate::port::RingLevels;
+use crate::reception::Receptions;
 use crate::report::{FlowTally, KernelStatistics};
 use crate::settings::MediaAddress;
 use crate::storage::{self, StorageError};
@@ -112,6 +113,8 @@ impl Lines<'_> {
 #[derive(Debug)]
 pub struct FlowTallies {
     lines: Box<[Line]>,
+    /// What RTCP says of the flows.
+    pub receptions: Receptions,
     addresses: AddressIndex,
     /// The slot's number plus one, or 0; one for each port of each media address.
     ports: Box<[AtomicU32]>,
@@ -123,12 +126,13 @@ impl FlowTallies {
         let ports = address_index::ports(media);
         Ok(Self {
             lines: storage::filled(capacity, Line::default),
+            receptions: Receptions::new(capacity),
             addresses: storage::address_index(media)?,
             ports: storage::filled(ports, || AtomicU32::new(0)),
         })
     }
 
-    /// The addresses of all that is counted in.
+    /// The addresses of all that RTP is counted in.
     pub fn spans(&self) -> [Range<usize>; 2] {
         [span(&self.lines), storage::within_margins(&self.ports)]
     }
@@ -170,6 +174,7 @@ impl FlowTallies {
         line.last_seen.set(0);
         line.wrong_source.set(0);
         self.set_latched(slot, None);
+        self.receptions.forget(slot);
         if let Some(port) = self
             .addresses
             .find_key(key)
@@ -243,6 +248,7 @@ impl FlowTallies {
             last_seen: (last_seen > 0).then(|| Timestamp::from_nanos(last_seen)),
             wrong_source: line.wrong_source.read(),
             latched: line.latched(),
+            reception: self.receptions.read(Slot(slot)),
         };
         fence(Ordering::Acquire);
         let same_flow = line.flow.load(Ordering::Relaxed) == flow;
@@ -431,6 +437,7 @@ mod tests {
             last_seen: Some(Timestamp::from_nanos(9)),
             wrong_source: 1,
             latched: Some(remote),
+            reception: None,
         };
         assert_eq!(tallies.read(worker, &key), Some(expected));
         tallies.close(&key);

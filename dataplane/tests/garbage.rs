@@ -19,6 +19,7 @@ fn bench(checksums: ReceivedChecksums) -> Bench {
         let entry = FlowEntry {
             id: FlowId(id as u64),
             key: key(local),
+            payload: Payload::Rtp,
             latch: latch(LatchPolicy::Off, Some(party)),
             rtp: Some(egress("10.1.0.1:20000", Some("10.1.0.9:5000"), 1)),
             rtcp: Some(egress("[fd01::1]:20000", Some("[fd01::9]:5000"), 1)),

@@ -217,6 +217,7 @@ proptest! {
         bench.install(FlowEntry {
             id: FlowId(1),
             key: key(local),
+            payload: Payload::Rtp,
             latch: latch(LatchPolicy::Sdp, Some(party)),
             rtp: Some(egress("10.1.0.1:20000", Some("10.1.0.9:5000"), 1)),
             rtcp: None,

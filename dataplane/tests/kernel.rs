@@ -100,6 +100,7 @@ fn entry(
     FlowEntry {
         id: FlowId(id),
         key: key(local),
+        payload: Payload::Rtp,
         latch,
         rtp: Some(Egress {
             source: key(source),

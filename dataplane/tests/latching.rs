@@ -25,6 +25,7 @@ fn facing_a(policy: LatchPolicy) -> FlowEntry {
     FlowEntry {
         id: FlowId(1),
         key: key(PA),
+        payload: Payload::Rtp,
         latch: latch(policy, Some(A)),
         rtp: Some(egress(PB, Some(B), 1)),
         rtcp: None,
@@ -37,6 +38,7 @@ fn facing_b(policy: LatchPolicy) -> FlowEntry {
     FlowEntry {
         id: FlowId(2),
         key: key(PB),
+        payload: Payload::Rtp,
         latch: latch(policy, Some(B)),
         rtp: Some(egress(PA, Some(A), 0)),
         rtcp: None,
@@ -262,6 +264,7 @@ fn rtp_latches_a_muxed_port_and_the_unmuxed_side_follows() {
     let reports = FlowEntry {
         id: FlowId(3),
         key: key(pb_rtcp),
+        payload: Payload::Rtp,
         latch: latch(LEARN, Some(b_rtcp)),
         rtp: None,
         rtcp: Some(egress(PA, Some(A), 0)),

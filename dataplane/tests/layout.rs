@@ -120,6 +120,7 @@ fn a_forwarded_packet_writes_one_line_of_the_tables() {
                     address,
                     port: 20_000 + port,
                 },
+                payload: Payload::Rtp,
                 latch: latch(LatchPolicy::Sdp, Some(remote)),
                 rtp: Some(egress("10.9.0.1:20000", Some("10.9.0.9:5000"), 1)),
                 rtcp: Some(egress("10.9.0.1:20000", Some("10.9.0.9:5000"), 1)),

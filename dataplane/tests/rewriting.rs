@@ -41,6 +41,7 @@ fn entry(from: usize, to: usize, out_tags: &[(u16, u16)], dscp: Option<u8>) -> F
     FlowEntry {
         id: FlowId(1),
         key: key(LOCAL[0][from]),
+        payload: Payload::Rtp,
         latch: latch(LatchPolicy::Sdp, Some(PARTY[0][from])),
         rtp: Some(egress),
         rtcp: Some(egress),

@@ -17,6 +17,7 @@ fn entry(id: u64, port: u16) -> FlowEntry {
     FlowEntry {
         id: FlowId(id),
         key: key(&format!("10.0.0.1:{port}")),
+        payload: Payload::Rtp,
         latch: latch(LatchPolicy::Sdp, Some("10.0.0.9:4000")),
         rtp: Some(egress(
             &format!("10.1.0.1:{port}"),

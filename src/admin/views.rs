@@ -547,6 +547,8 @@ pub(crate) struct Leg {
 pub(crate) struct Stream {
     /// `audio`, `video` …
     pub(crate) media: String,
+    /// What its packets are: `rtp`, `srtp` or `udptl` (fax).
+    pub(crate) transport: String,
     /// `offered`, `active`, `held` or `rejected`.
     pub(crate) state: String,
     /// Towards the caller.
@@ -669,7 +671,7 @@ pub(crate) struct SessionLine {
 pub(crate) struct Flow {
     /// The port at which its packets arrive.
     pub(crate) local: String,
-    /// `rtp`, `rtcp`, `rtp+rtcp` (muxed), or `removing`.
+    /// `rtp`, `rtcp`, `rtp+rtcp` (muxed), `udptl` (fax), or `removing`.
     pub(crate) carries: String,
     /// The source that signalling gave.
     pub(crate) signalled: Option<String>,
@@ -693,8 +695,29 @@ pub(crate) struct Flow {
     pub(crate) wrong_source: u64,
     /// Seconds since the last packet.
     pub(crate) last_seen_seconds: Option<f64>,
+    /// What the party reported by RTCP of what is sent to it; absent where no report came, or none that can be read.
+    pub(crate) reception: Option<Reception>,
     /// The same by worker.
     pub(crate) workers: Vec<FlowWorker>,
+}
+
+/// How a party receives what is sent to it, by its own RTCP reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reception {
+    /// Reports so far.
+    pub(crate) reports: u64,
+    /// The share of packets lost between the last two reports, 0 to 1.
+    pub(crate) loss: f64,
+    /// Packets lost in all; duplicates make it negative.
+    pub(crate) lost: i32,
+    /// Jitter in units of the RTP clock.
+    pub(crate) jitter_units: u32,
+    /// The same in milliseconds, where the clock is known from the session description.
+    pub(crate) jitter_ms: Option<f64>,
+    /// From the relay to the party and back.
+    pub(crate) round_trip_ms: Option<f64>,
+    /// Seconds since the last report.
+    pub(crate) last_report_seconds: f64,
 }
 
 /// What one worker counted for one flow.

@@ -85,8 +85,8 @@ fn render_call(view: &Call) -> String {
     }
     for (number, stream) in view.streams.iter().enumerate() {
         text.push_str(&format!(
-            "\nstream {number}: {}, {}\n",
-            stream.media, stream.state
+            "\nstream {number}: {} over {}, {}\n",
+            stream.media, stream.transport, stream.state
         ));
         let mut columns = Columns::new(&[
             "party",

@@ -49,7 +49,44 @@ pub(super) fn render(flows: &[Flow]) -> String {
             flow.acknowledged.to_string(),
         ]);
     }
-    [columns.render(), by_worker(flows)].join("\n")
+    let mut tables = vec![columns.render(), by_worker(flows)];
+    if flows.iter().any(|flow| flow.reception.is_some()) {
+        tables.push(receptions(flows));
+    }
+    tables.join("\n")
+}
+
+/// What the parties say of what they are sent.
+fn receptions(flows: &[Flow]) -> String {
+    let mut columns = Columns::new(&[
+        "reports at",
+        "of",
+        ">reports",
+        ">loss",
+        ">lost",
+        ">jitter",
+        ">round trip",
+        ">last report",
+    ]);
+    for flow in flows {
+        let Some(reception) = &flow.reception else {
+            continue;
+        };
+        let millis = |value: f64| format!("{value:.1} ms");
+        let units = || format!("{} units", reception.jitter_units);
+        let party = flow.latched.as_deref().or(flow.signalled.as_deref());
+        columns.row([
+            flow.local.clone(),
+            or_dash(party),
+            reception.reports.to_string(),
+            format!("{:.1} %", 100.0 * reception.loss),
+            reception.lost.to_string(),
+            reception.jitter_ms.map_or_else(units, millis),
+            or_dash(reception.round_trip_ms.map(millis)),
+            format!("{} ago", spell_seconds(reception.last_report_seconds)),
+        ]);
+    }
+    columns.render()
 }
 
 fn by_worker(flows: &[Flow]) -> String {

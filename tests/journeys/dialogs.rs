@@ -85,7 +85,7 @@ fn early_media_is_heard_before_the_answer() {
 }
 
 /// One offer and answer within the dialog; what the other side was offered and what the sender was answered.
-fn renegotiate(
+pub(crate) fn renegotiate(
     (from, to): (&mut Phone, &mut Phone),
     dialog: &mut Dialog,
     offer: &str,

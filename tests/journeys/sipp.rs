@@ -97,3 +97,34 @@ fn a_caller_that_holds_and_resumes() {
     );
     assert_eq!(relay.calls("answered"), 2);
 }
+
+#[test]
+fn a_callee_that_goes_over_to_fax_and_back() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &Setup::default());
+    run(
+        &network,
+        IPV4,
+        "caller-faxed.xml",
+        "callee-faxes.xml",
+        &["-m", "2"],
+    );
+    assert_eq!(relay.calls("answered"), 2);
+    relay.expect_gauge("calls", 0, PATIENCE);
+}
+
+#[test]
+fn a_caller_that_knows_no_fax_talks_on() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &Setup::default());
+    run(
+        &network,
+        IPV4,
+        "caller-without-fax.xml",
+        "callee-fax-refused.xml",
+        &["-m", "2"],
+    );
+    assert_eq!(relay.calls("answered"), 2);
+}

@@ -366,6 +366,7 @@ mod tests {
         FlowEntry {
             id: FlowId(id),
             key: key(20_000),
+            payload: contract::Payload::Rtp,
             latch: Latch {
                 policy: LatchPolicy::Off,
                 signalled: None,

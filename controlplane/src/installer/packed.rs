@@ -4,7 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use contract::{DscpMarking, Egress, FlowEntry, FlowId, FlowKey, Latch, LatchPolicy, Link};
+use contract::{
+    DscpMarking, Egress, FlowEntry, FlowId, FlowKey, Latch, LatchPolicy, Link, Payload,
+};
 
 /// An address and port. Media addresses have neither a scope nor a flow label.
 type Endpoint = (IpAddr, u16);
@@ -13,6 +15,7 @@ type Endpoint = (IpAddr, u16);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Packed {
     pub(super) id: FlowId,
+    payload: Payload,
     policy: LatchPolicy,
     signalled: Option<Endpoint>,
     latched: Option<Endpoint>,
@@ -42,6 +45,7 @@ impl Packed {
     pub(super) fn new(entry: &FlowEntry) -> Self {
         Self {
             id: entry.id,
+            payload: entry.payload,
             policy: entry.latch.policy,
             signalled: entry.latch.signalled.map(endpoint),
             latched: entry.latch.latched.map(endpoint),
@@ -69,6 +73,7 @@ impl Packed {
         FlowEntry {
             id: self.id,
             key,
+            payload: self.payload,
             latch: Latch {
                 policy: self.policy,
                 signalled: self.signalled.map(SocketAddr::from),
@@ -153,6 +158,7 @@ mod tests {
             let entry = FlowEntry {
                 id: FlowId(u64::MAX),
                 key: key("[fd01::1]:40000"),
+                payload: Payload::Srtp,
                 latch: Latch {
                     policy: LatchPolicy::Learn {
                         window: Duration::from_millis(10_001),

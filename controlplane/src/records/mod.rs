@@ -300,6 +300,7 @@ mod tests {
         };
         let stream = StreamView {
             media: "audio".to_owned(),
+            profile: crate::sdp::Profile::Rtp,
             state: StreamState::Active,
             parties: [party(), party()],
         };

@@ -36,6 +36,17 @@ pub(super) fn name_of<'a>(section: &'a Section, format: &[u8]) -> Option<&'a [u8
     mapped_name(section, format).or_else(|| static_name(format))
 }
 
+/// The RTP clock of the first format, in Hz, if its name tells it.
+pub(super) fn clock_rate(section: &Section) -> Option<u32> {
+    let head = section.lines.first()?;
+    let formats = &head.text[section.head.formats.clone()];
+    let first = fields(formats).next().map(|range| &formats[range])?;
+    let first = first.trim_ascii_end();
+    let name = mapped_name(section, first).or_else(|| static_name(first))?;
+    let rate = name.split(|byte| *byte == b'/').nth(1)?;
+    number::<u32>(rate.trim_ascii_end()).filter(|rate| *rate > 0)
+}
+
 /// The name that `a=rtpmap:<format> <name>` gives.
 fn mapped_name<'a>(section: &'a Section, format: &[u8]) -> Option<&'a [u8]> {
     section.lines.iter().find_map(|line| {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::line::{Line, fields, number};
-use super::{MAX_BODY, MAX_LINES, SdpError};
+use super::{MAX_BODY, MAX_LINES, Profile, SdpError};
 
 /// A session description: every line of it, in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,13 +117,21 @@ impl MediaLine {
         })
     }
 
-    /// Whether packets of this stream look like RTP on the wire: the profiles of RFC 3551, 4585, 3711 and
-    /// 5124. SRTP keyed by DTLS (`UDP/TLS/…`) is not among them: its handshake is not RTP.
-    pub(super) fn is_rtp(&self) -> bool {
-        const PROFILES: [&str; 4] = ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"];
+    /// What packets of this stream look like on the wire, if they can be relayed: the profiles of RFC 3551, 4585,
+    /// 3711 and 5124, and UDPTL (RFC 3362). SRTP keyed by DTLS (`UDP/TLS/…`) is not among them: its handshake is
+    /// not RTP. TCPTL is not either: it is no datagrams.
+    pub(super) fn profile(&self) -> Option<Profile> {
+        const PROFILES: [(&str, Profile); 5] = [
+            ("RTP/AVP", Profile::Rtp),
+            ("RTP/AVPF", Profile::Rtp),
+            ("RTP/SAVP", Profile::Srtp),
+            ("RTP/SAVPF", Profile::Srtp),
+            ("udptl", Profile::Udptl),
+        ];
         PROFILES
-            .iter()
-            .any(|profile| self.protocol.eq_ignore_ascii_case(profile.as_bytes()))
+            .into_iter()
+            .find(|(name, _)| self.protocol.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, profile)| profile)
     }
 }
 
@@ -144,7 +152,8 @@ mod tests {
         assert_eq!((audio.head.port, audio.head.port_count), (49_170, 2));
         assert_eq!(&audio.lines[0].text[audio.head.port_at.clone()], b"49170/2");
         assert_eq!(&audio.lines[0].text[audio.head.formats.clone()], b"0 8");
-        assert!(audio.head.is_rtp() && !description.media[1].head.is_rtp());
+        assert_eq!(audio.head.profile(), Some(Profile::Rtp));
+        assert_eq!(description.media[1].head.profile(), Some(Profile::Udptl));
     }
 
     #[test]

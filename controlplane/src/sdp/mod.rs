@@ -19,7 +19,7 @@ mod stream;
 
 pub use description::Description;
 pub use rewrite::{MuxLine, Origin, Replacement, StreamReplacement};
-pub use stream::{Direction, Stream, Use};
+pub use stream::{Direction, Profile, Stream, Use};
 
 /// Bodies larger than this are refused: larger than any that a datagram carries.
 pub const MAX_BODY: usize = 65_535;

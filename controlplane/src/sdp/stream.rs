@@ -11,14 +11,16 @@ use super::{Description, SdpError, bandwidth, codecs};
 pub struct Stream {
     /// The media type as it came: `audio`, `video` …
     pub media: Vec<u8>,
+    /// What its packets are.
+    pub profile: Profile,
     /// Whether media is to flow.
     pub usage: Use,
     /// Whether its `c=` line is IPv6; meaningful only when there is one.
     pub is_ipv6: bool,
-    /// Where the party receives RTP; `None` when its address is unspecified (the hold of RFC 2543) or the
-    /// stream is not used.
+    /// Where the party receives RTP, or UDPTL; `None` when its address is unspecified (the hold of RFC 2543) or
+    /// the stream is not used.
     pub rtp: Option<SocketAddr>,
-    /// Where the party receives RTCP when it is not muxed: `a=rtcp` (RFC 3605), or the next port.
+    /// Where the party receives RTCP when it is not muxed: `a=rtcp` (RFC 3605), or the next port. UDPTL has none.
     pub rtcp: Option<SocketAddr>,
     /// `a=rtcp-mux` (RFC 5761).
     pub mux: bool,
@@ -29,6 +31,31 @@ pub struct Stream {
     /// What one direction takes on the wire at the most, in bits a second, headers of IP included; 0 when
     /// nothing is relayed.
     pub bitrate: u64,
+    /// The RTP clock of the first format, in Hz.
+    pub clock_rate: Option<u32>,
+}
+
+/// What the packets of a stream are, by its transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// RTP: RFC 3551 and 4585. Also stands for what is not relayed.
+    #[default]
+    Rtp,
+    /// SRTP: RFC 3711 and 5124.
+    Srtp,
+    /// UDPTL (ITU-T T.38, registered by RFC 3362): fax.
+    Udptl,
+}
+
+impl Profile {
+    /// Its name in lists.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rtp => "rtp",
+            Self::Srtp => "srtp",
+            Self::Udptl => "udptl",
+        }
+    }
 }
 
 /// Whether a stream's media is to flow.
@@ -36,9 +63,9 @@ pub struct Stream {
 pub enum Use {
     /// Port 0: offered without use, rejected or removed (RFC 3264 §5.1, §6, §8.2).
     Zero,
-    /// The relay cannot carry it: not RTP, or several ports under one `m=` line.
+    /// The relay cannot carry it: neither RTP nor UDPTL, or several ports under one `m=` line.
     Unsupported,
-    /// RTP to be relayed.
+    /// To be relayed.
     Relay,
 }
 
@@ -120,6 +147,7 @@ impl Section {
     ) -> Result<Stream, SdpError> {
         let mut stream = Stream {
             media: self.head.media.clone(),
+            profile: self.head.profile().unwrap_or_default(),
             usage: self.usage(),
             is_ipv6: false,
             rtp: None,
@@ -128,6 +156,7 @@ impl Section {
             direction: Direction::in_lines(&self.lines).unwrap_or(session_direction),
             codecs: codecs::summary(self),
             bitrate: 0,
+            clock_rate: codecs::clock_rate(self),
         };
         if stream.usage != Use::Relay {
             return Ok(stream);
@@ -139,6 +168,9 @@ impl Section {
             })?;
         stream.is_ipv6 = address.is_ipv6();
         stream.rtp = receiver(address, self.head.port);
+        if stream.profile == Profile::Udptl {
+            return Ok(stream);
+        }
         stream.rtcp = self.rtcp(address)?;
         stream.mux = self
             .lines
@@ -148,9 +180,9 @@ impl Section {
     }
 
     fn usage(&self) -> Use {
-        match (self.head.port, self.head.is_rtp(), self.head.port_count) {
+        match (self.head.port, self.head.profile(), self.head.port_count) {
             (0, _, _) => Use::Zero,
-            (_, true, 1) => Use::Relay,
+            (_, Some(_), 1) => Use::Relay,
             _ => Use::Unsupported,
         }
     }
@@ -284,10 +316,46 @@ mod tests {
     fn what_the_relay_cannot_carry_is_told_from_what_is_not_used() {
         let usage = |m: &str| one(&format!("c=IN IP4 192.0.2.1\r\nm={m}\r\n")).usage;
         assert_eq!(usage("audio 0 RTP/AVP 0"), Use::Zero);
-        assert_eq!(usage("image 5000 udptl t38"), Use::Unsupported);
+        assert_eq!(usage("image 5000 udptl t38"), Use::Relay);
+        assert_eq!(usage("image 5000 tcptl t38"), Use::Unsupported);
+        assert_eq!(usage("image 0 udptl t38"), Use::Zero);
         assert_eq!(usage("audio 5000 UDP/TLS/RTP/SAVPF 0"), Use::Unsupported);
         assert_eq!(usage("audio 5000/2 RTP/AVP 0"), Use::Unsupported);
         assert_eq!(usage("audio 5000 rtp/savp 0"), Use::Relay);
+    }
+
+    #[test]
+    fn fax_over_udptl_has_one_port_and_no_rtcp() {
+        let fax =
+            "c=IN IP4 192.0.2.1\r\nm=image 5000 UDPTL t38\r\na=T38FaxVersion:0\r\na=rtcp-mux\r\n";
+        let stream = one(fax);
+        assert_eq!((stream.usage, stream.profile), (Use::Relay, Profile::Udptl));
+        assert_eq!((stream.rtp, stream.rtcp), (at("192.0.2.1:5000"), None));
+        assert!(!stream.mux);
+        assert_eq!((&*stream.codecs, stream.clock_rate), ("t38", None));
+        assert_eq!(
+            one("c=IN IP4 0.0.0.0\r\nm=image 5000 udptl t38\r\n").rtp,
+            None
+        );
+    }
+
+    #[test]
+    fn the_transport_tells_what_the_packets_are() {
+        let of = |m: &str| one(&format!("c=IN IP4 192.0.2.1\r\nm={m}\r\n")).profile;
+        assert_eq!(of("audio 5000 RTP/AVPF 0"), Profile::Rtp);
+        assert_eq!(of("audio 5000 RTP/SAVP 0"), Profile::Srtp);
+        assert_eq!(of("audio 5000 rtp/savpf 0"), Profile::Srtp);
+        assert_eq!(of("image 5000 udptl t38"), Profile::Udptl);
+    }
+
+    #[test]
+    fn the_clock_is_the_first_format_s() {
+        let of = |m: &str| one(&format!("c=IN IP4 192.0.2.1\r\nm=audio 5 RTP/AVP {m}\r\n"));
+        assert_eq!(of("8 0").clock_rate, Some(8_000));
+        let opus = "96 8\r\na=rtpmap:96 opus/48000/2";
+        assert_eq!(of(opus).clock_rate, Some(48_000));
+        assert_eq!(of("97\r\na=rtpmap:97 odd/0").clock_rate, None);
+        assert_eq!(of("97").clock_rate, None);
     }
 
     #[test]

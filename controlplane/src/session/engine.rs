@@ -30,8 +30,9 @@ use crate::settings::{MediaGroup, MediaGroupId, Settings};
 /// Every session, its ports and its flows. Sans-IO: call a method, then [`Engine::poll`] until `None`.
 ///
 /// A call ends for want of media when a party that should be sending, by what both sides last agreed, has been
-/// silent on all of its streams for the media timeout, at every worker. Held streams expect nothing, and
-/// nothing is expected before [`Engine::confirm`]: a phone may ring in silence.
+/// silent on all of its streams for the media timeout, at every worker. Of a fax stream both parties must be: while
+/// one sends a page the other is silent for minutes. Held streams expect nothing, and nothing is expected before
+/// [`Engine::confirm`]: a phone may ring in silence.
 #[derive(Debug)]
 pub struct Engine {
     groups: Vec<MediaGroup>,
@@ -282,7 +283,8 @@ impl Engine {
 
     /// The flows of a session.
     pub fn flows(&self, session: SessionId) -> Vec<FlowView> {
-        let keys = match self.sessions.get(&session) {
+        let known = self.sessions.get(&session);
+        let keys = match known {
             Some(known) => known.keys.keys().copied().collect(),
             None => self.provisioned_keys(session),
         };
@@ -292,6 +294,7 @@ impl Engine {
                 key,
                 entry,
                 acknowledged,
+                clock_rate: known.and_then(|known| view::clock_rate(known, key)),
             })
         };
         keys.into_iter().filter_map(view).collect()

@@ -35,14 +35,15 @@ pub enum SessionError {
         /// In the answer.
         answered: usize,
     },
-    /// An answer's `m=` line has another media type than the offer's.
+    /// An answer's `m=` line has another media type than the offer's, or one of the two is fax (UDPTL) and the other
+    /// RTP.
     #[error("stream {stream} is answered with another media type")]
     MediaMismatch {
         /// The stream, counted from 1.
         stream: usize,
     },
     /// The offer has streams in use, and the relay can carry none of them.
-    #[error("none of the offered streams is RTP")]
+    #[error("none of the offered streams is RTP or UDPTL")]
     NothingToRelay,
     /// The party uses an address family that its media group has no address of.
     #[error("the media group has no address of the party's family")]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use contract::{DscpMarking, FlowKey, LatchPolicy};
+use contract::{DscpMarking, FlowKey, LatchPolicy, Payload};
 
 use super::party::{Component, Mux, Party};
 use super::{Family, Side};
 use crate::installer::Plan;
 use crate::relay_ports::PortPair;
+use crate::sdp::Profile;
 use crate::settings::MediaGroup;
 
 /// One `m=` line of a session.
@@ -15,6 +16,8 @@ use crate::settings::MediaGroup;
 pub(super) struct MediaStream {
     /// The media type of the last offer.
     pub(super) media: Vec<u8>,
+    /// What its packets are: by the offer that began it, then by the last that was accepted.
+    pub(super) profile: Profile,
     pub(super) phase: Phase,
     parties: [Party; 2],
 }
@@ -144,6 +147,16 @@ impl MediaStream {
         Some(self.party(side).announced_local()?.key(Component::Rtp))
     }
 
+    /// The ports whose silence, all together, is that of the party on this side. Of a fax both: while one machine sends a
+    /// page the other has nothing to say for minutes, so only the silence of both tells that nobody is left.
+    pub(super) fn listened_at(&self, side: Side) -> impl Iterator<Item = FlowKey> {
+        let both = self.profile == Profile::Udptl;
+        [Side::A, Side::B]
+            .into_iter()
+            .filter(move |one| *one == side || both && self.expects(*one))
+            .filter_map(|one| self.announced_rtp(one))
+    }
+
     /// Whether a party has put it on hold, or both.
     pub(super) fn is_held(&self) -> bool {
         self.phase == Phase::Active && !(self.expects(Side::A) && self.expects(Side::B))
@@ -175,19 +188,23 @@ impl MediaStream {
         let (Some(rtp), Some(rtcp)) = (rtp, rtcp) else {
             return Vec::new();
         };
+        let payload = payload(self.profile);
+        let has_rtcp = payload != Payload::Datagrams;
         let mut plans = Vec::new();
         for local in near.locals() {
             let announced = near.announced == Some(Family::of(local.pair.address));
             plans.push(Plan {
                 key: local.key(Component::Rtp),
+                payload,
                 latch: near.believes(local, Component::Rtp, policy),
                 rtp: Some(rtp),
-                rtcp: (near.mux != Mux::Off).then_some(rtcp),
+                rtcp: (has_rtcp && near.mux != Mux::Off).then_some(rtcp),
                 idle_after: idle_after.filter(|_| announced && self.expects(side)),
             });
-            if near.mux != Mux::On {
+            if has_rtcp && near.mux != Mux::On {
                 plans.push(Plan {
                     key: local.key(Component::Rtcp),
+                    payload,
                     latch: near.believes(local, Component::Rtcp, policy),
                     rtp: None,
                     rtcp: Some(rtcp),
@@ -196,5 +213,14 @@ impl MediaStream {
             }
         }
         plans
+    }
+}
+
+/// What the workers need to know of a stream's packets.
+const fn payload(profile: Profile) -> Payload {
+    match profile {
+        Profile::Rtp => Payload::Rtp,
+        Profile::Srtp => Payload::Srtp,
+        Profile::Udptl => Payload::Datagrams,
     }
 }

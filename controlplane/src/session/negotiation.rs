@@ -9,7 +9,7 @@ use super::media_stream::{MediaStream, Phase};
 use super::party::{Component, Mux};
 use super::state::{Offer, Session};
 use super::{Family, SessionError, Side};
-use crate::sdp::{MuxLine, Stream, StreamReplacement, Use};
+use crate::sdp::{MuxLine, Profile, Stream, StreamReplacement, Use};
 
 /// Legs and streams as an offer or answer leaves them; nothing counts until the session takes them.
 pub(super) struct Outcome {
@@ -127,7 +127,8 @@ pub(super) fn answer(
     })
 }
 
-/// RFC 3264 §6: as many `m=` lines as in the offer, of the same media types.
+/// RFC 3264 §6: as many `m=` lines as in the offer, of the same media types and, where they are accepted, not fax in
+/// answer to anything else.
 fn check_answer(offered: &[Stream], answered: &[Stream]) -> Result<(), SessionError> {
     if offered.len() != answered.len() {
         return Err(SessionError::AnswerCount {
@@ -136,7 +137,9 @@ fn check_answer(offered: &[Stream], answered: &[Stream]) -> Result<(), SessionEr
         });
     }
     let differs = |(offered, answered): (&Stream, &Stream)| {
+        let is_fax = |stream: &Stream| stream.profile == Profile::Udptl;
         !offered.media.eq_ignore_ascii_case(&answered.media)
+            || answered.usage == Use::Relay && is_fax(offered) != is_fax(answered)
     };
     match offered.iter().zip(answered).position(differs) {
         Some(index) => Err(SessionError::MediaMismatch { stream: index + 1 }),
@@ -223,6 +226,7 @@ impl MediaStream {
     /// A new stream is offered.
     fn begin(&mut self, offerer: Side, offered: &Stream) {
         self.media.clone_from(&offered.media);
+        self.profile = offered.profile;
         self.phase = Phase::Offered;
         self.party_mut(offerer).hear(offered);
         let mux = if offered.mux { Mux::Possible } else { Mux::Off };
@@ -231,11 +235,12 @@ impl MediaStream {
             .for_each(|party| party.mux = mux);
     }
 
-    /// Both sides have spoken. Latches that nobody has passed yet start anew: only now does the offerer learn
-    /// where to send.
+    /// Both sides have spoken. Latches that nobody has passed yet start anew when the stream does, or becomes another
+    /// (audio turns to fax, and back): only now does the offerer learn where to send.
     fn agree(&mut self, offerer: Side, offered: &Stream, answered: &Stream) {
-        let news = self.phase != Phase::Active;
+        let news = self.phase != Phase::Active || self.profile != answered.profile;
         self.media.clone_from(&offered.media);
+        self.profile = answered.profile;
         self.phase = Phase::Active;
         for (side, said) in [(offerer, offered), (offerer.other(), answered)] {
             let party = self.party_mut(side);

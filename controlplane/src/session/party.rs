@@ -46,6 +46,8 @@ pub(super) struct Remote {
     pub(super) codecs: String,
     /// What it may send at the most, in bits a second.
     pub(super) bitrate: u64,
+    /// The RTP clock of the first of them, in Hz.
+    pub(super) clock_rate: Option<u32>,
 }
 
 /// Two ports of ours, and whom each believes.
@@ -125,6 +127,7 @@ impl Party {
                 direction: Direction::SendRecv,
                 codecs: String::new(),
                 bitrate: 0,
+                clock_rate: None,
             }),
             mux,
             ..Self::default()
@@ -171,6 +174,7 @@ impl Party {
             direction: stream.direction,
             codecs: stream.codecs.clone(),
             bitrate: stream.bitrate,
+            clock_rate: stream.clock_rate,
         };
         let former = self.remote.replace(remote);
         let resumed = former

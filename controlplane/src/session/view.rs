@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use contract::{FlowEntry, FlowKey};
 
 use super::media_stream::{MediaStream, Phase};
-use super::party::{Component, Mux};
+use super::party::{Component, Mux, Party};
 use super::state::Session;
 use super::{SessionId, Side};
+use crate::sdp::Profile;
 
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct SessionView {
 pub struct StreamView {
     /// The media type: `audio`, `video` …
     pub media: String,
+    /// What its packets are.
+    pub profile: Profile,
     /// How far it is.
     pub state: StreamState,
     /// Party A, then party B.
@@ -45,9 +48,9 @@ pub enum StreamState {
 /// One side of a media stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartyView {
-    /// Where we receive its RTP.
+    /// Where we receive its RTP, or UDPTL.
     pub local_rtp: Option<SocketAddr>,
-    /// Where we receive its RTCP; the same as RTP when muxed.
+    /// Where we receive its RTCP; the same as RTP when muxed, and nowhere when there is none.
     pub local_rtcp: Option<SocketAddr>,
     /// Where its SDP says that it receives RTP.
     pub remote_rtp: Option<SocketAddr>,
@@ -72,6 +75,8 @@ pub struct FlowView {
     pub entry: Option<FlowEntry>,
     /// How many workers have acknowledged it.
     pub acknowledged: usize,
+    /// The RTP clock of what is sent to the party that it faces, in Hz: the unit of the jitter that this reports.
+    pub clock_rate: Option<u32>,
 }
 
 /// The view of a session; `silent` tells whether every worker finds the flow at a port idle.
@@ -84,6 +89,7 @@ pub(super) fn session(
         media: String::from_utf8_lossy(&stream.media)
             .escape_default()
             .to_string(),
+        profile: stream.profile,
         state: state(stream),
         parties: [Side::A, Side::B].map(|side| party(stream, side, silent)),
     });
@@ -91,6 +97,22 @@ pub(super) fn session(
         id,
         streams: streams.collect(),
     }
+}
+
+/// The RTP clock of what is sent to the party that the flow at this port faces.
+pub(super) fn clock_rate(session: &Session, key: FlowKey) -> Option<u32> {
+    let faces = |party: &&Party| {
+        party.locals().any(|local| {
+            [Component::Rtp, Component::Rtcp]
+                .map(|each| local.key(each))
+                .contains(&key)
+        })
+    };
+    let mut parties = session
+        .streams
+        .iter()
+        .flat_map(|stream| [Side::A, Side::B].map(|side| stream.party(side)));
+    parties.find(faces)?.remote.as_ref()?.clock_rate
 }
 
 fn state(stream: &MediaStream) -> StreamState {
@@ -113,7 +135,7 @@ fn party(stream: &MediaStream, side: Side, silent: &dyn Fn(FlowKey) -> bool) -> 
     let remote = party.remote.as_ref();
     PartyView {
         local_rtp: at(Component::Rtp),
-        local_rtcp: at(rtcp),
+        local_rtcp: at(rtcp).filter(|_| stream.profile != Profile::Udptl),
         remote_rtp: remote.and_then(|remote| remote.rtp),
         remote_rtcp: remote.and_then(|remote| remote.address(rtcp)),
         latched_rtp: party

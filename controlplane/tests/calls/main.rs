@@ -5,6 +5,7 @@ mod cancelling;
 mod early;
 mod ending;
 mod failover;
+mod fax;
 mod network;
 mod phone;
 mod plain;

@@ -57,8 +57,8 @@ fn what_an_invite_is_refused_for() {
     assert_eq!(header(&coded, HeaderName::AcceptEncoding), "identity");
     refused("900", "", "this is no description", "400");
     refused("900", "Record-Route: <sip:10.1.0.9;lr\r\n", &offer, "400");
-    let udptl = offer.replace("m=audio 4000 RTP/AVP 8", "m=image 4000 udptl t38");
-    refused("900", "", &udptl, "488");
+    let tcptl = offer.replace("m=audio 4000 RTP/AVP 8", "m=image 4000 tcptl t38");
+    refused("900", "", &tcptl, "488");
 }
 
 #[test]

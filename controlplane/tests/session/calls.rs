@@ -272,11 +272,11 @@ fn mux_is_bridged_to_separate_rtcp() {
 fn streams_are_rejected_added_and_removed() {
     let mut rig = Rig::new(1);
     let id = rig.open();
-    let two = format!("{AUDIO}\nm=audio 5010 RTP/AVP 8\nm=image 5020 udptl t38");
+    let two = format!("{AUDIO}\nm=audio 5010 RTP/AVP 8\nm=image 5020 tcptl t38");
     let towards_b = rig.offer(id, Side::A, &sdp("192.0.2.1", &two));
     let ports = media_ports(&towards_b);
     assert!(ports[0] != 0 && ports[1] != 0 && ports[0] != ports[1] && ports[2] == 0);
-    let answer = "m=audio 6000 RTP/AVP 8\nm=audio 0 RTP/AVP 8\nm=image 0 udptl t38";
+    let answer = "m=audio 6000 RTP/AVP 8\nm=audio 0 RTP/AVP 8\nm=image 0 tcptl t38";
     let towards_a = rig.answer(id, Side::B, &sdp("198.51.100.1", answer));
     assert_eq!(media_ports(&towards_a)[1..], [0, 0]);
     assert_eq!(
@@ -295,11 +295,11 @@ fn streams_are_rejected_added_and_removed() {
         ports[0],
         "a stream keeps its port"
     );
-    let answer = "m=audio 6000 RTP/AVP 8\nm=audio 6010 RTP/AVP 8\nm=image 0 udptl t38";
+    let answer = "m=audio 6000 RTP/AVP 8\nm=audio 6010 RTP/AVP 8\nm=image 0 tcptl t38";
     rig.answer(id, Side::B, &sdp("198.51.100.1", answer));
     rig.confirm(id);
     assert_eq!(rig.flow_count(), 8);
-    let removed = "m=audio 0 RTP/AVP 8\nm=audio 5010 RTP/AVP 8\nm=image 0 udptl t38";
+    let removed = "m=audio 0 RTP/AVP 8\nm=audio 5010 RTP/AVP 8\nm=image 0 tcptl t38";
     rig.offer(id, Side::A, &sdp("192.0.2.1", removed));
     assert_eq!(rig.flow_count(), 8, "in force until the answer");
     rig.answer(
@@ -307,7 +307,7 @@ fn streams_are_rejected_added_and_removed() {
         Side::B,
         &sdp(
             "198.51.100.1",
-            "m=audio 0 RTP/AVP 8\nm=audio 6010 RTP/AVP 8\nm=image 0 udptl t38",
+            "m=audio 0 RTP/AVP 8\nm=audio 6010 RTP/AVP 8\nm=image 0 tcptl t38",
         ),
     );
     rig.confirm(id);

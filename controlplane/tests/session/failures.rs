@@ -97,7 +97,7 @@ fn what_cannot_be_relayed_is_not_acceptable() {
         let refused = rig.engine.offer(rig.now, id, Side::A, &sdp(address, media));
         refused.expect_err("refused")
     };
-    let fax = offer("192.0.2.1", "m=image 5000 udptl t38");
+    let fax = offer("192.0.2.1", "m=image 5000 tcptl t38");
     assert_eq!(
         (fax.clone(), fax.class()),
         (SessionError::NothingToRelay, ErrorClass::NotAcceptable)

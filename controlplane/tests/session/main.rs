@@ -2,6 +2,8 @@
 
 mod calls;
 mod failures;
+mod fax;
+mod holding;
 mod properties;
 mod provisioned;
 mod rig;

@@ -81,7 +81,10 @@ fn body() -> impl Strategy<Value = Body> {
         "m=audio 65535 RTP/AVP 8\na=inactive",
         "m=audio 5004 RTP/AVP 8\nc=IN IP6 2001:db8::4\na=rtcp:7 IN IP4 192.0.2.9",
         "m=audio 0 RTP/AVP 8",
-        "m=audio 5006 udptl x",
+        "m=audio 5006 udptl t38",
+        "m=image 5008 udptl t38",
+        "m=image 5008 tcptl t38",
+        "m=image 0 udptl t38",
     ]);
     (address, prop::collection::vec(media, 1..4))
         .prop_map(|(address, media)| Body { address, media })

@@ -20,6 +20,17 @@ pub enum Lane {
     Apart,
 }
 
+/// The egresses of each kind of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lanes {
+    /// RTP's: [`Lane::Closed`] or [`Lane::Main`].
+    pub rtp: Lane,
+    /// RTCP's.
+    pub rtcp: Lane,
+    /// That of whatever else comes, STUN included, and then RTCP's as well: [`Lane::Closed`] or [`Lane::Main`].
+    pub others: Lane,
+}
+
 /// [`crate::latch::Gate`] in two bits; the source is beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -56,10 +67,10 @@ const _: () = assert!(size_of::<Hot>() == 64, "one cache line");
 mod label {
     use crate::classify::Content;
 
-    /// RTP, or RTCP, is forwarded in the usual way if it came as IPv4 and from the source: the gate is a source,
-    /// the lane the main one and of IPv4, and the flow is not idle. What most packets need to know, in one bit.
+    /// RTP is forwarded in the usual way if it came as IPv4 and from the source: the gate is a source, the lane the
+    /// main one and of IPv4, and the flow is not idle. What most packets need to know, in one bit.
     pub(super) const USUAL_RTP: u8 = Content::Rtp as u8;
-    pub(super) const USUAL_RTCP: u8 = Content::Rtcp as u8;
+    pub(super) const OTHERS_OPEN: u8 = 1 << 1;
     pub(super) const GATE: u32 = 2;
     pub(super) const RTP_OPEN: u8 = 1 << 4;
     pub(super) const RTCP: u32 = 5;
@@ -68,27 +79,20 @@ mod label {
 
 impl Hot {
     /// Whether a packet that came as IPv4, with the bit of its [`Content`], need only come from the source to be
-    /// forwarded in the usual way: by the main egress, as IPv4. Only RTP and RTCP may be asked about.
+    /// forwarded in the usual way: by the main egress, as IPv4. Only RTP may be asked about, and nothing (0).
     #[inline(always)]
     pub const fn is_usual(&self, content: u8) -> bool {
         self.headers.label & content != 0
     }
 
     /// Whether a packet of this content need only come from the source to be forwarded by the main egress: what the
-    /// usual way asks, but of either family.
+    /// usual way asks, but of either family. Only RTP may: RTCP is heard, and datagrams are few.
     #[inline(always)]
     pub const fn is_unasked(&self, content: Content) -> bool {
         const SOURCE: u8 = (GateKind::Source as u8) << label::GATE;
         const GATE: u8 = 3 << label::GATE | label::IDLE;
-        const RTCP: u8 = 3 << label::RTCP;
-        const RTCP_MAIN: u8 = (Lane::Main as u8) << label::RTCP;
-        match content {
-            Content::Rtp => {
-                self.headers.label & (GATE | label::RTP_OPEN) == SOURCE | label::RTP_OPEN
-            }
-            Content::Rtcp => self.headers.label & (GATE | RTCP) == SOURCE | RTCP_MAIN,
-            Content::Stun | Content::Unknown => false,
-        }
+        matches!(content, Content::Rtp)
+            && self.headers.label & (GATE | label::RTP_OPEN) == SOURCE | label::RTP_OPEN
     }
 
     /// Whether a packet that came as IPv4 came from the source.
@@ -107,9 +111,8 @@ impl Hot {
         }
     }
 
-    /// RTP's and RTCP's egress.
-    #[inline(always)]
-    pub const fn lanes(&self) -> (Lane, Lane) {
+    /// The egresses of each kind of packets.
+    pub const fn lanes(&self) -> Lanes {
         let rtp = match self.headers.label & label::RTP_OPEN {
             0 => Lane::Closed,
             _ => Lane::Main,
@@ -119,23 +122,35 @@ impl Hot {
             1 => Lane::Main,
             _ => Lane::Apart,
         };
-        (rtp, rtcp)
+        let others = match self.headers.label & label::OTHERS_OPEN {
+            0 => Lane::Closed,
+            _ => Lane::Main,
+        };
+        Lanes { rtp, rtcp, others }
     }
 
     /// The egress that packets of this content take, or why they take none.
     #[inline(always)]
     pub const fn lane(&self, content: Content) -> Result<Lane, DropReason> {
-        let (rtp, rtcp) = self.lanes();
-        let lane = match content {
-            Content::Rtp => rtp,
-            Content::Rtcp => rtcp,
-            Content::Stun => return Err(DropReason::Stun),
-            Content::Unknown => return Err(DropReason::NotRtp),
-        };
-        match lane {
-            Lane::Closed => Err(DropReason::NotExpected),
-            Lane::Main | Lane::Apart => Ok(lane),
+        let label = self.headers.label;
+        match content {
+            Content::Rtp if label & label::RTP_OPEN != 0 => Ok(Lane::Main),
+            Content::Rtcp => match label >> label::RTCP & 3 {
+                0 => Err(DropReason::NotExpected),
+                1 => Ok(Lane::Main),
+                _ => Ok(Lane::Apart),
+            },
+            Content::Stun | Content::Unknown if self.takes_anything() => Ok(Lane::Main),
+            Content::Rtp => Err(DropReason::NotExpected),
+            Content::Stun => Err(DropReason::Stun),
+            Content::Unknown => Err(DropReason::NotRtp),
         }
+    }
+
+    /// Whether what is neither RTP nor RTCP has an egress.
+    #[inline(always)]
+    pub const fn takes_anything(&self) -> bool {
+        self.headers.label & label::OTHERS_OPEN != 0
     }
 
     /// Whether no packet came for so long that the flow counts as idle.
@@ -156,20 +171,19 @@ impl Hot {
     }
 
     /// Says what the label says. It also depends on the headers, which are to be there before.
-    pub(super) fn set_label(&mut self, gate: GateKind, (rtp, rtcp): (Lane, Lane), idle: bool) {
+    pub(super) fn set_label(&mut self, gate: GateKind, lanes: Lanes, idle: bool) {
+        let Lanes { rtp, rtcp, others } = lanes;
         let mut label = (gate as u8) << label::GATE | (rtcp as u8) << label::RTCP;
         if rtp != Lane::Closed {
             label |= label::RTP_OPEN;
         }
+        if others != Lane::Closed {
+            label |= label::OTHERS_OPEN;
+        }
         if idle {
             label |= label::IDLE;
-        } else if gate == GateKind::Source && !self.headers.is_v6() {
-            if rtp == Lane::Main {
-                label |= label::USUAL_RTP;
-            }
-            if rtcp == Lane::Main {
-                label |= label::USUAL_RTCP;
-            }
+        } else if gate == GateKind::Source && !self.headers.is_v6() && rtp == Lane::Main {
+            label |= label::USUAL_RTP;
         }
         self.headers.label = label;
     }

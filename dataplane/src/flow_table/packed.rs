@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use contract::{DeviceId, DscpMarking, Egress, FlowEntry, FlowId, FlowKey, Latch, LatchPolicy};
-use contract::{Link, MacAddress, Timestamp, VlanTag, VlanTags};
+use contract::{Link, MacAddress, Payload, Timestamp, VlanTag, VlanTags};
 
 use super::Flow;
 use crate::classify::Family;
@@ -59,6 +59,7 @@ pub(super) struct Packed {
     main: PackedEgress,
     rule: Rule,
     kinds: Kinds,
+    payload: Payload,
 }
 
 /// Which egresses there are.
@@ -94,6 +95,7 @@ impl Default for Packed {
             main: [0; 64],
             rule: Rule::Sdp,
             kinds: Kinds::Vacant,
+            payload: Payload::Rtp,
         }
     }
 }
@@ -128,6 +130,7 @@ impl Packed {
             main,
             rule: Rule::of(rule.policy),
             kinds,
+            payload: entry.payload,
         };
         (packed, apart)
     }
@@ -168,6 +171,7 @@ impl Packed {
                     address: key.ip(),
                     port: key.port(),
                 },
+                payload: self.payload,
                 latch,
                 rtp,
                 rtcp,
@@ -207,6 +211,25 @@ impl Packed {
     pub(super) fn own_latch(&self) -> Option<(SocketAddr, Link)> {
         // What is vacant believes nobody.
         Some((unpack_socket(&self.believed)?, unpack_link(&self.way_back)?))
+    }
+
+    /// Where its RTCP leaves from, if there is a flow and it has RTCP. `apart` is as for [`Packed::flow`].
+    pub(super) fn rtcp_source(&self, apart: &PackedEgress) -> Option<FlowKey> {
+        let egress = match self.kinds {
+            Kinds::Vacant | Kinds::Neither | Kinds::Rtp => return None,
+            Kinds::Rtcp | Kinds::Same => &self.main,
+            Kinds::Apart => apart,
+        };
+        let source = unpack_socket(egress.first_chunk()?)?;
+        Some(FlowKey {
+            address: source.ip(),
+            port: source.port(),
+        })
+    }
+
+    /// What its packets carry, if there is a flow.
+    pub(super) fn payload(&self) -> Option<Payload> {
+        (self.kinds != Kinds::Vacant).then_some(self.payload)
     }
 
     /// The flow's id, if there is a flow.
@@ -378,6 +401,7 @@ mod tests {
             armed in any::<u32>(),
             until in any::<u64>(),
             idle_after in prop::option::of(1..u64::MAX),
+            payload in prop::sample::select(vec![Payload::Rtp, Payload::Srtp, Payload::Datagrams]),
         ) {
             let (rtp, rtcp, same) = egresses;
             let latch = Latch { policy, signalled, latched: None, armed };
@@ -385,6 +409,7 @@ mod tests {
                 entry: FlowEntry {
                     id: FlowId(id),
                     key: FlowKey { address: key.ip(), port: key.port() },
+                    payload,
                     latch,
                     rtp,
                     rtcp: if same { rtp } else { rtcp },
@@ -402,6 +427,9 @@ mod tests {
             prop_assert_eq!(again.entry, flow.entry);
             prop_assert_eq!(again.latching, flow.latching);
             prop_assert_eq!(packed.id(), Some(FlowId(id)));
+            prop_assert_eq!(packed.payload(), Some(payload));
+            let source = flow.entry.rtcp.map(|rtcp| rtcp.source);
+            prop_assert_eq!(packed.rtcp_source(&apart.unwrap_or([0; 64])), source);
             prop_assert_eq!(packed.own_latch(), flow.latching.own());
         }
     }

@@ -9,6 +9,7 @@
 use contract::{DeviceId, DropReason, Event, FlowEntry, Link, Timestamp};
 
 use super::found::Found;
+use super::hearing::hear;
 use super::{Batch, Verdict};
 use crate::classify::{Content, Family};
 use crate::commands;
@@ -18,7 +19,7 @@ use crate::news::News;
 use crate::port::Frames;
 use crate::rewrite::{self, Extent, Window};
 use crate::tally::FlowTallies;
-use crate::wire::ethernet;
+use crate::wire::{ethernet, udptl};
 
 /// The MTU of a link that only a latch knows: what Ethernet takes.
 const ETHERNET_MTU: u16 = 1500;
@@ -87,11 +88,14 @@ impl Flows {
             GateKind::Ask => false,
         };
         if !believed {
-            let rtp_latches = hot.lane(Content::Rtp).is_ok();
+            let may_latch = match hot.takes_anything() {
+                // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
+                false => content == Content::Rtp || hot.lane(Content::Rtp).is_err(),
+                true => can_be_udptl(content, frame, found.window),
+            };
             let arrived = Arrived {
                 family,
-                // RTCP shows where RTCP comes from, and on a muxed port RTP decides.
-                may_latch: content == Content::Rtp || !rtp_latches,
+                may_latch,
                 frame,
                 start,
                 window: found.window,
@@ -102,6 +106,11 @@ impl Flows {
             rewrite::window_and_rest(frame, found.window).ok_or(DropReason::TooBig)?;
         let udp_len = rewrite::udp_len(window);
         batch.tallies.lines().accepted(slot, udp_len, batch.now);
+        if content == Content::Rtcp {
+            let compound = payload.get(..rewrite::payload_len(window));
+            let compound = compound.unwrap_or_default();
+            hear(&self.table, batch.tallies, slot, compound, batch.now);
+        }
         if self.table.hot(slot).is_some_and(|hot| hot.is_idle()) {
             self.wake(slot);
         }
@@ -294,6 +303,18 @@ impl Flows {
             Event::Active(id)
         })
     }
+}
+
+/// Whether a datagram shows where the party is: what can be UDPTL does and nothing else, not the RTP that is still on
+/// its way when a call has gone over to fax, nor STUN.
+#[cold]
+#[inline(never)]
+fn can_be_udptl(content: Content, frame: &mut [u8], window: u16) -> bool {
+    let Some((window, rest)) = rewrite::window_and_rest(frame, window) else {
+        return false;
+    };
+    let payload = rest.get(..rewrite::payload_len(window));
+    content == Content::Unknown && payload.is_some_and(udptl::is_valid)
 }
 
 /// A packet that the latch is asked about.

@@ -14,8 +14,8 @@ pub(super) struct Found {
     pub(super) slot: Slot,
     /// Where the window before the UDP payload starts in the frame.
     pub(super) window: u16,
-    /// The bit of its [`Content`] if it is RTP or RTCP that came as IPv4, else 0: what most packets are, and a
-    /// flow's line tells in one bit whether such are forwarded in the usual way.
+    /// The bit of its [`Content`] if it is RTP that came as IPv4, else 0: what most packets are, and a flow's line
+    /// tells in one bit whether such are forwarded in the usual way.
     pub(super) usual: u8,
     kind: Kind,
 }
@@ -82,7 +82,7 @@ impl Found {
         content: Content,
     ) -> Self {
         let usual = match family {
-            Family::V4 => content as u8 & (Content::Rtp as u8 | Content::Rtcp as u8),
+            Family::V4 => content as u8 & Content::Rtp as u8,
             Family::V6 => 0,
         };
         Self {
@@ -123,8 +123,7 @@ mod tests {
             for content in [Content::Rtp, Content::Rtcp, Content::Stun, Content::Unknown] {
                 let found = Found::media(Slot(7), 300, family, content);
                 assert_eq!(found.read(), Ok((family, content)));
-                let is_usual =
-                    family == Family::V4 && matches!(content, Content::Rtp | Content::Rtcp);
+                let is_usual = family == Family::V4 && content == Content::Rtp;
                 assert_eq!(found.usual, if is_usual { content as u8 } else { 0 });
             }
         }

@@ -12,3 +12,4 @@ pub mod rtcp;
 pub mod rtp;
 pub mod stun;
 pub mod udp;
+pub mod udptl;

@@ -25,6 +25,8 @@ pub(crate) enum Media {
     Rtp(usize),
     /// RTCP: a sender report and an APP packet.
     Rtcp,
+    /// UDPTL (T.38), with a primary packet of so many bytes, 16 to 127, and the one before as a secondary one.
+    Udptl(u8),
 }
 
 /// A stream that can be told from every other: the same name and number always give the same bytes.
@@ -56,8 +58,12 @@ impl Voice {
                 header.extend(b"TEST");
                 header
             }
+            Media::Udptl(_) => Vec::new(),
         };
         let body = packet.len();
+        if let Media::Udptl(size) = self.media {
+            return self.udptl(number, size);
+        }
         packet.extend(self.name.to_be_bytes());
         packet.extend(number.to_be_bytes());
         if let Media::Rtp(size) = self.media {
@@ -69,9 +75,36 @@ impl Voice {
         packet
     }
 
+    /// A UDPTL packet: sequence number from 0, primary packet, one secondary packet (redundancy).
+    fn udptl(self, number: u64, size: u8) -> Vec<u8> {
+        let mut packet = (number as u16).to_be_bytes().to_vec();
+        packet.push(size);
+        packet.extend(self.primary(number, size));
+        packet.extend([0, u8::from(number > 0)]);
+        if let Some(before) = number.checked_sub(1) {
+            packet.push(size);
+            packet.extend(self.primary(before, size));
+        }
+        packet
+    }
+
+    fn primary(self, number: u64, size: u8) -> Vec<u8> {
+        let mut primary = self.name.to_be_bytes().to_vec();
+        primary.extend(number.to_be_bytes());
+        let mut noise = Noise(self.name ^ number.rotate_left(32));
+        while primary.len() < usize::from(size) {
+            primary.push(noise.next() as u8);
+        }
+        primary
+    }
+
     /// The number that a packet says it has; `None` when it is not this voice's.
     fn number(self, packet: &[u8]) -> Option<u64> {
-        let body = if self.media == Media::Rtcp { 40 } else { 12 };
+        let body = match self.media {
+            Media::Rtp(_) => 12,
+            Media::Rtcp => 40,
+            Media::Udptl(_) => 3,
+        };
         let word = |at: usize| -> Option<u64> {
             let bytes = packet.get(at..at + 8)?;
             Some(u64::from_be_bytes(bytes.try_into().ok()?))
@@ -178,6 +211,13 @@ impl Party {
         self.altered = 0;
         self.sent = 0;
     }
+}
+
+/// Two parties go over to other media at the same ports.
+pub(crate) fn go_over(one: &mut Party, other: &mut Party, media: Media) {
+    one.voice.media = media;
+    other.voice.media = media;
+    introduce(one, other);
 }
 
 /// Two parties of one stream hear each other.

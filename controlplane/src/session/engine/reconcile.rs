@@ -109,7 +109,7 @@ impl Engine {
         let is_silent = |side: Side| {
             let expected = session.streams.iter().filter(|stream| stream.expects(side));
             let mut keys = expected
-                .filter_map(|stream| stream.announced_rtp(side))
+                .flat_map(|stream| stream.listened_at(side))
                 .peekable();
             keys.peek().is_some() && keys.all(|key| self.installer.is_quiet(key))
         };
