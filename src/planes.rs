@@ -4,9 +4,13 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use contract::{Command, Event, FlowKey, Homes, WorkerId};
+use controlplane::records::Quality;
 use controlplane::server::{self, MailboxFull};
+use controlplane::session::Reports;
 use dataplane::Dataplane;
 use dataplane::report::{FlowTally, Report};
+
+use crate::reception;
 
 /// The running dataplane, shared within the control thread.
 #[derive(Clone, Debug)]
@@ -49,5 +53,10 @@ impl server::Dataplane for SharedDataplane {
 
     fn homes(&mut self) -> Option<Homes> {
         self.0.homes()
+    }
+
+    fn reported(&mut self, reports: &Reports) -> Option<Quality> {
+        let combined = reception::combined(&self.0.flow_tally(reports.at))?;
+        Some(reception::quality(&combined, reports.clock_rate))
     }
 }

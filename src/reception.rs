@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contract::Timestamp;
+use controlplane::records::Quality;
 use dataplane::report::{FlowTally, Reception};
 
 use crate::admin::views;
@@ -27,6 +28,15 @@ pub(crate) fn combined(tallies: &[FlowTally]) -> Option<Reception> {
 pub(crate) fn jitter_ms(reception: &Reception, clock_rate: Option<u32>) -> Option<f64> {
     let rate = clock_rate.filter(|rate| *rate > 0)?;
     Some(f64::from(reception.jitter) * 1000.0 / f64::from(rate))
+}
+
+/// The same for a call's record. Duplicates that outnumber what was lost count as nothing lost.
+pub(crate) fn quality(reception: &Reception, clock_rate: Option<u32>) -> Quality {
+    Quality {
+        lost: u64::try_from(reception.lost).unwrap_or(0),
+        jitter: jitter_ms(reception, clock_rate).map(|ms| Duration::from_secs_f64(ms / 1000.0)),
+        round_trip: reception.round_trip,
+    }
 }
 
 /// The view of what was combined.
@@ -103,5 +113,23 @@ mod tests {
         assert_eq!(shown.last_report_seconds, 0.5);
         assert_eq!(view(&reception, None, now).jitter_ms, None);
         assert_eq!(view(&reception, Some(0), now).jitter_ms, None);
+        let recorded = quality(&reception, Some(8_000));
+        assert_eq!(
+            (recorded.lost, recorded.round_trip),
+            (9, reception.round_trip)
+        );
+        assert_eq!(recorded.jitter, Some(Duration::from_millis(10)));
+        let doubled = Reception {
+            lost: -4,
+            ..reception
+        };
+        assert_eq!(
+            quality(&doubled, None),
+            Quality {
+                lost: 0,
+                jitter: None,
+                round_trip: reception.round_trip,
+            }
+        );
     }
 }

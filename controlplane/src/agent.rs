@@ -25,7 +25,7 @@ use crate::installer::NextHopQuery;
 use crate::overload::{Gate, Verdict};
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::records::{CallRecord, Measured};
-use crate::session::{FlowView, ProvisionedView, SessionId, Side};
+use crate::session::{FlowView, ProvisionedView, Reports, SessionId, Side};
 use crate::settings::{ListenerId, Settings, Unlike};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::story::{self, Mirrored, StoryView, Way, Whose};
@@ -35,10 +35,6 @@ use crate::trunks::TrunkView;
 pub use crate::overload::OverloadView;
 
 /// What happened outside.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "plain data that is moved once, as often as datagrams"
-)]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A message arrived at a listener, by datagram or within a stream.
@@ -176,6 +172,8 @@ pub struct FlowToMeasure {
     pub key: FlowKey,
     /// Whether RTP was expected there, with or without RTCP; if not, RTCP alone.
     pub rtp: bool,
+    /// Where it was reported how its RTP was received.
+    pub reports: Option<Reports>,
 }
 
 /// How long after [`Output::Drained`] would be due the last BYEs may still wait for their answers: the

@@ -424,7 +424,11 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 Output::Resolve(query) => self.server.host.resolve(query),
                 Output::Forget(query) => self.server.host.forget(&query),
                 Output::Measure(flow) => {
-                    let counted = self.dataplane.measure(flow.key);
+                    let mut counted = self.dataplane.measure(flow.key);
+                    let reported = flow
+                        .reports
+                        .map(|reports| self.dataplane.reported(&reports));
+                    counted.quality = counted.quality.or(reported.flatten());
                     let measured = Input::Measured { flow, counted };
                     self.agent.handle(measured, now);
                 }

@@ -165,6 +165,7 @@ impl Context {
                     from: ended.from,
                     key: ended.key,
                     rtp: ended.rtp,
+                    reports: ended.reports,
                 }));
             }
         }

@@ -7,7 +7,8 @@ use contract::{Command, Event, FlowKey, Homes, Timestamp, WorkerId};
 
 use super::Host;
 use crate::agent::Agent;
-use crate::records::{CallRecord, Measured};
+use crate::records::{CallRecord, Measured, Quality};
+use crate::session::Reports;
 use crate::story::Mirrored;
 
 /// The other plane, as the loop sees it. The binary implements it over the real one.
@@ -34,6 +35,12 @@ pub trait Dataplane {
     fn measure(&mut self, key: FlowKey) -> Measured {
         let _ = key;
         Measured::default()
+    }
+
+    /// What the reports that arrive at a port say of what is sent to their sender, if there were any.
+    fn reported(&mut self, reports: &Reports) -> Option<Quality> {
+        let _ = reports;
+        None
     }
 }
 

@@ -95,6 +95,17 @@ pub struct EndedFlow {
     pub key: FlowKey,
     /// Whether RTP was expected there, with or without RTCP; if not, RTCP alone.
     pub rtp: bool,
+    /// Where it was reported how its RTP was received; `None`: it had none, or the reports cannot be read.
+    pub reports: Option<Reports>,
+}
+
+/// Where the reports of whom RTP goes to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reports {
+    /// The port of ours that the receiver's RTCP comes to.
+    pub at: FlowKey,
+    /// The RTP clock of what it receives, in Hz, where that is known: the unit of jitter.
+    pub clock_rate: Option<u32>,
 }
 
 /// What the engine wants done, or has to say.

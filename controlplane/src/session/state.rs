@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::FlowKey;
+use contract::{FlowKey, Payload};
 
 use super::leg::Leg;
 use super::media_stream::{MediaStream, Phase};
-use super::{EndedFlow, SessionError, SessionId, Side};
+use super::party::{Component, Mux, Party};
+use super::{EndedFlow, Reports, SessionError, SessionId, Side};
 use crate::installer::{Plan, Ticket};
 use crate::relay_ports::PortPair;
 use crate::sdp::Stream;
@@ -33,6 +34,7 @@ pub(super) struct Session {
 pub(super) struct Facing {
     side: Side,
     rtp: bool,
+    reports: Option<Reports>,
 }
 
 impl Facing {
@@ -43,6 +45,7 @@ impl Facing {
             from: self.side,
             key,
             rtp: self.rtp,
+            reports: self.reports,
         }
     }
 }
@@ -99,9 +102,13 @@ impl Session {
             .streams
             .iter()
             .any(|stream| stream.faces(Side::B, plan.key));
+        let side = if of_b { Side::B } else { Side::A };
+        let mut streams = self.streams.iter();
+        let stream = streams.find(|stream| stream.faces(side, plan.key));
         Facing {
-            side: if of_b { Side::B } else { Side::A },
+            side,
             rtp: plan.rtp.is_some(),
+            reports: stream.and_then(|stream| reports(stream.party(side.other()), plan)),
         }
     }
 
@@ -193,4 +200,19 @@ impl Session {
             stream.forget(side);
         }
     }
+}
+
+/// Where `receiver` reports what it receives of the RTP that a plan sends to it.
+fn reports(receiver: &Party, plan: &Plan) -> Option<Reports> {
+    let rtp = plan.rtp.filter(|_| plan.payload == Payload::Rtp)?.source;
+    let mut locals = receiver.locals();
+    let local = locals.find(|local| local.key(Component::Rtp) == rtp)?;
+    let component = match receiver.mux {
+        Mux::On => Component::Rtp,
+        Mux::Off | Mux::Possible => Component::Rtcp,
+    };
+    Some(Reports {
+        at: local.key(component),
+        clock_rate: receiver.remote.as_ref()?.clock_rate,
+    })
 }

@@ -1,6 +1,7 @@
 //! Sessions through the engine's door, on virtual time, with workers that keep the contract.
 
 mod calls;
+mod ended;
 mod failures;
 mod fax;
 mod holding;
