@@ -158,7 +158,7 @@ impl Answers {
             config: self.config.display().to_string(),
             calls: status::call_counts(&gauges, &counters, settings.limits.calls),
             sip: status::sip_counts(&gauges, &counters),
-            overload: trunk_views::overload(&agent.overload()),
+            overload: trunk_views::overload(&agent.overload(now)),
             listeners: status::listeners(&settings.listeners, &host.listeners()),
             media: status::media_counts(&gauges, &counters, self.port_pairs),
             next_hops: status::next_hops(&host.neighbours()),

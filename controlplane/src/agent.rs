@@ -440,8 +440,8 @@ impl Agent {
     }
 
     /// What is done against too much signalling.
-    pub fn overload(&self) -> OverloadView {
-        self.gate.view()
+    pub fn overload(&self, now: Timestamp) -> OverloadView {
+        self.gate.view(now)
     }
 
     /// Whether new calls are refused.

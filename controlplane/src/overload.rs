@@ -141,10 +141,11 @@ impl Gate {
         self.hasher.hash_one((via.branch(), glance.call_id()))
     }
 
-    pub(crate) fn view(&self) -> OverloadView {
+    pub(crate) fn view(&self, now: Timestamp) -> OverloadView {
+        let rate_millis = self.controller.rate_millis(now);
         OverloadView {
-            shedding: self.controller.rate_millis() > 0,
-            rate_millis: self.controller.rate_millis(),
+            shedding: rate_millis > 0,
+            rate_millis,
             episodes: self.controller.episodes(),
             ..self.view
         }

@@ -47,6 +47,12 @@ fn no_more_calls_than_configured() {
 }
 
 #[test]
+fn no_more_calls_of_a_trunk_than_configured() {
+    let limited = "name = \"callers\"\nlimits = { calls_in = 1 }\n";
+    one_call_fills_it(&quick().replace("name = \"callers\"\n", limited));
+}
+
+#[test]
 fn no_more_ports_than_configured() {
     one_call_fills_it(&quick().set("ports", "\"20000-20001\""));
 }

@@ -112,9 +112,13 @@ impl Controller {
         admitted
     }
 
-    /// The rate that is let in, in thousandths a second; 0 while all are.
-    pub(super) fn rate_millis(&self) -> u64 {
-        self.shedding.as_ref().map_or(0, |shedding| shedding.rate)
+    /// The rate that is let in at this time, in thousandths a second; 0 while all are. While nothing comes nothing
+    /// draws the conclusion that overload is over: this foresees it.
+    pub(super) fn rate_millis(&self, now: Timestamp) -> u64 {
+        let quiet = now.since(self.interval.began).as_millis() / INTERVAL.as_millis();
+        let shedding = self.shedding.as_ref();
+        let lasts = shedding.filter(|_| quiet <= u128::from(CALM));
+        lasts.map_or(0, |shedding| shedding.rate)
     }
 
     pub(super) const fn episodes(&self) -> u64 {
@@ -313,8 +317,8 @@ mod tests {
         plant.run(3_000, 10_000);
         plant.run(800, 5_000);
         plant.run(800, 5_000);
-        assert_eq!(plant.refused, 0, "{}", plant.controller.rate_millis());
-        assert_eq!(plant.controller.rate_millis(), 0);
+        assert_eq!(plant.refused, 0);
+        assert_eq!(plant.controller.rate_millis(at(plant.now)), 0);
         assert_eq!(plant.controller.episodes(), 1);
     }
 
@@ -328,7 +332,8 @@ mod tests {
             let_in += u32::from(admitted && millis >= 10_000);
         }
         assert!((95..=105).contains(&let_in), "{let_in}");
-        assert_eq!(controller.rate_millis(), 10_000);
+        assert_eq!(controller.rate_millis(at(20_000)), 10_000);
+        assert_eq!(controller.rate_millis(at(22_000)), 0, "nothing came since");
     }
 
     #[test]

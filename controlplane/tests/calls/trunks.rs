@@ -483,7 +483,7 @@ fn overload_refuses_new_calls_and_leaves_the_others_alone() {
         world.advance(Duration::from_millis(50));
     }
     world.take_mail();
-    assert!(world.agent.overload().shedding);
+    assert!(world.agent.overload(world.now).shedding);
     let mut refused = 0;
     for number in 0..50 {
         world.agent.handle(Input::Waited(SECONDS(1)), world.now);
@@ -497,8 +497,8 @@ fn overload_refuses_new_calls_and_leaves_the_others_alone() {
         }
     }
     assert!(refused >= 40, "{refused}");
-    assert_eq!(world.agent.overload().refused, refused);
-    assert_eq!(world.agent.overload().acks, refused);
+    assert_eq!(world.agent.overload(world.now).refused, refused);
+    assert_eq!(world.agent.overload(world.now).acks, refused);
     // Both calls go on as if nothing were.
     world.take_mail();
     Phone::callee(CALLEE, &invite, "second").respond(&mut world, &invite, 486, "");
@@ -514,8 +514,8 @@ fn overload_refuses_new_calls_and_leaves_the_others_alone() {
     }
     world.advance(SECONDS(120));
     world.take_mail();
-    let before = world.agent.overload().refused;
+    let before = world.agent.overload(world.now).refused;
     call_to(&mut world, "after", CALLEE);
-    assert_eq!(world.agent.overload().refused, before);
-    assert!(!world.agent.overload().shedding);
+    assert_eq!(world.agent.overload(world.now).refused, before);
+    assert!(!world.agent.overload(world.now).shedding);
 }
