@@ -7,9 +7,13 @@ use std::time::Duration;
 use contract::{DeviceId, DscpMarking, LatchPolicy};
 use regex::Regex;
 
+mod dialog;
 mod explain;
 mod transport;
 
+pub use dialog::{
+    DialogPolicy, EarlyMedia, Refresher, ReliableProvisional, SessionTimer, TimerMode,
+};
 pub use explain::Explain;
 pub use transport::{
     ClientCertificates, ConnectionLimits, KeyPair, ListenerTls, Transport, TrunkTls,
@@ -212,6 +216,8 @@ pub struct Trunk {
     pub failover: Failover,
     /// What may go through it.
     pub limits: TrunkLimits,
+    /// What its dialogs may use.
+    pub dialog: DialogPolicy,
 }
 
 impl Trunk {
@@ -239,6 +245,7 @@ impl Trunk {
             failover: Failover::default(),
             limits: TrunkLimits::default(),
             retired: false,
+            dialog: DialogPolicy::default(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The file's shape: which sections and keys there are, of which kind, with which defaults. Every value
 //! that a later check may complain about keeps its place. Nothing here depends on another section.
 
+mod dialog;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use super::section::{Located, Section};
 
 mod service;
 
+pub(crate) use dialog::Dialog;
 pub(crate) use service::{Limits, Peer, Service};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -147,6 +150,7 @@ pub(crate) struct Trunk {
     pub(crate) listeners: Vec<Located<String>>,
     pub(crate) media: Option<Located<String>>,
     pub(crate) service: Service,
+    pub(crate) dialog: Dialog,
 }
 
 /// `[[route]]`: where calls go.
@@ -333,6 +337,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
             .unwrap_or_default(),
         media: section.required("media", &kind::reference("[[media]]")),
         service: service::service(section),
+        dialog: dialog::read(section),
     }
 }
 

@@ -153,6 +153,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
             media: control::MediaGroupId(media.unwrap_or(0)),
             tls: control::TrunkTls::default(),
             retired: false,
+            dialog: trunk.dialog.resolve(diagnostics),
         });
     }
     trunks

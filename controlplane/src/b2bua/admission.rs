@@ -30,6 +30,27 @@ impl Refusal {
         self.code
     }
 
+    /// 405 with the methods that we take.
+    pub(super) fn method_not_allowed() -> Self {
+        let code = StatusCode::METHOD_NOT_ALLOWED;
+        Self::with(code, HeaderName::Allow, passing::ALLOW)
+    }
+
+    /// 420 or 421: the trunk does without the option, or not.
+    pub(super) fn extension(code: StatusCode, option: &str) -> Self {
+        let name = match code {
+            StatusCode::EXTENSION_REQUIRED => HeaderName::Require,
+            _ => HeaderName::Unsupported,
+        };
+        Self::with(code, name, option)
+    }
+
+    /// 422 with the shortest session interval that is taken, in seconds.
+    pub(super) fn interval(least: u64) -> Self {
+        let code = StatusCode::INTERVAL_TOO_SMALL;
+        Self::with(code, HeaderName::MinSe, least.to_string())
+    }
+
     /// Answers the request.
     pub(super) fn send(self, cx: &mut Context, key: ServerKey, request: &Message) {
         let tag = cx.tokens.tag();
@@ -61,16 +82,15 @@ pub(super) fn check(message: &Message) -> Result<(), Refusal> {
             | Method::Bye
             | Method::Options
             | Method::Info
+            | Method::Message
+            | Method::Prack
             | Method::Update,
         ) => {}
         Some(Method::Other(_)) => {
             let code = StatusCode::NOT_IMPLEMENTED;
             return Err(Refusal::with(code, HeaderName::Allow, passing::ALLOW));
         }
-        _ => {
-            let code = StatusCode::METHOD_NOT_ALLOWED;
-            return Err(Refusal::with(code, HeaderName::Allow, passing::ALLOW));
-        }
+        _ => return Err(Refusal::method_not_allowed()),
     }
     for name in [HeaderName::Require, HeaderName::ProxyRequire] {
         let foreign = passing::foreign_options(&message.headers, &name);
@@ -95,9 +115,12 @@ pub(super) fn check_hops(message: &Message) -> Result<(), Refusal> {
     }
 }
 
-/// INVITE and UPDATE carry a session description, uncoded, or nothing.
+/// INVITE, PRACK and UPDATE carry a session description, uncoded, or nothing.
 fn check_body(message: &Message) -> Result<(), Refusal> {
-    let describes = matches!(message.method(), Some(Method::Invite | Method::Update));
+    let describes = matches!(
+        message.method(),
+        Some(Method::Invite | Method::Prack | Method::Update)
+    );
     if !describes || message.body.is_empty() {
         return Ok(());
     }
@@ -166,9 +189,7 @@ pub(super) fn capabilities(cx: &mut Context, request: &Message, path: Path) -> M
     let headers = &mut response.headers;
     headers.push(HeaderName::Accept, passing::SDP);
     headers.push(HeaderName::AcceptEncoding, "identity");
-    headers.push(
-        HeaderName::Supported,
-        passing::END_TO_END_OPTIONS.join(", "),
-    );
+    let options = [passing::END_TO_END_OPTIONS, passing::OWN_OPTIONS].concat();
+    headers.push(HeaderName::Supported, options.join(", "));
     response
 }

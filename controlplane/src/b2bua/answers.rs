@@ -9,8 +9,9 @@
 //! ```
 
 use crate::dialog::Dialog;
+use crate::installer::Ticket;
 use crate::records::Outcome;
-use crate::session::Side;
+use crate::session::{Rewritten, SessionError, Side};
 use crate::sip::{HeaderName, Message, StatusCode};
 use crate::transaction::{ClientKey, Path};
 
@@ -20,8 +21,13 @@ use super::ending::Cause;
 use super::held::Then;
 use super::index::Owner;
 use super::late_answers::{self, LateAnswers};
+use super::negotiation::Talk;
+use super::reliable::{Arrival, Incoming, Outgoing, Progress};
 use super::setup::Setback;
-use super::{CallState, Trigger, passing};
+use super::{CallState, Trigger, early_media, passing};
+
+/// The first RSeq is a random number up to this one (RFC 3262 §3: below 2^31), so that there is room above it.
+const FIRST_RSEQ: u32 = 1 << 30;
 
 /// Why a response of the callee cannot be passed on.
 enum Unusable {
@@ -29,6 +35,17 @@ enum Unusable {
     Forks,
     /// It makes no dialog.
     Malformed,
+}
+
+/// How a provisional response goes from the callee to the caller.
+#[derive(Clone, Copy)]
+struct Way {
+    /// The callee gets a PRACK for it.
+    acknowledged: bool,
+    /// The caller is to send one.
+    reliably: bool,
+    /// The caller does not hear of its session description.
+    hidden: bool,
 }
 
 impl Call {
@@ -76,26 +93,87 @@ impl Call {
         if let Some(code) = response.code() {
             self.account.rings(cx.now, code);
         }
-        let mut passed = self.mirrored(cx, place, response);
-        let mut ticket = None;
-        if let (Some(sdp), Some(session), true) =
-            (passing::sdp_of(response), self.session, self.has_offer())
-        {
-            match cx.engine.answer(cx.now, session, Side::B, sdp) {
-                Ok(rewritten) => {
-                    ticket = rewritten.ticket;
-                    passing::set_sdp(&mut passed, rewritten.sdp);
-                    if let Some(pair) = self.pairs.get_mut(place) {
-                        pair.answer = Some(sdp.to_vec());
-                    }
-                }
-                // No offer was accepted by a provisional response yet: the 2xx will say again.
-                Err(error) => {
-                    code_of(cx, &error);
-                }
-            }
+        let owed = match self.arrival(place, response) {
+            Arrival::Plain => None,
+            Arrival::Reliable(rseq) => Some(rseq),
+            Arrival::Void(why) => return cx.count_dropped(why),
+        };
+        let reliably = self.goes_reliably(owed.is_some());
+        if let Some(rseq) = owed.filter(|_| !reliably) {
+            self.prack_callee(cx, place, rseq);
         }
-        self.when_ready(cx, ticket, Then::Provisional(passed));
+        let mut passed = self.mirrored(cx, place, response);
+        let hidden = self.has_offer() && self.hides_early_media(cx, place, response);
+        let way = Way {
+            acknowledged: owed.is_some(),
+            reliably,
+            hidden,
+        };
+        let described = self.describe_progress(cx, place, response, way);
+        if hidden && passing::sdp_of(response).is_some() {
+            early_media::ring(&mut passed);
+        }
+        let describes = described.is_some();
+        let ticket = described.and_then(|Rewritten { sdp, ticket }| {
+            passing::set_sdp(&mut passed, sdp);
+            ticket
+        });
+        let tag = self
+            .pairs
+            .get(place)
+            .map(|pair| pair.caller.local_tag().to_owned());
+        let progress = Progress {
+            response: passed,
+            describes,
+            owed,
+        };
+        let then = Then::Provisional(tag.unwrap_or_default(), progress);
+        self.when_ready(cx, ticket, then);
+    }
+
+    /// The session description of a provisional response, for the caller: an answer, or the offer that the
+    /// INVITE asked for. `None` where there is none, or nothing that may be passed on.
+    fn describe_progress(
+        &mut self,
+        cx: &mut Context,
+        place: usize,
+        response: &Message,
+        way: Way,
+    ) -> Option<Rewritten> {
+        let sdp = passing::sdp_of(response)?;
+        let answers = self.has_offer();
+        let talk = &self.pairs.get(place)?.talk;
+        let rewritten = match answers {
+            // What follows the answer is void (RFC 3261 §13.2.1).
+            true if talk.is_settled(Side::B) => return None,
+            true => self.answer_in(cx, place, Side::B, sdp),
+            // Only what is acknowledged can be an offer.
+            false
+                if !way.acknowledged
+                    || !way.reliably
+                    || talk.is_complete()
+                    || talk.open().is_some() =>
+            {
+                return None;
+            }
+            false => self.offer_in(cx, place, Side::B, sdp),
+        };
+        let rewritten = match rewritten {
+            Ok(rewritten) => rewritten,
+            // No offer was accepted by a provisional response yet: the 2xx will say again.
+            Err(error) => {
+                code_of(cx, &error);
+                return None;
+            }
+        };
+        let talk = &mut self.pairs.get_mut(place)?.talk;
+        if way.acknowledged && answers {
+            talk.settle(Side::B);
+        }
+        // An answer that is acknowledged is said once.
+        let told = answers && (talk.told || way.hidden);
+        talk.told |= answers && way.reliably && !way.hidden;
+        (!told).then_some(rewritten)
     }
 
     fn on_answer(&mut self, cx: &mut Context, key: ClientKey, response: &Message, path: Path) {
@@ -117,33 +195,52 @@ impl Call {
             late_answers_acknowledge(self, cx, None);
             return self.hang_up(cx, Cause::BadAnswer);
         }
-        if self.has_offer() {
+        let complete = self
+            .pairs
+            .first()
+            .is_some_and(|pair| pair.talk.is_complete());
+        if self.has_offer() || complete {
             late_answers_acknowledge(self, cx, None);
         } else if let Some(attempt) = &mut self.attempt {
             attempt.owes_ack = true;
         }
         let mut passed = self.mirrored(cx, 0, response);
-        let sdp = passing::sdp_of(response)
-            .map(<[u8]>::to_vec)
-            .or_else(|| self.pairs.first().and_then(|pair| pair.answer.clone()));
-        let (Some(sdp), Some(session)) = (sdp, self.session) else {
-            return self.hang_up(cx, Cause::NoDescription);
-        };
-        let rewritten = match self.has_offer() {
-            true => cx.engine.answer(cx.now, session, Side::B, &sdp),
-            false => cx.engine.offer(cx.now, session, Side::B, &sdp),
-        };
-        match rewritten {
-            Ok(rewritten) => {
-                self.open_offer = (!self.has_offer()).then_some(Side::B);
-                passing::set_sdp(&mut passed, rewritten.sdp);
-                self.when_ready(cx, rewritten.ticket, Then::Answer(passed));
-            }
-            Err(error) => {
-                code_of(cx, &error);
-                self.hang_up(cx, Cause::BadDescription);
-            }
+        self.time_answer(cx, response, &mut passed);
+        match self.describe_answer(cx, response, &mut passed) {
+            Ok(ticket) => self.when_ready(cx, ticket, Then::Answer(passed)),
+            Err(cause) => self.hang_up(cx, cause),
         }
+    }
+
+    /// Gives the 2xx for the caller its session description, unless all has been said before.
+    fn describe_answer(
+        &mut self,
+        cx: &mut Context,
+        response: &Message,
+        passed: &mut Message,
+    ) -> Result<Option<Ticket>, Cause> {
+        let talk = &self.pairs.first().ok_or(Cause::Broken)?.talk;
+        let unusable = |cx: &mut Context, error: SessionError| {
+            code_of(cx, &error);
+            Cause::BadDescription
+        };
+        if talk.is_complete() {
+            let led = self.lead_to(cx, 0);
+            return led.map_err(|error| unusable(cx, error));
+        }
+        // On the callee's leg the answer may have been final already; then the 2xx says nothing new.
+        let fresh = passing::sdp_of(response).filter(|_| !talk.is_settled(Side::B));
+        let sdp = fresh.or(talk.heard()).ok_or(Cause::NoDescription)?.to_vec();
+        let told = talk.is_settled(Side::A);
+        let rewritten = match self.has_offer() {
+            true => self.answer_in(cx, 0, Side::B, &sdp),
+            false => self.offer_in(cx, 0, Side::B, &sdp),
+        };
+        let rewritten = rewritten.map_err(|error| unusable(cx, error))?;
+        if !told {
+            passing::set_sdp(passed, rewritten.sdp);
+        }
+        Ok(rewritten.ticket)
     }
 
     /// The 2xx and our CANCEL crossed: the callee has a dialog that nobody wants.
@@ -169,8 +266,15 @@ impl Call {
         self.finish_if_done();
     }
 
-    /// The 2xx leaves for the caller.
+    /// The 2xx leaves for the caller, once what it may not overtake is acknowledged.
     pub(super) fn send_answer(&mut self, cx: &mut Context, response: Message) {
+        if let Some(response) = self.hold_answer(cx, response) {
+            self.deliver_answer(cx, response);
+        }
+    }
+
+    /// The 2xx leaves for the caller.
+    pub(super) fn deliver_answer(&mut self, cx: &mut Context, response: Message) {
         if !self.step(Trigger::FlowsReady) {
             return;
         }
@@ -178,8 +282,15 @@ impl Call {
             return self.hang_up(cx, Cause::Broken);
         }
         cx.counters.calls_answered += 1;
-        if self.has_offer() {
-            self.conclude_offer(cx);
+        self.start_timers(cx);
+        match self
+            .pairs
+            .first()
+            .is_some_and(|pair| pair.talk.is_complete())
+        {
+            true => self.confirm_media(cx, 0),
+            false if self.has_offer() => self.conclude_offer(cx, 0),
+            false => {}
         }
     }
 
@@ -189,13 +300,17 @@ impl Call {
             self.send_bye_with(cx, Side::A, Some(&reason));
             return self.finish_if_done();
         }
-        if !self.step(Trigger::Ack) || self.has_offer() {
+        let owed = self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.owes_ack);
+        if !self.step(Trigger::Ack) || !owed {
             return;
         }
-        let (Some(sdp), Some(session)) = (passing::sdp_of(ack), self.session) else {
+        let Some(sdp) = passing::sdp_of(ack) else {
             return self.hang_up(cx, Cause::NoDescription);
         };
-        match cx.engine.answer(cx.now, session, Side::A, sdp) {
+        match self.answer_in(cx, 0, Side::A, sdp) {
             Ok(rewritten) => {
                 self.when_ready(cx, rewritten.ticket, Then::Acknowledge(rewritten.sdp));
             }
@@ -209,21 +324,10 @@ impl Call {
     /// The flows of the caller's answer are there: the callee's 2xx is acknowledged with it.
     pub(super) fn acknowledge_callee(&mut self, cx: &mut Context, sdp: Option<Vec<u8>>) {
         if late_answers_acknowledge(self, cx, sdp) {
-            self.conclude_offer(cx);
+            self.conclude_offer(cx, 0);
         } else {
             self.hang_up(cx, Cause::Broken);
         }
-    }
-
-    /// The exchange of session descriptions is final.
-    pub(super) fn conclude_offer(&mut self, cx: &mut Context) {
-        self.open_offer = None;
-        if let Some(session) = self.session
-            && let Err(error) = cx.engine.confirm(cx.now, session)
-        {
-            code_of(cx, &error);
-        }
-        self.measure_media(cx);
     }
 
     /// From now on every further 2xx to the INVITE is acknowledged and ended.
@@ -278,7 +382,10 @@ impl Call {
         self.pairs.push(Pair {
             caller,
             callee,
-            answer: None,
+            early_media_granted: false,
+            talk: Talk::new(passing::sdp_of(&self.caller.invite)),
+            outgoing: Outgoing::new(cx.tokens.up_to(FIRST_RSEQ)),
+            incoming: Incoming::default(),
         });
         Ok(self.pairs.len() - 1)
     }
@@ -325,7 +432,6 @@ pub(super) fn late_answers_acknowledge(
     let Some(key) = attempt.key else {
         return false;
     };
-    /// The INVITE that begins a call is the first request of its dialog.
-    const FIRST: u32 = 1;
-    late_answers::acknowledge(cx, key, attempt.target.trunk, &pair.callee, FIRST, sdp)
+    let number = attempt.invite.cseq().map_or(1, |cseq| cseq.number);
+    late_answers::acknowledge(cx, key, attempt.target.trunk, &pair.callee, number, sdp)
 }

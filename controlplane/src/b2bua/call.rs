@@ -21,8 +21,11 @@ use super::account::{Account, Cut};
 use super::context::Context;
 use super::ending::Cause;
 use super::held::{Held, Then};
+use super::negotiation::{Focus, Talk};
 use super::relay::{Relay, in_dialog};
+use super::reliable::{Demand, Incoming, Outgoing};
 use super::service::Leases;
+use super::session_timer::Timers;
 use super::{CallId, CallState, CallSummary, LegView, Trigger};
 
 /// A call.
@@ -40,9 +43,11 @@ pub(super) struct Call {
     pub(super) pairs: Vec<Pair>,
     /// The media, until the call ends.
     pub(super) session: Option<SessionId>,
-    /// Whose session description waits for an answer.
-    pub(super) open_offer: Option<Side>,
+    /// Which dialog it follows.
+    pub(super) focus: Focus,
     pub(super) held: Held,
+    /// The session timers of both legs.
+    pub(super) timers: Timers,
     /// Requests within the dialog that are being passed on.
     pub(super) relays: Vec<Relay>,
     pub(super) next_relay: u32,
@@ -63,6 +68,8 @@ pub(super) struct Caller {
     pub(super) invite: Message,
     /// The tag of responses that make no dialog.
     pub(super) tag: String,
+    /// What it makes of reliable provisional responses.
+    pub(super) reliable: Demand,
 }
 
 /// One INVITE to one target.
@@ -75,6 +82,8 @@ pub(super) struct Attempt {
     pub(super) tag: String,
     /// Its transaction, once it is out.
     pub(super) key: Option<ClientKey>,
+    /// It offers `100rel`.
+    pub(super) reliable: bool,
     /// The 2xx has an offer, and its ACK waits for the caller's answer.
     pub(super) owes_ack: bool,
     /// The target has answered, be it with 100.
@@ -88,8 +97,14 @@ pub(super) struct Attempt {
 pub(super) struct Pair {
     pub(super) caller: Dialog,
     pub(super) callee: Dialog,
-    /// The session description of its last provisional response.
-    pub(super) answer: Option<Vec<u8>>,
+    /// The callee's network lets the caller hear what comes before the answer.
+    pub(super) early_media_granted: bool,
+    /// The offers and answers in them.
+    pub(super) talk: Talk,
+    /// Our reliable provisional responses to the caller.
+    pub(super) outgoing: Outgoing,
+    /// Those of the callee.
+    pub(super) incoming: Incoming,
 }
 
 /// What a call that ends still waits for.
@@ -128,8 +143,9 @@ impl Call {
             attempt: None,
             pairs: Vec::new(),
             session: None,
-            open_offer: None,
+            focus: Focus::default(),
             held: Held::default(),
+            timers: Timers::default(),
             relays: Vec::new(),
             next_relay: 0,
             farewell: Farewell::default(),
@@ -177,9 +193,7 @@ impl Call {
         while let Some(then) = self.held.next() {
             match then {
                 Then::Invite(sdp) => self.send_invite(cx, sdp),
-                Then::Provisional(response) => {
-                    cx.respond(self.caller.key, response);
-                }
+                Then::Provisional(tag, progress) => self.send_progress(cx, &tag, progress),
                 Then::Answer(response) => self.send_answer(cx, response),
                 Then::Acknowledge(sdp) => self.acknowledge_callee(cx, Some(sdp)),
                 Then::Forward(relay, sdp) => self.forward(cx, relay, sdp),
@@ -205,7 +219,7 @@ impl Call {
             return;
         };
         match then {
-            Then::Invite(_) | Then::Provisional(_) | Then::Answer(_) => {
+            Then::Invite(_) | Then::Provisional(..) | Then::Answer(_) => {
                 let cut = Cut::new(Releaser::Tandem, "flows_failed", code);
                 self.released(cx, cut, None);
                 self.withdraw(cx, Trigger::FlowsFailed, code, None);
@@ -233,6 +247,12 @@ impl Call {
         self.pairs
             .iter()
             .position(|pair| pair.dialog(side).is(call_id, local_tag, remote_tag))
+    }
+
+    /// The place of the dialog with this tag of the caller's.
+    pub(super) fn place_of(&self, tag: &str) -> Option<usize> {
+        let mut tags = self.pairs.iter().map(|pair| pair.caller.local_tag());
+        tags.position(|known| known == tag)
     }
 
     /// The trunk on one side.
@@ -267,7 +287,6 @@ impl Call {
             cx.ask_for_ended_flows();
             cx.index.remove_session(session);
         }
-        self.open_offer = None;
     }
 
     /// Forgets the early dialogs that `keep` does not name, and what is on its way within them.
@@ -298,6 +317,7 @@ impl Call {
         self.release_media(cx);
         self.forget_attempt(cx);
         self.release_trunks(cx);
+        cx.alarms.clear(self.id);
     }
 
     pub(super) fn summary(&self, cx: &Context) -> CallSummary {

@@ -11,7 +11,7 @@ use crate::dialog::Dialog;
 use crate::identity::Identities;
 use crate::routing::Routing;
 use crate::session::{Engine, Family, LegSpec};
-use crate::settings::{ListenerId, MediaGroupId, Settings, Transport, TrunkId};
+use crate::settings::{DialogPolicy, ListenerId, MediaGroupId, Settings, Transport, TrunkId};
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, StatusCode, Tokens};
 use crate::story::Stories;
@@ -20,6 +20,7 @@ use crate::transaction::{
 };
 use crate::trunks::Trunks;
 
+use super::alarms::Alarms;
 use super::index::{Index, Owner};
 use super::passing;
 use super::{CallId, Counters};
@@ -40,6 +41,8 @@ pub(super) struct Context {
     /// Until when each call waits for a target that is silent.
     pub(super) patience: Deadlines<CallId>,
     pub(super) trunks: Trunks,
+    /// What else calls have to do at a time.
+    pub(super) alarms: Alarms,
     pub(super) counters: Counters,
     pub(super) stories: Stories,
     /// What calls leave behind when they end, before everything else that is to be done.
@@ -65,6 +68,7 @@ impl Context {
             timers: Deadlines::new(),
             patience: Deadlines::new(),
             trunks,
+            alarms: Alarms::default(),
             counters: Counters::default(),
             stories: Stories::new(settings.explain, settings.mirror),
             outbox: VecDeque::new(),
@@ -111,6 +115,12 @@ impl Context {
             .trunks
             .get(usize::from(trunk.0))
             .map_or("", |trunk| &trunk.name)
+    }
+
+    /// What the trunk's dialogs may use.
+    pub(super) fn dialog_policy(&self, trunk: TrunkId) -> DialogPolicy {
+        let trunk = self.settings.trunks.get(usize::from(trunk.0));
+        trunk.map_or_else(DialogPolicy::default, |trunk| trunk.dialog)
     }
 
     /// Our address as peers of this listener know it.

@@ -4,8 +4,8 @@
 use crate::agent::Output;
 use crate::installer::Ticket;
 use crate::session::Side;
-use crate::settings::TrunkId;
-use crate::sip::{Message, Method, StatusCode};
+use crate::settings::{TimerMode, TrunkId};
+use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::story::What;
 use crate::transaction::{ClientKey, Occurrence, Path, ServerKey};
 
@@ -14,7 +14,7 @@ use super::call::{Call, Caller};
 use super::context::Context;
 use super::index::Owner;
 use super::setup::Setback;
-use super::{B2bua, CallId, CallState};
+use super::{B2bua, CallId, CallState, reliable, session_timer};
 
 impl B2bua {
     pub(super) fn on_occurrence(&mut self, occurrence: Occurrence) -> Option<Output> {
@@ -75,6 +75,9 @@ impl B2bua {
             (true, _) => self.on_dialog_request(key, message, path),
             (false, Some(Method::Invite)) => self.on_invite(key, message, path),
             (false, Some(Method::Options)) => self.on_options(key, &message, path),
+            (false, Some(Method::Message)) => {
+                Refusal::method_not_allowed().send(&mut self.cx, key, &message)
+            }
             // The rest has a meaning only within a dialog.
             (false, _) => self.cx.refuse(key, &message, StatusCode::NO_SUCH_CALL),
         }
@@ -93,6 +96,13 @@ impl B2bua {
             self.note_refused(&message, path, StatusCode::NOT_FOUND);
             return self.cx.refuse(key, &message, StatusCode::NOT_FOUND);
         }
+        let reliable = match self.extensions(trunk, &message) {
+            Ok(reliable) => reliable,
+            Err(refusal) => {
+                self.note_refused(&message, path, refusal.code());
+                return refusal.send(&mut self.cx, key, &message);
+            }
+        };
         let lease = match self.cx.lease_caller(trunk, &message) {
             Ok(lease) => lease,
             Err(code) => {
@@ -113,12 +123,29 @@ impl B2bua {
             key,
             invite: message,
             tag: self.cx.tokens.tag(),
+            reliable,
         };
         self.cx.index.add_server(key, id);
         let mut call = Call::new(id, caller, targets, self.cx.now);
         call.leases.inbound = Some(lease);
         self.calls.insert(id, call);
         self.with_call(id, |call, cx| call.try_next_target(cx));
+    }
+
+    /// What the INVITE and its trunk make of the extensions that are each leg's own.
+    fn extensions(&self, trunk: TrunkId, invite: &Message) -> Result<reliable::Demand, Refusal> {
+        let policy = self.cx.dialog_policy(trunk);
+        let timer = &policy.session_timer;
+        let required = invite.lists(&HeaderName::Require, session_timer::OPTION);
+        if timer.mode == TimerMode::Off && required {
+            let code = StatusCode::BAD_EXTENSION;
+            return Err(Refusal::extension(code, session_timer::OPTION));
+        }
+        if session_timer::too_short(timer, invite) {
+            return Err(Refusal::interval(timer.min.as_secs()));
+        }
+        reliable::Demand::of(invite, policy.reliable_provisional)
+            .map_err(|code| Refusal::extension(code, reliable::OPTION))
     }
 
     fn admit(&self, message: &Message, path: Path) -> Result<(TrunkId, String), Refusal> {
@@ -184,6 +211,9 @@ impl B2bua {
                     let response = admission::capabilities(cx, &message, path);
                     cx.respond(key, response);
                 }
+                Some(Method::Prack) if side == Side::A => call.on_prack(cx, place, key, message),
+                // We send no callee anything that it could acknowledge.
+                Some(Method::Prack) => cx.refuse(key, &message, StatusCode::NO_SUCH_CALL),
                 _ => match admission::check_hops(&message) {
                     Ok(()) => call.begin_relay(cx, side, place, key, message),
                     Err(refusal) => refusal.send(cx, key, &message),
@@ -220,6 +250,8 @@ impl B2bua {
             let is_final = message.code().is_some_and(|code| code.is_final());
             if call.is_invite(key) {
                 call.on_invite_response(cx, key, message, path);
+            } else if let Some(side) = call.refreshes(key) {
+                call.on_refresh_response(cx, side, &message);
             } else if !call.farewell.byes.contains(&key) {
                 call.on_relay_response(cx, key, &message);
             } else if is_final {
@@ -245,6 +277,8 @@ impl B2bua {
         self.with_call(id, |call, cx| {
             if call.is_invite(key) {
                 call.on_setback(cx, setback);
+            } else if let Some(side) = call.refreshes(key) {
+                call.on_refresh_lost(cx, side);
             } else if call.farewell.byes.contains(&key) {
                 call.on_bye_done(key);
             } else {

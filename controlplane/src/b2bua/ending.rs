@@ -23,6 +23,8 @@ pub(super) enum Cause {
     MediaTimeout,
     /// The caller never acknowledged the answer.
     NoAck,
+    /// Nobody has refreshed the session of a leg.
+    SessionExpired,
     /// A party has lost the dialog, or does not answer in it any more.
     PeerGone,
     /// An answer that makes no dialog.
@@ -45,6 +47,7 @@ impl Cause {
             Self::Drain => "drain",
             Self::MediaTimeout => "media_timeout",
             Self::NoAck => "no_ack",
+            Self::SessionExpired => "session_expired",
             Self::PeerGone => "peer_gone",
             Self::BadAnswer => "bad_answer",
             Self::BadDescription => "bad_description",
@@ -57,7 +60,7 @@ impl Cause {
     /// What the caller is told when it has no answer yet.
     const fn code(self) -> StatusCode {
         match self {
-            Self::Operator | Self::MediaTimeout | Self::PeerGone => {
+            Self::Operator | Self::MediaTimeout | Self::PeerGone | Self::SessionExpired => {
                 StatusCode::TEMPORARILY_UNAVAILABLE
             }
             Self::Drain | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
@@ -73,6 +76,7 @@ impl Cause {
             Self::Drain => "SIP;cause=503;text=\"Out of service\"",
             Self::MediaTimeout => "SIP;cause=408;text=\"No media\"",
             Self::NoAck => "SIP;cause=408;text=\"No ACK\"",
+            Self::SessionExpired => "SIP;cause=408;text=\"Session expired\"",
             Self::PeerGone => "SIP;cause=481;text=\"The other side is gone\"",
             Self::BadAnswer => "SIP;cause=502;text=\"Malformed answer\"",
             Self::BadDescription | Self::NoDescription => {
@@ -317,6 +321,7 @@ impl Call {
     fn part(&mut self, cx: &mut Context, why: &'static str) {
         *cx.counters.calls_ended.entry(why).or_default() += 1;
         self.end_relays(cx);
+        self.end_refreshes(cx);
         self.release_media(cx);
     }
 

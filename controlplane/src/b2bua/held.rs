@@ -8,14 +8,15 @@ use crate::installer::Ticket;
 use crate::sip::Message;
 
 use super::relay::RelayId;
+use super::reliable::Progress;
 
 /// What a call does once the flows are there.
 #[derive(Debug)]
 pub(super) enum Then {
     /// Send the INVITE to the callee, with this session description.
     Invite(Option<Vec<u8>>),
-    /// Send the caller a provisional response.
-    Provisional(Message),
+    /// Send the caller a provisional response in the early dialog of this tag.
+    Provisional(String, Progress),
     /// Send the caller the 2xx.
     Answer(Message),
     /// Acknowledge the callee's 2xx with the caller's answer.

@@ -6,17 +6,22 @@
 
 mod account;
 mod admission;
+mod alarms;
 mod answers;
 mod call;
 mod context;
 mod dispatch;
+mod early_media;
 mod ending;
 mod held;
 mod index;
 mod late_answers;
+mod negotiation;
 mod passing;
 mod relay;
+mod reliable;
 mod service;
+mod session_timer;
 mod setup;
 mod state;
 mod view;
@@ -37,6 +42,7 @@ use crate::sip::{Message, ParseErrorKind, StatusCode};
 use crate::transaction::Path;
 use crate::trunks::TrunkView;
 
+use self::alarms::Alarm;
 use self::call::Call;
 use self::context::Context;
 use self::ending::Cause;
@@ -129,6 +135,12 @@ impl B2bua {
             self.with_call(id, |call, cx| call.on_silence(cx));
         }
         self.check_peers();
+        while let Some((id, alarm)) = self.cx.alarms.expire(self.cx.now) {
+            self.with_call(id, |call, cx| match alarm {
+                Alarm::Reliable => call.on_reliable_due(cx),
+                Alarm::Session(side) => call.on_session_due(cx, side),
+            });
+        }
     }
 
     /// When [`Self::on_time`] must be called at the latest.
@@ -140,6 +152,7 @@ impl B2bua {
             cx.timers.next(),
             cx.patience.next(),
             cx.trunks.deadline(),
+            cx.alarms.next(),
         ]
         .into_iter()
         .flatten()

@@ -7,14 +7,18 @@
 use crate::sip::{Header, HeaderName, Headers, Message, StartLine, StatusCode};
 
 /// The methods that we take, for Allow.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, PRACK, UPDATE";
 
 /// The media type of session descriptions.
 pub(super) const SDP: &str = "application/sdp";
 
 /// The extensions that work between the two ends through us, because all they need is that their
-/// headers pass: session timers (RFC 4028), History-Info (RFC 7044), User-to-User (RFC 7433).
-pub(super) const END_TO_END_OPTIONS: &[&str] = &["timer", "histinfo", "uui"];
+/// headers pass: History-Info (RFC 7044), User-to-User (RFC 7433).
+pub(super) const END_TO_END_OPTIONS: &[&str] = &["histinfo", "uui"];
+
+/// The extensions that work on each leg for itself: reliable provisional responses (RFC 3262), session timers
+/// (RFC 4028).
+pub(super) const OWN_OPTIONS: &[&str] = &["100rel", "timer"];
 
 /// The headers that pass in both directions, in lower case; those that begin with `X-` do too.
 pub(super) const PASSED: &[&str] = &[
@@ -36,7 +40,6 @@ pub(super) const PASSED: &[&str] = &[
     "identity",
     "info-package",
     "mime-version",
-    "min-se",
     "organization",
     "p-asserted-identity",
     "p-charging-vector",
@@ -50,7 +53,6 @@ pub(super) const PASSED: &[&str] = &[
     "recv-info",
     "remote-party-id",
     "retry-after",
-    "session-expires",
     "session-id",
     "subject",
     "user-to-user",
@@ -74,6 +76,19 @@ pub(super) fn pass(from: &Message, into: &mut Message) {
         let options = end_to_end(&from.headers, &name);
         if !options.is_empty() {
             into.headers.push(name, options.join(", "));
+        }
+    }
+}
+
+/// Copies what a message says of the session timer, where the two ends agree on one between themselves.
+pub(super) fn pass_timer(from: &Message, into: &mut Message) {
+    for name in [HeaderName::SessionExpires, HeaderName::MinSe] {
+        into.headers.remove(&name);
+        copy_all(&from.headers, into, &name);
+    }
+    for name in [HeaderName::Supported, HeaderName::Require] {
+        if from.lists(&name, super::session_timer::OPTION) {
+            into.headers.push(name, super::session_timer::OPTION);
         }
     }
 }
@@ -113,6 +128,7 @@ const fn explained_by(code: StatusCode) -> &'static [HeaderName] {
         300..=399 | 485 => &[HeaderName::Contact],
         415 => &[HeaderName::Accept, HeaderName::AcceptEncoding],
         420 => &[HeaderName::Unsupported],
+        422 => &[HeaderName::MinSe],
         _ => &[],
     }
 }
@@ -156,19 +172,22 @@ pub(super) fn sdp_of(message: &Message) -> Option<&[u8]> {
 /// The values of a header of option tags that we neither pass nor provide.
 pub(super) fn foreign_options(headers: &Headers, name: &HeaderName) -> Vec<Vec<u8>> {
     let mut options = headers.values(name);
-    options.retain(|option| !is_end_to_end(option));
+    options
+        .retain(|option| !is_one_of(END_TO_END_OPTIONS, option) && !is_one_of(OWN_OPTIONS, option));
     options
 }
 
 fn end_to_end(headers: &Headers, name: &HeaderName) -> Vec<String> {
     let options = headers.values(name);
-    let ours = options.iter().filter(|option| is_end_to_end(option));
+    let ours = options
+        .iter()
+        .filter(|option| is_one_of(END_TO_END_OPTIONS, option));
     ours.map(|option| String::from_utf8_lossy(option).into_owned())
         .collect()
 }
 
-fn is_end_to_end(option: &[u8]) -> bool {
-    END_TO_END_OPTIONS
+fn is_one_of(options: &[&str], option: &[u8]) -> bool {
+    options
         .iter()
         .any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
 }
@@ -207,6 +226,8 @@ mod tests {
             HeaderName::Allow,
             HeaderName::Supported,
             HeaderName::Require,
+            HeaderName::RSeq,
+            HeaderName::RAck,
             HeaderName::Replaces,
             HeaderName::UserAgent,
             HeaderName::Server,
@@ -259,7 +280,7 @@ mod tests {
             P-Asserted-Identity :  \"A\"\r\n <sip:a@x>\r\n\
             s: hello\r\n\
             User-Agent: secret\r\n\
-            Supported: 100rel, timer, replaces\r\n\
+            Supported: 100rel, histinfo, replaces\r\n\
             X-Id: 7\r\n\
             Content-Length: 0\r\n\r\n";
         let from = Message::parse(text.as_bytes()).expect("a message");
@@ -271,14 +292,14 @@ mod tests {
             "P-Asserted-Identity :  \"A\"\r\n <sip:a@x>\r\n",
             "s: hello\r\n",
             "X-Id: 7\r\n",
-            "Supported: timer\r\n",
+            "Supported: histinfo\r\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("secret") && !text.contains("replaces"));
         assert_eq!(
             foreign_options(&from.headers, &HeaderName::Supported),
-            [b"100rel".to_vec(), b"replaces".to_vec()]
+            [b"replaces".to_vec()]
         );
     }
 }

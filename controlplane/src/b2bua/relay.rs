@@ -1,14 +1,17 @@
-//! Requests within the dialog that pass from one side to the other: re-INVITE, UPDATE, INFO.
+//! Requests within the dialog that pass from one side to the other: re-INVITE, UPDATE, PRACK, INFO, MESSAGE.
 //!
 //! Each is a transaction on either leg, joined by a [`Relay`]. One that carries an offer waits for its
 //! flows, and so does the answer. A failure puts the session back to what it was.
 
 mod ends;
+mod prack;
 
 use crate::session::{Rewritten, SessionError, Side};
+use crate::sip::typed::{RAck, SessionExpires};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::transaction::{ClientKey, ServerKey};
 
+use super::admission::Refusal;
 use super::call::{Call, code_of};
 use super::context::Context;
 use super::ending::Cause;
@@ -37,6 +40,10 @@ pub(super) struct Relay {
     request: Message,
     /// The request on the other leg, once it is out: its transaction and its CSeq number.
     client: Option<(ClientKey, u32)>,
+    /// What it asks there of the session timer.
+    asked: Option<SessionExpires>,
+    /// What a PRACK acknowledges on the other leg.
+    rack: Option<RAck>,
     offer: Offer,
     phase: Phase,
 }
@@ -50,6 +57,8 @@ enum Offer {
     InRequest,
     /// The 2xx to an INVITE offers, the ACK answers.
     InResponse,
+    /// A PRACK answers the offer of the response that it acknowledges.
+    Answer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +73,15 @@ enum Phase {
     AwaitsAck,
 }
 
+impl Relay {
+    /// Whether the dialog is taken for gone when nobody answers.
+    const fn keeps_alive(&self) -> bool {
+        !matches!(self.method, Method::Info | Method::Message | Method::Prack)
+    }
+}
+
 impl Call {
-    /// Takes a re-INVITE, UPDATE or INFO from one side; the dialog and the number have been checked.
+    /// Takes a re-INVITE, UPDATE, INFO or MESSAGE from one side; the dialog and the number have been checked.
     pub(super) fn begin_relay(
         &mut self,
         cx: &mut Context,
@@ -80,33 +96,31 @@ impl Call {
         if let Some(code) = self.in_the_way(&method, from) {
             return cx.refuse(key, &request, code);
         }
+        if let Some(least) = self.interval_in_the_way(cx, from, &request) {
+            return Refusal::interval(least).send(cx, key, &request);
+        }
         let sdp = match method {
             Method::Invite | Method::Update => passing::sdp_of(&request),
             _ => None,
         };
         // An INVITE without description asks the other side for an offer.
         let exchanges = sdp.is_some() || method == Method::Invite;
-        if let Some(code) = self.offer_in_the_way(from).filter(|_| exchanges) {
+        if let Some(code) = self.offer_in_the_way(place, from).filter(|_| exchanges) {
             return cx.refuse(key, &request, code);
         }
-        let offered = match (sdp, self.session) {
-            (Some(sdp), Some(session)) => match cx.engine.offer(cx.now, session, from, sdp) {
-                Ok(rewritten) => Some(rewritten),
-                Err(error) => {
-                    let code = code_of(cx, &error);
-                    return cx.refuse(key, &request, in_dialog(code));
-                }
-            },
-            _ => None,
+        let offered = match sdp.map(|sdp| self.offer_in(cx, place, from, sdp)) {
+            Some(Ok(rewritten)) => Some(rewritten),
+            Some(Err(error)) => {
+                let code = code_of(cx, &error);
+                return cx.refuse(key, &request, in_dialog(code));
+            }
+            None => None,
         };
         let offer = match (&offered, &method) {
             (Some(_), _) => Offer::InRequest,
             (None, Method::Invite) => Offer::InResponse,
             _ => Offer::None,
         };
-        if offer == Offer::InRequest {
-            self.open_offer = Some(from);
-        }
         let id = RelayId(self.next_relay);
         self.next_relay = self.next_relay.wrapping_add(1);
         cx.index.add_server(key, self.id);
@@ -121,6 +135,8 @@ impl Call {
             server: key,
             request,
             client: None,
+            asked: None,
+            rack: None,
             offer,
             phase: Phase::Pending,
         });
@@ -160,16 +176,19 @@ impl Call {
     }
 
     /// Why an offer cannot be made now (RFC 3311 §5.2).
-    fn offer_in_the_way(&self, from: Side) -> Option<StatusCode> {
+    fn offer_in_the_way(&self, place: usize, from: Side) -> Option<StatusCode> {
+        let talk = &self.pairs.get(place)?.talk;
         let mut relays = self.relays.iter();
         let late = relays.find(|relay| relay.offer == Offer::InResponse);
-        let awaited = match self.state() {
-            CallState::Established => late.map(|relay| relay.from.other()),
-            // The callee's 2xx brings the offer.
-            _ => (!self.has_offer()).then_some(Side::B),
+        let awaited = match talk.is_complete() {
+            true => late.map(|relay| relay.from.other()),
+            // The callee's response brings the offer.
+            false => (!self.has_offer()).then_some(Side::B),
         };
-        let open = self.open_offer.or(awaited)?;
-        Some(match open == from {
+        let open = talk.open().or(awaited)?;
+        // What this side has the answer to may still wait for it on the other.
+        let owes = talk.is_complete() || !talk.is_settled(from);
+        Some(match open == from && owes {
             true => StatusCode::SERVER_INTERNAL_ERROR,
             false => StatusCode::REQUEST_PENDING,
         })
@@ -177,10 +196,14 @@ impl Call {
 
     /// Sends the request on the other leg.
     pub(super) fn forward(&mut self, cx: &mut Context, id: RelayId, sdp: Option<Vec<u8>>) {
+        let known = self.relays.iter().find(|relay| relay.id == id);
+        let Some(to) = known.map(|relay| relay.from.other()) else {
+            return;
+        };
+        let policy = self.relayed_timer(cx, to);
         let Some(relay) = self.relays.iter_mut().find(|relay| relay.id == id) else {
             return;
         };
-        let to = relay.from.other();
         let trunk = match (to, &self.attempt) {
             (Side::B, Some(attempt)) => attempt.target.trunk,
             _ => self.caller.trunk,
@@ -201,18 +224,33 @@ impl Call {
             message.headers.set(HeaderName::MaxForwards, hops);
         }
         match relay.method {
-            Method::Invite | Method::Update => cx.introduce(&mut message, path.listener),
+            Method::Invite | Method::Update => {
+                cx.introduce(&mut message, path.listener);
+                if let Some(policy) = policy {
+                    self.timers.ask(to, &policy, &relay.request, &mut message);
+                    relay.asked = message.session_expires().ok();
+                }
+            }
+            Method::Prack => cx.sign(&mut message),
             _ => {
                 cx.sign(&mut message);
                 passing::pass_body(&relay.request, &mut message);
             }
+        }
+        if let Some(rack) = &relay.rack {
+            message.headers.push(HeaderName::RAck, rack.to_string());
         }
         passing::pass(&relay.request, &mut message);
         if let Some(sdp) = sdp {
             passing::set_sdp(&mut message, sdp);
         }
         match cx.request(self.id, message, path) {
-            Ok(key) => relay.client = Some((key, number)),
+            Ok(key) => {
+                relay.client = Some((key, number));
+                if relay.offer == Offer::Answer {
+                    self.answer_is_out(cx, id);
+                }
+            }
             Err(_) => self.fail_relay(cx, id, StatusCode::SERVER_INTERNAL_ERROR),
         }
     }
@@ -244,6 +282,9 @@ impl Call {
         if code.is_success() {
             return self.on_relay_success(cx, place, response);
         }
+        if code == StatusCode::INTERVAL_TOO_SMALL && self.learn_least(cx, place, response) {
+            return;
+        }
         let relay = self.relays.remove(place);
         let mut passed = passing::response(&relay.request, None, response);
         cx.sign(&mut passed);
@@ -260,7 +301,7 @@ impl Call {
         let id = relay.id;
         match relay.phase {
             Phase::Pending => {
-                let gone = relay.method != Method::Info;
+                let gone = relay.keeps_alive();
                 self.fail_relay(cx, id, in_dialog(code));
                 if gone {
                     self.peer_gone(cx);
@@ -278,23 +319,28 @@ impl Call {
         let Some(relay) = self.relays.get(place) else {
             return;
         };
-        let (id, offer, from) = (relay.id, relay.offer, relay.from);
+        let (id, offer, from, tag) = (relay.id, relay.offer, relay.from, relay.tag.clone());
         let mut passed = passing::response(&relay.request, None, response);
         let listener = self.dialog_path(relay).listener;
-        if relay.method == Method::Info {
-            cx.sign(&mut passed);
-            passing::pass_body(response, &mut passed);
-            return self.respond_relay(cx, id, passed);
+        match relay.method {
+            Method::Invite | Method::Update => {
+                cx.introduce(&mut passed, listener);
+                self.refresh_targets(place, response);
+                self.time_relayed(cx, place, response, &mut passed);
+            }
+            Method::Prack => cx.sign(&mut passed),
+            _ => {
+                cx.sign(&mut passed);
+                passing::pass_body(response, &mut passed);
+            }
         }
-        cx.introduce(&mut passed, listener);
-        self.refresh_targets(place, response);
         if offer != Offer::InResponse {
             self.acknowledge_relay(cx, id, None);
         }
-        if offer == Offer::None {
+        if matches!(offer, Offer::None | Offer::Answer) {
             return self.respond_relay(cx, id, passed);
         }
-        match self.describe_success(cx, offer, from, response) {
+        match self.describe_success(cx, offer, from, &tag, response) {
             Ok(rewritten) => {
                 passing::set_sdp(&mut passed, rewritten.sdp);
                 self.when_ready(cx, rewritten.ticket, Then::Respond(id, passed));
@@ -312,18 +358,15 @@ impl Call {
         cx: &mut Context,
         offer: Offer,
         from: Side,
+        tag: &str,
         response: &Message,
     ) -> Result<Rewritten, Cause> {
-        let (Some(sdp), Some(session)) = (passing::sdp_of(response), self.session) else {
-            return Err(Cause::NoDescription);
-        };
+        let sdp = passing::sdp_of(response).ok_or(Cause::NoDescription)?;
+        let place = self.place_of(tag).ok_or(Cause::Broken)?;
         let rewritten: Result<Rewritten, SessionError> = match offer {
-            Offer::InResponse => cx.engine.offer(cx.now, session, from.other(), sdp),
-            _ => cx.engine.answer(cx.now, session, from.other(), sdp),
+            Offer::InResponse => self.offer_in(cx, place, from.other(), sdp),
+            _ => self.answer_in(cx, place, from.other(), sdp),
         };
-        if offer == Offer::InResponse && rewritten.is_ok() {
-            self.open_offer = Some(from.other());
-        }
         rewritten.map_err(|error| {
             code_of(cx, &error);
             Cause::BadDescription
@@ -339,7 +382,7 @@ impl Call {
             return;
         };
         let taken = cx.respond(relay.server, response);
-        let offer = relay.offer;
+        let (offer, tag) = (relay.offer, relay.tag.clone());
         match relay.method {
             Method::Invite => relay.phase = Phase::AwaitsAck,
             _ => {
@@ -349,8 +392,8 @@ impl Call {
         if !taken {
             return self.hang_up(cx, Cause::Broken);
         }
-        if offer == Offer::InRequest {
-            self.conclude_offer(cx);
+        if let Some(place) = self.place_of(&tag).filter(|_| offer == Offer::InRequest) {
+            self.conclude_offer(cx, place);
         }
     }
 
@@ -367,10 +410,10 @@ impl Call {
             return;
         }
         let (id, from) = (relay.id, relay.from);
-        let (Some(sdp), Some(session)) = (passing::sdp_of(ack), self.session) else {
+        let Some(sdp) = passing::sdp_of(ack) else {
             return self.hang_up(cx, Cause::NoDescription);
         };
-        match cx.engine.answer(cx.now, session, from, sdp) {
+        match self.answer_in(cx, 0, from, sdp) {
             Ok(rewritten) => {
                 let then = Then::AcknowledgeRelay(id, rewritten.sdp);
                 self.when_ready(cx, rewritten.ticket, then);
@@ -410,9 +453,58 @@ impl Call {
         }
         self.relays.remove(place);
         match sent {
-            true => self.conclude_offer(cx),
+            true => self.conclude_offer(cx, 0),
             false => self.hang_up(cx, Cause::Broken),
         }
+    }
+
+    /// The session timers' part in a 2xx that passes from one leg to the other: each leg agrees for itself.
+    fn time_relayed(
+        &mut self,
+        cx: &mut Context,
+        place: usize,
+        response: &Message,
+        passed: &mut Message,
+    ) {
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        let (from, asked) = (relay.from, relay.asked);
+        let (Some(near), Some(far)) = (
+            self.relayed_timer(cx, from),
+            self.relayed_timer(cx, from.other()),
+        ) else {
+            return;
+        };
+        let Some(relay) = self.relays.get(place) else {
+            return;
+        };
+        self.timers
+            .learn(from.other(), &far, cx.now, asked, response);
+        self.timers
+            .answer(from, &near, cx.now, &relay.request, (response, passed));
+        self.start_timers(cx);
+    }
+
+    /// The other side wants a longer interval than holds between it and us: the next request asks for that. False
+    /// where the interval is not ours to agree on.
+    fn learn_least(&mut self, cx: &mut Context, place: usize, response: &Message) -> bool {
+        let Some(relay) = self.relays.get(place) else {
+            return false;
+        };
+        let (id, to) = (relay.id, relay.from.other());
+        if !self.takes_least(cx, to, response) {
+            return false;
+        }
+        self.fail_relay(cx, id, StatusCode::SERVER_INTERNAL_ERROR);
+        true
+    }
+
+    /// Whether an offer is on its way, or an INVITE, which may bring one.
+    pub(super) fn exchanges(&self) -> bool {
+        let mut open = self.pairs.iter().filter_map(|pair| pair.talk.open());
+        let mut relays = self.relays.iter();
+        open.next().is_some() || relays.any(|relay| relay.method == Method::Invite)
     }
 
     /// A target refresh has been agreed on: both sides' Contacts hold.

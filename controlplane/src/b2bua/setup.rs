@@ -16,7 +16,8 @@ use super::context::Context;
 use super::held::Then;
 use super::index::Owner;
 use super::late_answers::LateAnswers;
-use super::{Trigger, passing};
+use super::negotiation::Focus;
+use super::{Trigger, passing, reliable, session_timer};
 use crate::dialog::MAX_FORWARDS;
 
 /// How many times the no-answer time a callee may ring in all. Each provisional response starts
@@ -65,6 +66,14 @@ impl Call {
         let mut code = StatusCode::NOT_FOUND;
         while let Some(target) = self.targets.pop_front() {
             self.forget_attempt(cx);
+            let policy = reliable::policy(cx, target.trunk);
+            let reliable = match reliable::offered(policy, self.caller.reliable, self.has_offer()) {
+                Ok(reliable) => reliable,
+                Err(refused) => {
+                    code = refused;
+                    continue;
+                }
+            };
             if self.lease_target(cx, target).is_err() {
                 cx.counters.full_targets += 1;
                 let note = What::Note("the target's trunk has no room");
@@ -72,7 +81,7 @@ impl Call {
                 code = StatusCode::SERVICE_UNAVAILABLE;
                 continue;
             }
-            match self.prepare(cx, target) {
+            match self.prepare(cx, target, reliable) {
                 Ok(rewritten) => {
                     let (sdp, ticket) = match rewritten {
                         Some(Rewritten { sdp, ticket }) => (Some(sdp), ticket),
@@ -97,6 +106,7 @@ impl Call {
         &mut self,
         cx: &mut Context,
         target: Target,
+        reliable: Option<HeaderName>,
     ) -> Result<Option<Rewritten>, SessionError> {
         let path = Path {
             listener: target.listener,
@@ -121,17 +131,24 @@ impl Call {
             Some(sdp) => Some(cx.engine.offer(cx.now, session, Side::A, sdp)?),
             None => None,
         };
-        self.open_offer = offer.is_some().then_some(Side::A);
+        self.focus = Focus::default();
         let tag = cx.tokens.tag();
         cx.index.add_tag(&tag, self.id, Side::B);
+        let mut invite = callee_invite(cx, &self.caller.invite, target, &tag);
+        if let Some(header) = &reliable {
+            invite.headers.push(header.clone(), reliable::OPTION);
+        }
+        let asked = &self.caller.invite;
+        session_timer::ask_callee(cx, self.caller.trunk, target.trunk, asked, &mut invite);
+        self.timers.forget_callee();
         let ringing = cx.settings.no_answer.saturating_mul(LONGEST_RINGING);
-        let invite = callee_invite(cx, &self.caller.invite, target, &tag);
         self.tries(cx, &target, &invite.call_id().unwrap_or_default());
         self.attempt = Some(Attempt {
             target,
             invite,
             tag,
             key: None,
+            reliable: reliable.is_some(),
             owes_ack: false,
             heard: false,
             rings_until: cx.now + ringing,
@@ -177,6 +194,11 @@ impl Call {
         self.account.outcome(setback.outcome());
         if self.state() == super::CallState::Cancelling {
             self.step(Trigger::Failure);
+            return;
+        }
+        if let Setback::Response(response) = &setback
+            && self.ask_for_longer(cx, response)
+        {
             return;
         }
         let another = match &setback {
@@ -291,7 +313,10 @@ impl Call {
 
     /// The caller's final response is a failure of our own.
     pub(super) fn reject(&mut self, cx: &mut Context, code: StatusCode) {
-        let response = cx.own_response(&self.caller.invite, code, Some(&self.caller.tag));
+        let mut response = cx.own_response(&self.caller.invite, code, Some(&self.caller.tag));
+        if code == StatusCode::EXTENSION_REQUIRED {
+            response.headers.push(HeaderName::Require, reliable::OPTION);
+        }
         self.reject_with(cx, response);
     }
 

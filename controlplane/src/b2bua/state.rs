@@ -51,6 +51,8 @@ pub enum Trigger {
     Ack,
     /// No ACK for 64 T1.
     NoAck,
+    /// No PRACK from the caller for 64 T1.
+    NoPrack,
     /// BYE from either side.
     Bye,
     /// We end the call: the operator, a drain, silence, a broken negotiation.
@@ -107,11 +109,13 @@ table! {
     Ringing, FlowsFailed => Cancelling, "503 or 500 to the caller, CANCEL to the callee";
     Ringing, CallerCancels => Cancelling, "487 to the caller, CANCEL to the callee";
     Ringing, NoAnswer => Cancelling, "408 to the caller, CANCEL to the callee";
+    Ringing, NoPrack => Cancelling, "504 to the caller, CANCEL to the callee";
     Ringing, HangUp => Cancelling, "480 or 503 to the caller, CANCEL to the callee";
 
     Answering, FlowsReady => Answered, "2xx to the caller";
     Answering, FlowsFailed => Ending, "503 or 500 to the caller, BYE to the callee";
     Answering, CallerCancels => Ending, "487 to the caller, BYE to the callee";
+    Answering, NoPrack => Ending, "504 to the caller, BYE to the callee";
     Answering, Bye => Over, "480 to the caller";
     Answering, HangUp => Ending, "480 or 503 to the caller, BYE to the callee";
 

@@ -111,6 +111,10 @@ pub struct Counters {
     pub full_targets: u64,
     /// How often a peer went up, down, or from any state of health to another.
     pub peer_changes: u64,
+    /// Reliable provisional responses sent again.
+    pub provisionals_repeated: u64,
+    /// Sessions that we have refreshed, or tried to.
+    pub sessions_refreshed: u64,
     /// Those of the transaction layer, parse errors among them.
     pub transactions: transaction::Counters,
     /// Those of the session engine.

@@ -129,6 +129,14 @@ impl Phone {
         self.transmit(world, method, self.cseq, &branch, body, more);
     }
 
+    /// Acknowledges a reliable provisional response.
+    pub(crate) fn prack(&mut self, world: &mut World, response: &Message, body: &str) {
+        let rseq = header(response, HeaderName::RSeq);
+        let number = header(response, HeaderName::CSeq);
+        let rack = format!("RAck: {rseq} {number}\r\n");
+        self.request_with(world, "PRACK", body, &rack);
+    }
+
     /// ACK for a response to its last INVITE: within the INVITE's transaction for a failure, a
     /// transaction of its own for a 2xx.
     pub(crate) fn ack(&mut self, world: &mut World, response: &Message, body: &str) {

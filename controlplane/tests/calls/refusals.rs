@@ -40,10 +40,10 @@ fn what_an_invite_is_refused_for() {
     let offer = sdp("10.1.0.2", 4000);
     refused("404", "", &offer, "404");
     refused("900", "Max-Forwards: 0\r\n", &offer, "483");
-    let bad = refused("900", "Require: timer, 100rel, foo\r\n", &offer, "420");
+    let bad = refused("900", "Require: timer, 100rel, foo, bar\r\n", &offer, "420");
     assert_eq!(
         bad.headers.values(&HeaderName::Unsupported),
-        [b"100rel".to_vec(), b"foo".to_vec()]
+        [b"foo".to_vec(), b"bar".to_vec()]
     );
     refused("900", "Proxy-Require: bar\r\n", &offer, "420");
     let body = refused(
@@ -149,7 +149,7 @@ fn methods_outside_dialogs() {
         ("NOTIFY", "405"),
         ("SUBSCRIBE", "405"),
         ("MESSAGE", "405"),
-        ("PRACK", "405"),
+        ("PRACK", "481"),
         ("REGISTER", "405"),
         ("PUBLISH", "405"),
         ("DANCE", "501"),
@@ -182,9 +182,11 @@ fn options_say_what_we_take() {
     caller.request(&mut world, "OPTIONS", "");
     let answer = caller.expect(&mut world, "200");
     assert_eq!(header(&answer, HeaderName::Allow), "INVITE");
-    assert_eq!(answer.headers.values(&HeaderName::Allow).len(), 7);
+    assert_eq!(answer.headers.values(&HeaderName::Allow).len(), 9);
     assert_eq!(header(&answer, HeaderName::Accept), "application/sdp");
-    assert_eq!(header(&answer, HeaderName::Supported), "timer");
+    for option in ["timer", "histinfo", "uui", "100rel"] {
+        assert!(answer.lists(&HeaderName::Supported, option), "{option}");
+    }
     assert_eq!(
         header(&answer, HeaderName::Contact),
         format!("<sip:{INSIDE}>")

@@ -34,20 +34,31 @@ impl Stage {
             "900"
         };
         let offer = sdp("10.1.0.2", 4000);
-        stage.caller.invite(&mut stage.world, user, &offer);
+        // A caller that acknowledges provisional responses, or should.
+        let more = match row.trigger {
+            Trigger::NoPrack => "Require: 100rel\r\n",
+            _ => "",
+        };
+        let world = &mut stage.world;
+        stage.caller.invite_with(world, user, &offer, more);
         if state != CallState::Preparing {
-            stage.lead_to(state);
+            stage.lead_to(state, row.trigger);
         }
         assert_eq!(stage.world.state(), state);
         stage
     }
 
-    fn lead_to(&mut self, state: CallState) {
+    fn lead_to(&mut self, state: CallState, trigger: Trigger) {
         self.world.release();
         let invite = expect(&mut self.world, addr(CALLEE), "INVITE");
         self.callee = Some((Phone::callee(CALLEE, &invite, "callee"), invite));
+        if trigger == Trigger::NoPrack {
+            self.say(183, &sdp("10.2.0.2", 6000));
+            self.world.release();
+        }
         match state {
             CallState::Calling => return,
+            CallState::Ringing if trigger == Trigger::NoPrack => return,
             CallState::Ringing => return self.say(180, ""),
             CallState::Cancelling => {
                 self.say(180, "");
@@ -99,7 +110,7 @@ impl Stage {
             Trigger::CallerCancels => self.caller.cancel(&mut self.world),
             Trigger::NoAnswer => self.world.advance(NO_ANSWER),
             Trigger::Ack => self.acknowledge(),
-            Trigger::NoAck => self.world.advance(TRANSACTION),
+            Trigger::NoAck | Trigger::NoPrack => self.world.advance(TRANSACTION),
             Trigger::Bye => {
                 let (mut callee, _) = self.callee.clone().expect("an INVITE");
                 callee.request(&mut self.world, "BYE", "");

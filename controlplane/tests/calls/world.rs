@@ -12,7 +12,8 @@ use controlplane::agent::{Agent, Input, Output};
 use controlplane::b2bua::{CallState, CallSummary};
 use controlplane::records::{CallRecord, Measured};
 use controlplane::settings::{
-    Check, Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
+    Check, DialogPolicy, Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings,
+    Trunk, TrunkId,
 };
 use controlplane::sip::Message;
 use controlplane::story::Mirrored;
@@ -149,6 +150,14 @@ pub(crate) fn settings() -> Settings {
         no_answer: NO_ANSWER,
         ..Settings::default()
     }
+}
+
+/// The same, with what one of the trunks says of its dialogs.
+pub(crate) fn settings_with(changes: impl Fn(&mut DialogPolicy), trunk: &str) -> Settings {
+    let mut settings = settings();
+    let found = settings.trunks.iter_mut().find(|known| known.name == trunk);
+    changes(&mut found.expect("a trunk of that name").dialog);
+    settings
 }
 
 impl World {

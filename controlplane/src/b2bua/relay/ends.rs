@@ -5,7 +5,7 @@ use crate::transaction::ServerKey;
 
 use super::{Offer, Phase, Relay, RelayId};
 use crate::b2bua::CallState;
-use crate::b2bua::call::{Call, code_of};
+use crate::b2bua::call::Call;
 use crate::b2bua::context::Context;
 use crate::b2bua::ending::Cause;
 use crate::b2bua::index::Owner;
@@ -116,7 +116,7 @@ impl Call {
     pub(super) fn end_if_gone(&mut self, cx: &mut Context, relay: &Relay, code: StatusCode) {
         let gone = match code {
             StatusCode::NO_SUCH_CALL => true,
-            StatusCode::REQUEST_TIMEOUT => relay.method != Method::Info,
+            StatusCode::REQUEST_TIMEOUT => relay.keeps_alive(),
             _ => false,
         };
         if gone {
@@ -131,14 +131,16 @@ impl Call {
     }
 
     pub(super) fn take_offer_back(&mut self, cx: &mut Context, relay: &Relay) {
-        if relay.offer == Offer::None || self.open_offer.is_none() {
+        if matches!(relay.offer, Offer::None | Offer::Answer) {
             return;
         }
-        self.open_offer = None;
-        if let Some(session) = self.session
-            && let Err(error) = cx.engine.reject_offer(cx.now, session)
-        {
-            code_of(cx, &error);
+        let place = self.place_of(&relay.tag);
+        let open = |place: &usize| {
+            let pair = self.pairs.get(*place);
+            pair.is_some_and(|pair| pair.talk.open().is_some())
+        };
+        if let Some(place) = place.filter(open) {
+            self.reject_in(cx, place);
         }
     }
 }

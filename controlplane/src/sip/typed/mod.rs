@@ -12,7 +12,9 @@ mod cseq;
 mod host;
 mod name_addr;
 mod params;
+mod rack;
 mod scanner;
+mod session_expires;
 mod uri;
 mod via;
 
@@ -27,6 +29,8 @@ pub use cseq::CSeq;
 pub use host::Host;
 pub use name_addr::NameAddr;
 pub use params::Params;
+pub use rack::RAck;
+pub use session_expires::{RefreshingEnd, SessionExpires};
 pub use uri::Uri;
 pub use via::{Transport, Via};
 
@@ -126,6 +130,40 @@ impl Message {
             .and_then(|number| u8::try_from(number).ok())
             .map(Some)
             .ok_or(TypedError::Malformed)
+    }
+
+    /// RSeq: the number of a reliable provisional response (RFC 3262 §7.1).
+    ///
+    /// # Errors
+    /// It is absent, or no number of 32 bits above 0.
+    pub fn rseq(&self) -> Result<u32, TypedError> {
+        digits(&self.first_value(&HeaderName::RSeq)?)
+            .filter(|number| *number > 0)
+            .ok_or(TypedError::Malformed)
+    }
+
+    /// RAck.
+    ///
+    /// # Errors
+    /// It is absent or malformed.
+    pub fn rack(&self) -> Result<RAck, TypedError> {
+        RAck::parse(&self.first_value(&HeaderName::RAck)?)
+    }
+
+    /// Session-Expires.
+    ///
+    /// # Errors
+    /// It is absent or malformed.
+    pub fn session_expires(&self) -> Result<SessionExpires, TypedError> {
+        SessionExpires::parse(&self.first_value(&HeaderName::SessionExpires)?)
+    }
+
+    /// Min-SE in seconds, without its parameters (RFC 4028 §5).
+    ///
+    /// # Errors
+    /// It is absent or no number of 32 bits.
+    pub fn min_se(&self) -> Result<u32, TypedError> {
+        session_expires::seconds(&self.first_value(&HeaderName::MinSe)?)
     }
 
     /// The body's media type without parameters, in lower case, such as `application/sdp`; `None` when
