@@ -9,13 +9,18 @@ use controlplane::b2bua::CallId;
 use controlplane::provisioning::RequestId;
 use controlplane::server::Host;
 use controlplane::session::{FlowView, SessionId};
+use controlplane::story::Whose;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::admin::protocol::{MOST_CALLS, Request};
-use crate::admin::views::{Calls, Flow, Flows, HungUp, SessionFlows, Sessions, Status, Taken};
+use crate::admin::views::{
+    Calls, Flow, Flows, HungUp, Keeping, SessionFlows, Sessions, Status, Story, Taken,
+};
+use crate::cdr::Moment;
 use crate::planes::SharedDataplane;
-use crate::{call_views, numa, session_views, status, trunk_views};
+use crate::witness::Witness;
+use crate::{call_views, numa, session_views, status, story_views, trunk_views};
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +49,7 @@ pub(crate) struct Answers {
     /// When the process started, by both clocks.
     origin: Instant,
     started_unix_ms: u64,
+    witness: Witness,
 }
 
 impl Answers {
@@ -53,6 +59,7 @@ impl Answers {
         config: PathBuf,
         settings: &dataplane::settings::Settings,
         origin: Instant,
+        witness: Witness,
     ) -> Self {
         let started = SystemTime::now().checked_sub(origin.elapsed());
         let started = started.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -67,6 +74,7 @@ impl Answers {
             port_pairs: pairs.sum(),
             origin,
             started_unix_ms: started.map_or(0, |since_1970| since_1970.as_millis() as u64),
+            witness,
         }
     }
 
@@ -115,6 +123,16 @@ impl Answers {
                 tracing::info!(call = id, "an operator hangs up");
                 agent.handle(Input::HangUp(CallId(id)), now);
                 json(&HungUp { hanging_up: id })
+            }
+            Request::Story {
+                id,
+                ref call_id,
+                messages,
+            } => json(&self.story((id, call_id.as_deref()), messages, agent, now)?),
+            Request::KeepMessages { keep } => {
+                tracing::info!(keep, "whole messages of calls");
+                agent.keep_messages(keep);
+                json(&Keeping { keep })
             }
             Request::Workers {} => {
                 let taken = self.taken();
@@ -165,7 +183,45 @@ impl Answers {
             devices: status::devices(&report),
             workers: status::worker_totals(&report),
             numa: numa::numa(&report),
+            cdr: self.witness.cdr(),
+            stories: story_views::counts(agent.story_counts(), agent.keeps_messages()),
+            collector: self.witness.collector(),
         }
+    }
+
+    /// Who is told what calls do.
+    pub(crate) fn witness(&mut self) -> &mut Witness {
+        &mut self.witness
+    }
+
+    fn story(
+        &self,
+        (id, call_id): (Option<u64>, Option<&str>),
+        whole: bool,
+        agent: &Agent,
+        now: Timestamp,
+    ) -> Result<Story, String> {
+        let (whose, name) = match (id, call_id) {
+            (Some(id), _) => (Whose::Call(CallId(id)), format!("call {id}")),
+            (None, Some(text)) => (
+                Whose::CallId(text),
+                format!("call with the Call-ID {text:?}"),
+            ),
+            (None, None) => return Err("neither a number nor a Call-ID is given".to_owned()),
+        };
+        let view = agent.story(whose);
+        let view = view.ok_or_else(|| format!("no {name} is up or remembered"))?;
+        let listeners = &agent.settings().listeners;
+        let mut story = story_views::story(&view, listeners, Moment::new(now), whole);
+        for flow in agent
+            .call(view.call)
+            .map_or_else(Vec::new, |detail| detail.flows)
+        {
+            let tallies = self.dataplane.flow_tally(flow.key);
+            let line = story_views::live_flow(&flow, &tallies, view.started, now);
+            story.lines.push(line);
+        }
+        Ok(story)
     }
 
     fn flows(&self, id: u64, agent: &Agent, now: Timestamp) -> Result<Flows, String> {

@@ -13,9 +13,12 @@
 mod admin;
 mod answers;
 mod call_views;
+mod cdr;
 mod cli;
 mod config;
+mod hep;
 mod host;
+mod log_limit;
 mod numa;
 mod planes;
 mod privileges;
@@ -25,7 +28,9 @@ mod session_views;
 mod startup;
 mod status;
 mod steering;
+mod story_views;
 mod trunk_views;
+mod witness;
 
 use std::process::ExitCode;
 

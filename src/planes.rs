@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use contract::{Command, Event, FlowKey, Homes, WorkerId};
-use controlplane::records::Quality;
+use controlplane::records::{Measured, Quality};
 use controlplane::server::{self, MailboxFull};
 use controlplane::session::Reports;
 use dataplane::Dataplane;
@@ -49,6 +49,16 @@ impl server::Dataplane for SharedDataplane {
 
     fn dead_worker(&self) -> Option<WorkerId> {
         self.0.dead_worker()
+    }
+
+    fn measure(&mut self, key: FlowKey) -> Measured {
+        let mut sum = Measured::default();
+        for tally in self.0.flow_tally(key) {
+            sum.packets += tally.packets;
+            sum.bytes += tally.bytes;
+            sum.wrong_source += tally.wrong_source;
+        }
+        sum
     }
 
     fn homes(&mut self) -> Option<Homes> {

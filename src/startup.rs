@@ -16,16 +16,22 @@ use dataplane::Dataplane;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admin::Admin;
 use crate::admin::socket::{InstanceLock, SocketError};
 use crate::answers::Answers;
+use crate::cdr::Cdrs;
 use crate::cli::{Failure, RunArgs, verdict};
 use crate::config::{self, Config};
+use crate::hep::Hep;
 use crate::host::Host;
+use crate::log_limit::LogLimit;
 use crate::planes::SharedDataplane;
 use crate::privileges::{self, PrivilegeError};
 use crate::reload::{Reloader, SetLog};
+use crate::witness::Witness;
 
 /// Why tandem did not start, or did not go on: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +60,12 @@ enum RunError {
     /// The kernel gives no randomness.
     #[error("cannot read /dev/urandom: {0}")]
     Entropy(io::Error),
+    /// The writer of records has no thread.
+    #[error("cannot start the writer of call records: {0}")]
+    Records(io::Error),
+    /// There is no socket towards the collector.
+    #[error("cannot open a socket towards the [hep] collector: {0}")]
+    Collector(io::Error),
     /// The admin socket could not be watched.
     #[error("cannot watch the admin socket: {0}")]
     Watch(io::Error),
@@ -88,8 +100,15 @@ fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
     let dataplane = Dataplane::start(&config.data, origin)?;
     let workers = dataplane.workers();
     let mut dataplane = SharedDataplane::new(dataplane);
+    let hep = config
+        .hep
+        .map(|hep| Hep::open(hep, &config.control.listeners));
+    let hep = hep.transpose().map_err(RunError::Collector)?;
     let mut agent = Agent::new(config.control, workers, StdRng::from_seed(seed()?));
-    let answers = Answers::new(dataplane.clone(), args.config.clone(), &config.data, origin);
+    let cdrs = config.cdr.map(Cdrs::start).transpose();
+    let witness = Witness::new(cdrs.map_err(RunError::Records)?, hep);
+    let path = args.config.clone();
+    let answers = Answers::new(dataplane.clone(), path, &config.data, origin, witness);
     let mut admin = Admin::new(lock.bind()?, answers, reloader).map_err(RunError::Watch)?;
     announce(&dataplane);
     let ended = server
@@ -121,24 +140,20 @@ fn start_logging(args: &RunArgs, config: &Config) -> Result<Option<SetLog>, RunE
         Some(filter) => return Err(RunError::Log(filter.clone())),
         None => EnvFilter::new(&config.appliance.log),
     };
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false);
-    let set_log: SetLog = match args.json {
-        true => {
-            let logs = logs.json().with_filter_reloading();
-            let handle = logs.reload_handle();
-            logs.init();
-            Box::new(move |filter| set_filter(handle.reload(EnvFilter::new(filter))))
-        }
-        false => {
-            let logs = logs.with_filter_reloading();
-            let handle = logs.reload_handle();
-            logs.init();
-            Box::new(move |filter| set_filter(handle.reload(EnvFilter::new(filter))))
-        }
+    let lines = match args.json {
+        true => lines.json().boxed(),
+        false => lines.boxed(),
     };
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(LogLimit::new(config.appliance.log_rate))
+        .with(filter)
+        .init();
+    let set_log: SetLog = Box::new(move |filter| set_filter(handle.reload(EnvFilter::new(filter))));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config = %args.config.display(),

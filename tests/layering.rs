@@ -243,6 +243,7 @@ fn sockets_are_touched_at_the_edge_only() {
         "controlplane/src/transport",
         "controlplane/src/netlink",
         "src/admin",
+        "src/hep",
         "src/cli/client",
         "dataplane/af-xdp",
     ];

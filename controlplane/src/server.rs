@@ -432,7 +432,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     let measured = Input::Measured { flow, counted };
                     self.agent.handle(measured, now);
                 }
-                Output::CallEnded(record) => self.guest.call_ended(*record, now),
+                Output::CallEnded(record) => self.guest.call_ended(record, now),
                 Output::Mirror(message) => self.guest.mirror(message, now),
                 Output::Drained => {
                     let ended = self.dead.map_or(Ended::Drained, Ended::WorkerDied);

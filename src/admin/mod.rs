@@ -19,7 +19,9 @@ use std::time::Duration;
 use contract::Timestamp;
 use controlplane::agent::Agent;
 use controlplane::provisioning::RequestId;
+use controlplane::records::CallRecord;
 use controlplane::server::{Guest, Host};
+use controlplane::story::Mirrored;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde::Serialize;
@@ -234,7 +236,16 @@ impl Guest for Admin {
         }
     }
 
+    fn call_ended(&mut self, record: Box<CallRecord>, now: Timestamp) {
+        self.answers.witness().call_ended(record, now);
+    }
+
+    fn mirror(&mut self, message: Mirrored, now: Timestamp) {
+        self.answers.witness().mirror(&message, now);
+    }
+
     fn hang_up(&mut self) {
+        self.answers.witness().reopen();
         self.hung_up = true;
     }
 }

@@ -47,6 +47,23 @@ pub(crate) enum Request {
         /// Its number.
         id: u64,
     },
+    /// What a call did, by its number or a Call-ID: [`super::views::Story`].
+    Story {
+        /// Its number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        /// The Call-ID of either leg, where no number is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call_id: Option<String>,
+        /// With whole messages, where they are kept.
+        #[serde(default)]
+        messages: bool,
+    },
+    /// Keep whole messages of calls from now on, or not: [`super::views::Keeping`].
+    KeepMessages {
+        /// Whether.
+        keep: bool,
+    },
     /// The workers: [`super::views::Workers`].
     Workers {},
     /// The flows of a call: [`super::views::Flows`].

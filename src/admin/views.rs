@@ -6,6 +6,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod stories;
+
+pub(crate) use stories::{Cdr, Collector, Keeping, Stories, Story, StoryLine, StoryMessage};
+
 /// Counts by name.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
@@ -54,6 +58,15 @@ pub(crate) struct Status {
     pub(crate) workers: WorkerTotals,
     /// The NUMA nodes.
     pub(crate) numa: Numa,
+    /// The records of calls; null when none are written.
+    #[serde(default)]
+    pub(crate) cdr: Option<Cdr>,
+    /// The stories of calls.
+    #[serde(default)]
+    pub(crate) stories: Stories,
+    /// The copies of messages for a collector; null when there is none.
+    #[serde(default)]
+    pub(crate) collector: Option<Collector>,
 }
 
 /// Where devices, workers and their memory lie.

@@ -5,6 +5,7 @@
 //! 1 failed (the reason is one sentence on stderr), 2 wrong usage.
 
 mod calls;
+mod cdr;
 mod check;
 mod client;
 mod flows;
@@ -13,6 +14,7 @@ mod output;
 mod reload;
 mod sessions;
 mod status;
+mod stories;
 mod top;
 mod trunks;
 mod workers;
@@ -94,6 +96,31 @@ Examples:
   tandem trunks
   tandem trunks --json | jq '.trunks[].peers[] | select(.state == \"down\") | .address'")]
     Trunks(Query),
+    /// Tell what a call did, in order: messages, decisions, session descriptions, flows, its end
+    #[command(after_help = "\
+Examples:
+  tandem explain 17                The call's number; `tandem calls` and the records have it
+  tandem explain a84b4c76e66710    The Call-ID of either leg
+  tandem explain 17 --json | jq -r '.lines[] | select(.kind == \"sdp\") | .text'
+
+Calls that are over are remembered for a while: [explain] in the configuration.")]
+    Explain(stories::ExplainArgs),
+    /// Draw the signalling of a call as a ladder, or write it into a capture file
+    #[command(after_help = "\
+Examples:
+  tandem trace 17
+  tandem trace --keep on           Keep whole messages from now on
+  tandem trace 17 --pcap call.pcap
+  tandem trace --keep off
+
+A capture file has the messages that passed while whole ones were kept.")]
+    Trace(stories::TraceArgs),
+    /// Print the records of calls that are over
+    #[command(after_help = "\
+Examples:
+  tandem cdr tail
+  tandem cdr tail -f --json")]
+    Cdr(cdr::CdrArgs),
     /// Show what each worker, device and queue has carried: packets, drops, rings, residence time
     #[command(after_help = "\
 Examples:
@@ -277,6 +304,9 @@ impl Cli {
             Verb::Status(query) => status::show(&query),
             Verb::Calls(args) => calls::execute(&args),
             Verb::Trunks(query) => trunks::show(&query),
+            Verb::Explain(args) => stories::explain(&args),
+            Verb::Trace(args) => stories::trace(&args),
+            Verb::Cdr(args) => cdr::execute(&args),
             Verb::Workers(query) => workers::show(&query),
             Verb::Top(args) => top::show(&args),
             Verb::Flows(args) => flows::show(&args),
@@ -313,6 +343,19 @@ pub(crate) enum Failure {
     /// The terminal could not be used.
     #[error("cannot use the terminal: {0}")]
     Terminal(std::io::Error),
+    /// No records are written.
+    #[error(
+        "no records of calls are written: the configuration has no [cdr] (`--file` names a file)"
+    )]
+    NoRecords,
+    /// The file of records could not be read.
+    #[error(transparent)]
+    Records(#[from] crate::cdr::TailError),
+    /// A capture file would be empty.
+    #[error(
+        "no whole message of this call was kept (`tandem trace --keep on` keeps those to come)"
+    )]
+    NoMessages,
     /// Some sessions were not opened: how many, by why.
     #[error("sessions were refused: {0}")]
     Refused(String),

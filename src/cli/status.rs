@@ -40,6 +40,7 @@ fn summary(status: &Status) -> String {
         vec![("  overload", overload(&status.overload))],
         media(&status.media, &status.next_hops),
         workers(&status.workers),
+        seen(status),
     ];
     properties(&rows.concat())
 }
@@ -137,6 +138,46 @@ fn workers(workers: &WorkerTotals) -> Vec<Row> {
         ("  drops", spell_counts(&workers.drops)),
         ("  residence", residence(&workers.residence_ns)),
     ]
+}
+
+/// What is written down, remembered and sent away of calls.
+fn seen(status: &Status) -> Vec<Row> {
+    let stories = &status.stories;
+    let whole = match stories.keeps_messages {
+        true => ", with whole messages",
+        false => "",
+    };
+    let mut rows = vec![(
+        "stories",
+        format!(
+            "{} of calls that are up, {} remembered, {} KB{whole}; {} forgotten",
+            stories.live,
+            stories.finished,
+            stories.bytes / 1024,
+            stories.forgotten
+        ),
+    )];
+    if let Some(cdr) = &status.cdr {
+        let lost = cdr.lost_queue_full + cdr.lost_write_failed;
+        let line = format!(
+            "{} written to {}, {} waiting, {lost} lost ({} queue full, {} not writable), {} files put aside",
+            cdr.written,
+            cdr.file,
+            cdr.queued,
+            cdr.lost_queue_full,
+            cdr.lost_write_failed,
+            cdr.rotated
+        );
+        rows.push(("cdr", line));
+    }
+    if let Some(collector) = &status.collector {
+        let line = format!(
+            "{} messages to {}, {} failed, {} too long",
+            collector.sent, collector.address, collector.failed, collector.too_long
+        );
+        rows.push(("hep", line));
+    }
+    rows
 }
 
 /// `p50 12.3 us, p99 45.6 us, max 1.20 ms`.

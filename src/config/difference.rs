@@ -59,8 +59,8 @@ const SECRET: &[&str] = &["password", "ha1"];
 /// were made from.
 fn needs_restart(sort: &str, key: Option<&str>) -> bool {
     match sort {
-        "workers" | "device" | "media" | "listener" => true,
-        "appliance" => key == Some("admin_socket"),
+        "workers" | "device" | "media" | "listener" | "cdr" | "hep" => true,
+        "appliance" => matches!(key, Some("admin_socket" | "log_rate")),
         _ => false,
     }
 }

@@ -17,6 +17,7 @@ use super::diagnostic::Diagnostic;
 use super::kind;
 use super::section::{Located, Section};
 
+mod seen;
 mod service;
 
 pub(crate) use dialog::Dialog;
@@ -40,6 +41,11 @@ pub(crate) struct File {
     pub(crate) calls: Calls,
     pub(crate) limits: Limits,
     pub(crate) overload: Overload,
+    /// `[cdr]`, if there is one.
+    pub(crate) cdr: Option<crate::cdr::Settings>,
+    pub(crate) explain: controlplane::settings::Explain,
+    /// `[hep]`, if there is one.
+    pub(crate) hep: Option<crate::hep::Settings>,
 }
 
 /// `[appliance]`: the process as a whole.
@@ -53,6 +59,8 @@ pub(crate) struct Appliance {
     pub(crate) drain_timeout: Duration,
     /// Which log messages are written.
     pub(crate) log: String,
+    /// Messages that one place in the code may write in a second; 0: any number.
+    pub(crate) log_rate: u32,
 }
 
 impl Default for Appliance {
@@ -62,6 +70,7 @@ impl Default for Appliance {
             admin_socket: crate::cli::DEFAULT_ADMIN_SOCKET.into(),
             drain_timeout: 30 * SECOND,
             log: "info".to_owned(),
+            log_rate: seen::LOG_RATE,
         }
     }
 }
@@ -202,6 +211,9 @@ impl File {
             calls: root.table_or_empty("calls", "[calls]", calls),
             limits: root.table_or_empty("limits", "[limits]", service::limits),
             overload: root.table_or_empty("overload", "[overload]", service::overload),
+            cdr: root.table("cdr", "[cdr]", seen::cdr).flatten(),
+            explain: root.table_or_empty("explain", "[explain]", seen::explain),
+            hep: root.table("hep", "[hep]", seen::hep).flatten(),
         };
         root.finish();
         file
@@ -223,6 +235,10 @@ fn appliance(section: &mut Section<'_>) -> Appliance {
             default.drain_timeout,
         ),
         log: section.or_default("log", &kind::log_filter(), default.log),
+        log_rate: section
+            .optional("log_rate", &kind::number(0, 1_000_000))
+            .and_then(|rate| u32::try_from(rate.value).ok())
+            .unwrap_or(default.log_rate),
     }
 }
 

@@ -55,6 +55,10 @@ pub(crate) struct Config {
     pub(crate) control: controlplane::settings::Settings,
     /// For the dataplane.
     pub(crate) data: dataplane::settings::Settings,
+    /// For the writer of records; `None`: none are written.
+    pub(crate) cdr: Option<crate::cdr::Settings>,
+    /// For the copies of messages; `None`: nobody collects them.
+    pub(crate) hep: Option<crate::hep::Settings>,
 }
 
 impl Config {
@@ -135,6 +139,8 @@ fn check(source: Source, host: Option<&Host>, numbering: &Numbering) -> Checked 
         appliance: file.appliance,
         control,
         data,
+        cdr: file.cdr,
+        hep: file.hep,
     });
     Checked { config, report }
 }

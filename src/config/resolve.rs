@@ -118,7 +118,8 @@ fn controlplane_settings(
         deny: file.limits.deny.clone(),
         overload: file.overload,
         drain_timeout: file.appliance.drain_timeout,
-        ..control::Settings::default()
+        explain: file.explain,
+        mirror: file.hep.is_some(),
     }
 }
 

@@ -17,6 +17,7 @@ mod overload;
 mod reception;
 mod refusals;
 mod reload;
+mod seen;
 mod sessions;
 mod silence;
 mod sipp;

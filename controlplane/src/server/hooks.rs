@@ -63,7 +63,7 @@ pub trait Guest {
     /// SIGHUP has come. It is served next.
     fn hang_up(&mut self) {}
     /// A call is over. Never blocks.
-    fn call_ended(&mut self, record: CallRecord, now: Timestamp) {
+    fn call_ended(&mut self, record: Box<CallRecord>, now: Timestamp) {
         let _ = (record, now);
     }
 

@@ -128,6 +128,30 @@ pub(crate) fn socket_path() -> Kind<PathBuf> {
     })
 }
 
+/// A file that is written: an absolute path.
+pub(crate) fn file_path() -> Kind<PathBuf> {
+    Kind::of_text("an absolute path of a file", |text| {
+        let path = PathBuf::from(text);
+        if !path.is_absolute() {
+            Err("is not absolute".to_owned())
+        } else if !matches!(path.components().next_back(), Some(Component::Normal(_))) {
+            Err("names no file".to_owned())
+        } else {
+            Ok(path)
+        }
+    })
+}
+
+/// What somebody knows us by: it is never shown.
+pub(crate) fn shared_secret() -> Kind<String> {
+    Kind::of_text("1 to 64 printable characters", |text| {
+        match (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(text.to_owned()),
+            false => Err("is empty, too long, or not printable".to_owned()),
+        }
+    })
+}
+
 /// A whole number within bounds, both inclusive.
 pub(crate) fn number(least: u64, most: u64) -> Kind<u64> {
     Kind::new(
