@@ -192,6 +192,27 @@ pub struct MediaGroup {
     pub dscp: DscpMarking,
 }
 
+impl MediaGroup {
+    /// A group with defaults for everything that is not said here.
+    pub fn new(
+        name: impl Into<String>,
+        device: DeviceId,
+        addresses: impl IntoIterator<Item = IpAddr>,
+        ports: (u16, u16),
+    ) -> Self {
+        Self {
+            name: name.into(),
+            device,
+            addresses: addresses.into_iter().collect(),
+            ports,
+            latch: LatchPolicy::Learn {
+                window: Duration::from_secs(10),
+            },
+            dscp: DscpMarking::Set(46),
+        }
+    }
+}
+
 /// A neighbour in SIP: whom calls come from and go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trunk {

@@ -1,0 +1,290 @@
+//! The whole control plane, and peers that go along with whatever it says to them: what it asks is answered, what it
+//! answers is acknowledged, calls talk and end. So mutated messages meet calls in every state.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use contract::{Command, DeviceId, Event, Link, MacAddress, Timestamp, VlanTags, WorkerId};
+use controlplane::agent::{Agent, Input, Output};
+use controlplane::settings::{
+    Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
+};
+use controlplane::sip::{Header, HeaderName, Message, Method, StatusCode};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// Where callers and callees are, and where we listen to each.
+const CALLER: ([u8; 4], u16) = ([10, 1, 0, 2], 5060);
+const CALLEE: ([u8; 4], u16) = ([10, 2, 0, 2], 5060);
+const INSIDE: ([u8; 4], u16) = ([10, 1, 0, 1], 5060);
+const OUTSIDE: ([u8; 4], u16) = ([10, 2, 0, 1], 5060);
+
+/// Replies of the peers that wait to be sent; more are forgotten, as by a network that is overloaded.
+const MOST_REPLIES: usize = 64;
+
+const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 10.2.0.2\r\ns=-\r\nc=IN IP4 10.2.0.2\r\nt=0 0\r\n\
+    m=audio 6000 RTP/AVP 0 8\r\na=sendrecv\r\n";
+
+/// A control plane among its peers, on virtual time.
+#[derive(Debug)]
+pub struct Exchange {
+    agent: Agent,
+    now: Timestamp,
+    replies: VecDeque<(ListenerId, SocketAddr, Message)>,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Exchange {
+    /// One in which nothing has happened.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            agent: Agent::new(settings(), 2, StdRng::seed_from_u64(3261)),
+            now: Timestamp::ZERO,
+            replies: VecDeque::new(),
+        }
+    }
+
+    /// A datagram from the caller's address, or the callee's.
+    pub fn receive(&mut self, from_caller: bool, bytes: &[u8]) {
+        let (listener, remote) = match from_caller {
+            true => (ListenerId(0), CALLER.into()),
+            false => (ListenerId(1), CALLEE.into()),
+        };
+        self.deliver(listener, remote, bytes.to_vec());
+    }
+
+    /// The next thing that a peer would say, changed by `with` on its way; false when it has nothing to say.
+    pub fn reply(&mut self, with: impl FnOnce(Vec<u8>) -> Vec<u8>) -> bool {
+        let Some((listener, remote, message)) = self.replies.pop_front() else {
+            return false;
+        };
+        self.deliver(listener, remote, with(message.to_bytes()));
+        true
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.settle().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.agent.handle(Input::Time, self.now);
+        }
+        self.now = end;
+        self.agent.handle(Input::Time, self.now);
+        self.settle();
+    }
+
+    /// Ends every call, and forgets what the peers would say.
+    pub fn hang_up(&mut self) {
+        for call in self.agent.calls() {
+            self.agent.handle(Input::HangUp(call.id), self.now);
+            self.settle();
+        }
+        self.replies.clear();
+    }
+
+    /// Asserts that nothing is left of anything: no call, transaction, flow, port.
+    pub fn assert_clean(&self) {
+        let gauges = self.agent.gauges();
+        let held = [
+            gauges.calls,
+            gauges.dialogs,
+            gauges.transactions,
+            gauges.owned,
+            gauges.sessions,
+            gauges.flows,
+            gauges.ports_in_use,
+        ];
+        assert_eq!(held, [0; 7], "{gauges:?}");
+    }
+
+    /// How many calls were answered.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.agent.counters().calls_answered
+    }
+
+    fn deliver(&mut self, listener: ListenerId, remote: SocketAddr, bytes: Vec<u8>) {
+        let datagram = Input::Datagram {
+            listener,
+            remote,
+            bytes,
+        };
+        self.agent.handle(datagram, self.now);
+        self.settle();
+    }
+
+    /// Carries out what the agent wants; until when it waits.
+    fn settle(&mut self) -> Option<Timestamp> {
+        loop {
+            match self.agent.poll_output(self.now) {
+                Output::Wait(until) => return until,
+                Output::Send {
+                    listener,
+                    remote,
+                    bytes,
+                    ..
+                } => {
+                    let sent = || bytes.escape_ascii();
+                    let message = Message::parse(&bytes).unwrap_or_else(|error| {
+                        panic!("what we send is SIP: {:?} in {}", error.what, sent())
+                    });
+                    // A failure repeats what it is about, however broken that is.
+                    if message.code().is_none_or(|code| !code.is_failure()) {
+                        message.check().unwrap_or_else(|error| {
+                            panic!("what we send is sound: {error:?} in {}", sent())
+                        });
+                    }
+                    self.go_along(listener, remote, &message);
+                }
+                Output::Command { worker, command } => self.obey(worker, command),
+                Output::Resolve(query) => {
+                    let answer = Some(link());
+                    self.agent
+                        .handle(Input::NextHop { query, answer }, self.now);
+                }
+                Output::Measure(flow) => {
+                    let measured = Input::Measured {
+                        flow,
+                        counted: Default::default(),
+                    };
+                    self.agent.handle(measured, self.now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, worker: WorkerId, command: Command) {
+        let flow = command.flow();
+        let event = match command {
+            Command::Install(_) => Event::Installed(flow),
+            Command::Update(_) => Event::Updated(flow),
+            Command::Remove { .. } => Event::Removed(flow),
+        };
+        self.agent.handle(Input::Worker { worker, event }, self.now);
+    }
+
+    /// What the peer at `remote` would say to this.
+    fn go_along(&mut self, listener: ListenerId, remote: SocketAddr, message: &Message) {
+        let replies = match (message.method(), message.code()) {
+            (Some(Method::Ack), _) => Vec::new(),
+            (Some(method), _) => answers(method, message),
+            (None, Some(code)) => acknowledgements(code, message),
+            (None, None) => Vec::new(),
+        };
+        for reply in replies {
+            if self.replies.len() < MOST_REPLIES {
+                self.replies.push_back((listener, remote, reply));
+            }
+        }
+    }
+}
+
+fn answers(method: &Method, request: &Message) -> Vec<Message> {
+    let mut ok = request.response(StatusCode::OK, Some("peer"));
+    let contact = Header::new(HeaderName::Contact, "<sip:peer@10.2.0.2>");
+    ok.headers.append(contact.clone());
+    if matches!(method, Method::Invite | Method::Update) {
+        ok.headers.push(HeaderName::ContentType, "application/sdp");
+        ok.body = ANSWER.as_bytes().to_vec();
+    }
+    if *method != Method::Invite {
+        return vec![ok];
+    }
+    let mut ringing = request.response(StatusCode::RINGING, Some("peer"));
+    ringing.headers.append(contact);
+    vec![ringing, ok]
+}
+
+/// ACK of a final response to an INVITE; after a 2xx also the BYE.
+fn acknowledgements(code: StatusCode, response: &Message) -> Vec<Message> {
+    let is_invite = response
+        .cseq()
+        .is_ok_and(|cseq| cseq.method == Method::Invite);
+    if !is_invite || !code.is_final() {
+        return Vec::new();
+    }
+    let in_dialog = |method: Method, number: u32, branch: &str| {
+        let target = response.contact().ok()?.uri;
+        let mut request = Message::request(method.clone(), target);
+        let via = format!("SIP/2.0/UDP 10.1.0.2:5060;branch={branch}");
+        request.headers.push(HeaderName::Via, via);
+        for name in [HeaderName::From, HeaderName::To, HeaderName::CallId] {
+            request
+                .headers
+                .append(response.headers.first(&name)?.clone());
+        }
+        request
+            .headers
+            .push(HeaderName::CSeq, format!("{number} {method}"));
+        Some(request)
+    };
+    let Ok(cseq) = response.cseq() else {
+        return Vec::new();
+    };
+    let branch = response.via().ok();
+    let branch = branch.as_ref().and_then(|via| via.branch()).unwrap_or("x");
+    let (ack, bye) = match code.is_success() {
+        true => (
+            in_dialog(Method::Ack, cseq.number, "z9hG4bKack"),
+            in_dialog(
+                Method::Bye,
+                cseq.number.saturating_add(1),
+                &format!("{branch}bye"),
+            ),
+        ),
+        false => (in_dialog(Method::Ack, cseq.number, branch), None),
+    };
+    ack.into_iter().chain(bye).collect()
+}
+
+fn settings() -> Settings {
+    let group = |name: &str, device, address: [u8; 4]| {
+        MediaGroup::new(name, DeviceId(device), [address.into()], (20_000, 20_199))
+    };
+    let trunk = |name: &str, peer: ([u8; 4], u16), number: u16| {
+        Trunk::new(
+            name,
+            [peer.into()],
+            [ListenerId(number)],
+            MediaGroupId(number),
+        )
+    };
+    Settings {
+        listeners: vec![
+            Listener::new("inside", INSIDE.into()),
+            Listener::new("outside", OUTSIDE.into()),
+        ],
+        media_groups: vec![group("inside", 0, INSIDE.0), group("outside", 1, OUTSIDE.0)],
+        trunks: vec![trunk("callers", CALLER, 0), trunk("callees", CALLEE, 1)],
+        routes: vec![
+            Route::new(Some(TrunkId(0)), None, [TrunkId(1)]),
+            Route::new(Some(TrunkId(1)), None, [TrunkId(0)]),
+        ],
+        // Small, so that bounds are met.
+        limits: Limits {
+            calls: 40,
+            transactions: 400,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    }
+}
+
+fn link() -> Link {
+    Link {
+        device: DeviceId(0),
+        source: MacAddress([2, 0, 0, 0, 0, 1]),
+        destination: MacAddress([2, 0, 0, 0, 0, 2]),
+        vlan: VlanTags::None,
+        mtu: 1500,
+    }
+}

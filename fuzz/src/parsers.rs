@@ -1,0 +1,88 @@
+//! The parsers, each with what must hold of any bytes: it does not panic, and what it has read and writes again can be
+//! read and says the same.
+
+use controlplane::sdp::{Description, MuxLine, Origin, Replacement, StreamReplacement, Use};
+use controlplane::sip::typed::Uri;
+use controlplane::sip::{HeaderName, Message};
+
+/// A datagram as SIP.
+pub fn sip(bytes: &[u8]) {
+    match Message::parse(bytes) {
+        Ok(message) => {
+            understand(&message);
+            let written = message.to_bytes();
+            if message.headers.len() == Message::MAX_HEADERS {
+                // A Content-Length that is added is one too many.
+                return;
+            }
+            let again = Message::parse(&written).expect("what is written can be read");
+            assert_eq!(again.to_bytes(), written, "written twice it is the same");
+            assert_eq!((&again.start, &again.body), (&message.start, &message.body));
+        }
+        Err(error) => {
+            assert!(error.at <= bytes.len(), "a fault is within the bytes");
+            if let Some(request) = error.request {
+                understand(&request);
+            }
+        }
+    }
+}
+
+/// Reads everything that can be read of a message.
+fn understand(message: &Message) {
+    let _ = (message.via(), message.from(), message.to());
+    let _ = (message.contact(), message.call_id(), message.cseq());
+    let _ = (message.max_forwards(), message.content_type());
+    let _ = (
+        message.routes(&HeaderName::Route),
+        message.routes(&HeaderName::RecordRoute),
+        message.check(),
+    );
+    for field in message.headers.iter() {
+        let _ = message.headers.values(field.name());
+    }
+    if let Some(uri) = message.uri() {
+        let _ = (uri.user(), uri.decoded_user(), uri.socket_addr());
+        let moved = uri.at(([192, 0, 2, 1], 5060).into());
+        let again = Uri::parse(moved.as_str().as_bytes()).map(|uri| uri.to_string());
+        assert_eq!(again, Ok(moved.to_string()));
+    }
+}
+
+/// A body as a session description: what the relay makes of it is one, with as many streams.
+pub fn sdp(bytes: &[u8]) {
+    let Ok(description) = Description::parse(bytes) else {
+        return;
+    };
+    let streams = description.streams();
+    let relayed = |index: usize| {
+        let streams = streams.as_ref();
+        streams.is_ok_and(|streams| streams[index].usage == Use::Relay)
+    };
+    let replacements: Vec<_> = (0..description.stream_count())
+        .map(|index| match relayed(index) {
+            false => StreamReplacement::Reject,
+            true => StreamReplacement::Relay {
+                rtp: 20_000,
+                rtcp: 20_001,
+                mux: [MuxLine::Keep, MuxLine::Insert, MuxLine::Remove][index % 3],
+            },
+        })
+        .collect();
+    let rewritten = description.rewrite(&Replacement {
+        origin: Origin {
+            session: 7,
+            version: 1,
+        },
+        address: [198, 51, 100, 9].into(),
+        streams: &replacements,
+    });
+    let again = Description::parse(&rewritten).expect("what is rewritten can be read");
+    assert_eq!(again.stream_count(), description.stream_count());
+    if streams.is_ok() {
+        again.streams().unwrap_or_else(|error| {
+            let (before, after) = (bytes.escape_ascii(), rewritten.escape_ascii());
+            panic!("what was sound still is: {error} in {after}, from {before}")
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! A million mutated messages, the same at each run: nothing panics, what is read and written again is the same, the
+//! control plane keeps its bounds, and in the end nothing of it is left.
+
+use std::time::Duration;
+
+use fuzz::corpus::{SDP, SIP, files};
+use fuzz::exchange::Exchange;
+use fuzz::mutation::mutate;
+use fuzz::parsers;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const SEED: u64 = 3261;
+
+/// Mutations of the corpus, so many, each given to `with`.
+fn mutations(count: usize, folders: &[&str], mut with: impl FnMut(usize, Vec<u8>)) {
+    let corpus = files(folders);
+    let mut rng = StdRng::seed_from_u64(SEED);
+    for round in 0..count {
+        let mut bytes = corpus[round % corpus.len()].clone();
+        let other = &corpus[rng.random_range(0..corpus.len())];
+        mutate(&mut rng, &mut bytes, other);
+        with(round, bytes);
+    }
+}
+
+#[test]
+fn half_a_million_messages_through_the_parser() {
+    mutations(500_000, SIP, |_, bytes| parsers::sip(&bytes));
+}
+
+#[test]
+fn two_hundred_thousand_session_descriptions() {
+    mutations(200_000, SDP, |_, bytes| parsers::sdp(&bytes));
+}
+
+/// Half of the messages are made up, half are what a peer says in a call, and most of these are mutated too.
+#[test]
+fn half_a_million_messages_through_calls() {
+    let mut exchange = Exchange::new();
+    let mut rng = StdRng::seed_from_u64(SEED + 1);
+    let corpus = files(SIP);
+    mutations(250_000, SIP, |round, bytes| {
+        exchange.receive(rng.random_range(0..4) > 0, &bytes);
+        let other = &corpus[round % corpus.len()];
+        let heard = exchange.reply(|mut reply| {
+            if rng.random_range(0..3) > 0 {
+                mutate(&mut rng, &mut reply, other);
+            }
+            reply
+        });
+        if !heard {
+            let call = invite(round);
+            exchange.receive(true, call.as_bytes());
+        }
+        exchange.wait(Duration::from_millis(rng.random_range(0..200)));
+        if round % 5_000 == 0 {
+            exchange.hang_up();
+            exchange.wait(Duration::from_secs(300));
+            exchange.assert_clean();
+        }
+    });
+    exchange.hang_up();
+    exchange.wait(Duration::from_secs(300));
+    exchange.assert_clean();
+    assert!(
+        exchange.answered() > 1_000,
+        "only {} calls came about: mutations met too few of them",
+        exchange.answered()
+    );
+}
+
+fn invite(number: usize) -> String {
+    let body = "v=0\r\no=- 1 1 IN IP4 10.1.0.2\r\ns=-\r\nc=IN IP4 10.1.0.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    format!(
+        "INVITE sip:900@10.1.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.2:5060;branch=z9hG4bK-{number}\r\n\
+        From: <sip:a@10.1.0.2>;tag=a\r\nTo: <sip:900@10.1.0.1>\r\nCall-ID: made-{number}\r\n\
+        CSeq: 1 INVITE\r\nContact: <sip:a@10.1.0.2>\r\nMax-Forwards: 70\r\n\
+        Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
