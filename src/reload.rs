@@ -2,20 +2,19 @@
 //! or not at all.
 //!
 //! ```text
-//!   SIGHUP, `tandem reload` ─► begin ─► a thread: read, check, compare ─► waker ─► finish: agent.reconfigure
+//!   SIGHUP, `tandem reload` ─► begin ─► a thread: read, check, compare ─► doorbell ─► finish: agent.reconfigure
 //! ```
 //!
 //! Calls that are up are not touched. What devices, threads and sockets were made from cannot be taken over: a file
 //! that changes it is refused, with what it is.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use contract::Timestamp;
 use controlplane::agent::Agent;
-use mio::Waker;
 
+use crate::admin::doorbell::Doorbell;
 use crate::admin::views::Reloaded;
 use crate::cli::verdict;
 use crate::config::{self, Checked, Difference, Numbering};
@@ -54,7 +53,7 @@ impl Reloader {
         }
     }
 
-    /// Begins to read the file for a client of the admin socket, or for nobody (SIGHUP). `waker` wakes the event loop
+    /// Begins to read the file for a client of the admin socket, or for nobody (SIGHUP). The doorbell rings
     /// when it has been read.
     ///
     /// # Errors
@@ -62,7 +61,7 @@ impl Reloader {
     pub(crate) fn begin(
         &mut self,
         agent: &Agent,
-        waker: &Arc<Waker>,
+        doorbell: &Doorbell,
         asked_by: Option<usize>,
         dry_run: bool,
     ) -> Result<(), String> {
@@ -72,9 +71,9 @@ impl Reloader {
         }
         let path = self.path.clone();
         let numbering = Numbering::of(agent.settings());
-        let waker = Waking(Arc::clone(waker));
+        let ringing = Ringing(doorbell.clone());
         let read = move || {
-            let _woken_whatever_happens = waker;
+            let _rings_whatever_happens = ringing;
             let host = Host::read()
                 .map_err(|error| format!("cannot read what this machine has: {error}"))?;
             config::load_again(&path, Some(&host), &numbering).map_err(|error| error.to_string())
@@ -93,7 +92,7 @@ impl Reloader {
     pub(crate) fn finish(
         &mut self,
         agent: &mut Agent,
-        waker: &Arc<Waker>,
+        doorbell: &Doorbell,
         now: Timestamp,
     ) -> Option<(Option<usize>, Reloaded)> {
         let reading = self
@@ -108,7 +107,7 @@ impl Reloader {
         };
         log(&outcome, reading.dry_run);
         if std::mem::take(&mut self.again)
-            && let Err(sentence) = self.begin(agent, waker, None, false)
+            && let Err(sentence) = self.begin(agent, doorbell, None, false)
         {
             tracing::error!("{sentence}");
         }
@@ -155,15 +154,13 @@ impl Reloader {
     }
 }
 
-/// Wakes the event loop when it is dropped: also when the thread panics.
-struct Waking(Arc<Waker>);
+/// Rings when it is dropped: also when the thread panics. The thread counts as finished only a moment later: the loop
+/// looks again until it has.
+struct Ringing(Doorbell);
 
-impl Drop for Waking {
+impl Drop for Ringing {
     fn drop(&mut self) {
-        // The thread counts as finished only a moment later: the loop looks again until it has.
-        if let Err(error) = self.0.wake() {
-            tracing::error!(%error, "the event loop cannot be woken");
-        }
+        self.0.ring();
     }
 }
 

@@ -6,6 +6,7 @@
 //! progress is dropped. It knows no SIP and no packets.
 
 mod connection;
+pub(crate) mod doorbell;
 pub(crate) mod protocol;
 pub(crate) mod socket;
 pub(crate) mod views;
@@ -13,7 +14,6 @@ pub(crate) mod views;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Timestamp;
@@ -23,10 +23,11 @@ use controlplane::records::CallRecord;
 use controlplane::server::{Guest, Host};
 use controlplane::story::Mirrored;
 use mio::net::{UnixListener, UnixStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use serde::Serialize;
 
 use connection::{Answer, Connection, Turn};
+use doorbell::Doorbell;
 use protocol::{Request, Response};
 use socket::AdminSocket;
 
@@ -59,7 +60,7 @@ pub(crate) struct Admin {
     awaited: BTreeMap<usize, RequestId>,
     answers: Answers,
     reloader: Reloader,
-    waker: Arc<Waker>,
+    doorbell: Doorbell,
     /// A file is being read for whoever asked; the event loop has been woken for it and finds it unfinished.
     reload_is_due: bool,
     /// SIGHUP has come.
@@ -76,7 +77,7 @@ impl Admin {
         reloader: Reloader,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), RELOAD)?);
+        let doorbell = Doorbell::new(poll.registry(), RELOAD)?;
         let listener = socket.listener().try_clone()?;
         listener.set_nonblocking(true)?;
         let mut listener = UnixListener::from_std(listener);
@@ -91,7 +92,7 @@ impl Admin {
             awaited: BTreeMap::new(),
             answers,
             reloader,
-            waker,
+            doorbell,
             reload_is_due: false,
             hung_up: false,
             _socket: socket,
@@ -132,7 +133,7 @@ impl Admin {
     fn reload(&mut self, agent: &mut Agent, now: Timestamp) {
         self.reload_is_due |= self.events.iter().any(|event| event.token() == RELOAD);
         if self.reload_is_due
-            && let Some((client, outcome)) = self.reloader.finish(agent, &self.waker, now)
+            && let Some((client, outcome)) = self.reloader.finish(agent, &self.doorbell, now)
         {
             self.reload_is_due = false;
             let client = client.and_then(|number| self.clients.get_mut(&number));
@@ -141,7 +142,7 @@ impl Admin {
             }
         }
         if std::mem::take(&mut self.hung_up)
-            && let Err(sentence) = self.reloader.begin(agent, &self.waker, None, false)
+            && let Err(sentence) = self.reloader.begin(agent, &self.doorbell, None, false)
         {
             tracing::info!("SIGHUP: {sentence}");
         }
@@ -183,7 +184,7 @@ impl Admin {
             return Turn::Over;
         };
         let (answers, awaited) = (&self.answers, &mut self.awaited);
-        let (reloader, waker) = (&mut self.reloader, &self.waker);
+        let (reloader, doorbell) = (&mut self.reloader, &self.doorbell);
         let turn = client.turn(now, |request| {
             match answer(answers, request, agent, host, now) {
                 Ok(Reply::Now(value)) => Answer::Now(line(&Response::Ok(value))),
@@ -192,7 +193,7 @@ impl Admin {
                     Answer::Later
                 }
                 Ok(Reply::Reload { dry_run }) => {
-                    match reloader.begin(agent, waker, Some(number), dry_run) {
+                    match reloader.begin(agent, doorbell, Some(number), dry_run) {
                         Ok(()) => Answer::Later,
                         Err(sentence) => Answer::Now(error_line(sentence)),
                     }
