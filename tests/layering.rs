@@ -290,6 +290,10 @@ fn modules_of_the_control_plane_know_only_their_neighbours() {
             &["sip", "sdp", "session", "transaction", "dialog"],
         ),
         ("relay_ports", &["sip", "sdp", "session", "transaction"]),
+        (
+            "resolver",
+            &["sip", "sdp", "session", "transaction", "dialog", "routing"],
+        ),
         ("neighbours", &["sip", "sdp", "session", "transaction"]),
         ("netlink", &["sip", "sdp", "session", "transaction"]),
         (

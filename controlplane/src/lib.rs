@@ -15,6 +15,7 @@ mod overload;
 pub mod provisioning;
 pub mod records;
 pub mod relay_ports;
+pub mod resolver;
 pub mod routing;
 pub mod sdp;
 pub mod server;

@@ -2,9 +2,11 @@
 //! of what is in them; and the socket that makes the kernel resolve next hops.
 
 mod error_queue;
+mod name_servers;
 mod solicitor;
 mod udp;
 
+pub use name_servers::NameServers;
 pub use solicitor::solicit;
 pub use udp::{Received, Sent, UdpListener};
 
