@@ -20,7 +20,7 @@ use crate::admin::views::{
 use crate::cdr::Moment;
 use crate::planes::SharedDataplane;
 use crate::witness::Witness;
-use crate::{call_views, numa, session_views, status, story_views, trunk_views};
+use crate::{call_views, dns_views, numa, session_views, status, story_views, trunk_views};
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +134,7 @@ impl Answers {
                 agent.keep_messages(keep);
                 json(&Keeping { keep })
             }
+            Request::Dns {} => json(&dns_views::dns(agent, now)),
             Request::Workers {} => {
                 let taken = self.taken();
                 json(&status::workers(&self.dataplane.report(), taken))
@@ -177,6 +178,7 @@ impl Answers {
             calls: status::call_counts(&gauges, &counters, settings.limits.calls),
             sip: status::sip_counts(&gauges, &counters),
             overload: trunk_views::overload(&agent.overload(now)),
+            dns: dns_views::counts(agent.resolver(), now),
             listeners: status::listeners(&settings.listeners, &host.listeners()),
             media: status::media_counts(&gauges, &counters, self.port_pairs),
             next_hops: status::next_hops(&host.neighbours()),

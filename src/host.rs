@@ -2,9 +2,12 @@
 //! machine, read once from /proc and /sys. Plain data, so that tests can describe other machines.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::{fs, io};
+
+/// Name servers of the machine that are asked: what is beyond answers no more than these.
+const MOST_NAME_SERVERS: usize = 8;
 
 /// The machine, or the network namespace that the process is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(crate) struct Host {
     pub(crate) cores: BTreeSet<usize>,
     /// The NUMA node of each core of the machine; empty where the kernel knows none.
     pub(crate) core_nodes: BTreeMap<usize, u32>,
+    /// The machine's name servers (resolv.conf(5)), in the order of asking.
+    pub(crate) name_servers: Vec<SocketAddr>,
     /// Ports that the kernel may give to sockets that ask for none.
     pub(crate) ephemeral: EphemeralPorts,
 }
@@ -78,7 +83,9 @@ impl Host {
         let status = fs::read_to_string("/proc/self/status")?;
         let range = read_or_empty("/proc/sys/net/ipv4/ip_local_port_range")?;
         let reserved = read_or_empty("/proc/sys/net/ipv4/ip_local_reserved_ports")?;
+        let resolv_conf = read_or_empty("/etc/resolv.conf")?;
         Ok(Self {
+            name_servers: name_servers(&resolv_conf),
             devices: devices(Path::new("/sys/class/net"))?,
             addresses,
             holders,
@@ -98,6 +105,19 @@ fn read_or_empty(path: &str) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         other => other,
     }
+}
+
+/// The lines `nameserver ADDRESS`; those with a zone, which only a link knows, are left out.
+fn name_servers(resolv_conf: &str) -> Vec<SocketAddr> {
+    let servers = resolv_conf.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = words
+            .next()
+            .filter(|word| *word == "nameserver")
+            .and(words.next())?;
+        Some(SocketAddr::new(address.parse().ok()?, 53))
+    });
+    servers.take(MOST_NAME_SERVERS).collect()
 }
 
 /// The columns of the address and the device (net/ipv6/addrconf.c, `if6_seq_show`).
@@ -287,6 +307,14 @@ Local:
   |-- 192.0.2.2
      /32 host LOCAL
 ";
+
+    #[test]
+    fn name_servers_are_read_in_their_order() {
+        let text = "# a comment\nsearch example\nnameserver 192.0.2.53\n nameserver\t2001:db8::53 # b\n\
+                    nameserver fe80::1%eth0\nnameserver\nnameservers 192.0.2.1\n";
+        let spelt: Vec<_> = name_servers(text).iter().map(ToString::to_string).collect();
+        assert_eq!(spelt, ["192.0.2.53:53", "[2001:db8::53]:53"]);
+    }
 
     #[test]
     fn ipv4_addresses_are_the_local_hosts_of_the_trie() {

@@ -16,6 +16,7 @@ mod call_views;
 mod cdr;
 mod cli;
 mod config;
+mod dns_views;
 mod hep;
 mod host;
 mod log_limit;

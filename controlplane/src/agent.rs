@@ -25,6 +25,7 @@ use crate::installer::NextHopQuery;
 use crate::overload::{Gate, Verdict};
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::records::{CallRecord, Measured};
+use crate::resolver::{Ask, Heard, Resolver};
 use crate::session::{FlowView, ProvisionedView, Reports, SessionId, Side};
 use crate::settings::{ListenerId, Settings, Unlike};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
@@ -91,6 +92,8 @@ pub enum Input {
         /// The next hop; `None` while nobody answers for it.
         answer: Option<Link>,
     },
+    /// The name servers' sockets say something.
+    Dns(Heard),
     /// Which worker the packets of a port arrive at has become known or, when empty, is not known any more.
     Homes(Homes),
     /// How long the datagram that comes next has waited to be handled: what overload is known by. Need not be
@@ -146,6 +149,8 @@ pub enum Output {
     },
     /// Find the next hop, and say so again whenever it changes, until [`Output::Forget`].
     Resolve(NextHopQuery),
+    /// Something for the name servers' sockets to do.
+    Dns(Ask),
     /// Nobody needs this next hop any more.
     Forget(NextHopQuery),
     /// Say with [`Input::Measured`] what was counted for a flow of a call, before the next output: it is
@@ -257,6 +262,7 @@ impl Agent {
                 self.calls.on_command_rejected(worker, command);
             }
             Input::NextHop { query, answer } => self.calls.on_next_hop(query, answer),
+            Input::Dns(heard) => self.calls.on_dns(heard),
             Input::Homes(homes) => self.calls.set_homes(homes),
             Input::Waited(time) => {
                 // Nothing comes of it by itself: the datagram follows.
@@ -442,6 +448,11 @@ impl Agent {
     /// What is done against too much signalling.
     pub fn overload(&self, now: Timestamp) -> OverloadView {
         self.gate.view(now)
+    }
+
+    /// What is known of names.
+    pub fn resolver(&self) -> &Resolver {
+        self.calls.resolver()
     }
 
     /// Whether new calls are refused.

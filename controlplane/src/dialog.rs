@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::settings::Transport;
-use crate::sip::typed::{CSeq, NameAddr, TypedError, Uri};
+use crate::sip::typed::{CSeq, Host, NameAddr, TypedError, Uri};
 use crate::sip::{HeaderName, Message, Method};
 use crate::transaction::Path;
 
@@ -150,8 +150,25 @@ impl Dialog {
         (first.uri.clone(), routes)
     }
 
-    /// Where the next request goes: the first route or the target where that is a literal address
-    /// (tandem asks no DNS), else back to where the dialog came from. Also back there when a peer without
+    /// The URI that leads the next request by a name, which has to be resolved (RFC 3263): the first route,
+    /// or the target of a peer that is not behind NAT.
+    pub fn next_name(&self) -> Option<&Uri> {
+        let uri = match self.route_set.first() {
+            Some(route) => &route.uri,
+            None if self.translated => return None,
+            None => &self.remote_target,
+        };
+        matches!(uri.host(), Some(Host::Name(_))).then_some(uri)
+    }
+
+    /// Whether a request may go to an address that a name has led to: not to a private one when the peer's own
+    /// is public.
+    pub fn believes(&self, resolved: IpAddr) -> bool {
+        !is_private(resolved) || is_private(self.path.remote.ip())
+    }
+
+    /// Where the next request goes without asking anybody: the first route or the target where that is a
+    /// literal address, else back to where the dialog came from. Also back there when a peer without
     /// a route is behind NAT: its Via says so, or its target is private and its own address is not.
     pub fn next_hop(&self) -> SocketAddr {
         let own = self.path.remote;
@@ -332,6 +349,20 @@ mod tests {
         dialog.refresh_target(&response("Contact: <sip:b@gateway.example>\r\n"));
         assert_eq!(dialog.next_hop(), path().remote);
         assert_eq!(dialog.remote_target().as_str(), "sip:b@gateway.example");
+        let name = dialog.next_name().expect("a name");
+        assert_eq!(name.as_str(), "sip:b@gateway.example");
+        assert!(dialog.believes("192.168.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_route_by_name_is_to_be_resolved() {
+        let routed = format!("{INVITE}Record-Route: <sip:proxy.example:5070;lr>\r\n");
+        let dialog = Dialog::of_server(&message(&routed), "ours", path()).expect("a dialog");
+        let name = dialog.next_name().expect("a name");
+        assert_eq!(name.as_str(), "sip:proxy.example:5070;lr");
+        assert_eq!(dialog.next_hop(), path().remote, "the last resort");
+        let plain = Dialog::of_server(&message(INVITE), "ours", path()).expect("a dialog");
+        assert_eq!(plain.next_name(), None);
     }
 
     #[test]
@@ -343,6 +374,15 @@ mod tests {
         let invite = message(INVITE);
         let dialog = Dialog::of_server(&invite, "ours", translated).expect("a dialog");
         assert_eq!(dialog.next_hop(), translated.remote);
+        let named = message(&INVITE.replace("a@10.0.0.2:5070", "a@phone.example"));
+        let dialog = Dialog::of_server(&named, "ours", translated).expect("a dialog");
+        assert_eq!(
+            dialog.next_name(),
+            None,
+            "its name is as little use as its address"
+        );
+        assert!(!dialog.believes("192.168.0.1".parse().expect("an address")));
+        assert!(dialog.believes("198.51.100.1".parse().expect("an address")));
         let routed = message(&format!("{INVITE}Record-Route: <sip:192.0.2.9;lr>\r\n"));
         let dialog = Dialog::of_server(&routed, "ours", translated).expect("a dialog");
         assert_eq!(

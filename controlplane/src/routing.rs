@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use regex::Regex;
 
 use crate::identity::Identity;
+use crate::resolver::{Destination, Family, Location, Plan, Ways};
 use crate::settings::{Listener, ListenerId, Network, Peer, Settings, Transport, Trunk, TrunkId};
 
 /// One place to send a call to.
@@ -19,7 +20,13 @@ pub struct Target {
     pub peer: SocketAddr,
     /// The listener that talks to it.
     pub listener: ListenerId,
+    /// The name that led there, if one did.
+    pub name: Option<NameId>,
 }
+
+/// A peer's name, of any trunk: its place among [`Routing::names`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NameId(pub usize);
 
 /// The routing tables, made from the settings once.
 #[derive(Debug)]
@@ -27,6 +34,17 @@ pub struct Routing {
     trunks: Vec<Trunk>,
     listeners: Vec<Listener>,
     routes: Vec<CompiledRoute>,
+    names: Vec<Named>,
+}
+
+/// A peer's name and where it leads now.
+#[derive(Debug)]
+struct Named {
+    trunk: TrunkId,
+    destination: Destination,
+    priority: u16,
+    weight: u16,
+    plan: Plan,
 }
 
 #[derive(Debug)]
@@ -48,7 +66,18 @@ impl Routing {
                 to: route.to.clone(),
             })
             .collect();
+        let names = (0_u16..).map(TrunkId).zip(&settings.trunks);
+        let names = names.flat_map(|(trunk, of)| {
+            of.names.iter().map(move |peer| Named {
+                trunk,
+                destination: peer.destination.clone(),
+                priority: peer.priority,
+                weight: peer.weight,
+                plan: Plan::default(),
+            })
+        });
         Self {
+            names: names.collect(),
             trunks: settings.trunks.clone(),
             listeners: settings.listeners.clone(),
             routes,
@@ -57,7 +86,8 @@ impl Routing {
 
     /// The trunk that a message from `remote` at `listener` belongs to. Over TLS the certificate's names
     /// go before all else, and a trunk that has names is known by nothing else. A peer with this very port
-    /// goes before one with any port, and either before a network; who connects comes from any.
+    /// goes before one with any port, these before a peer's name, and that before a network; who connects
+    /// comes from any.
     pub fn trunk_of(
         &self,
         listener: ListenerId,
@@ -92,6 +122,12 @@ impl Routing {
                 false => None,
             })
             .or_else(|| {
+                let here = |wanted| of_listener().filter(by_address).any(|(id, _)| id == wanted);
+                let mut names = self.names.iter();
+                let name = names.find(|name| name.plan.holds(remote.ip()) && here(name.trunk));
+                name.map(|name| name.trunk)
+            })
+            .or_else(|| {
                 // The narrowest network that holds the sender; of equally narrow ones the first trunk's.
                 let networks = of_listener().filter(by_address).filter_map(|(id, trunk)| {
                     let networks = trunk.access.iter();
@@ -103,17 +139,59 @@ impl Routing {
             })
     }
 
+    /// The names of peers, with the ways by which their trunks can reach them.
+    pub fn names(&self) -> impl Iterator<Item = (NameId, &Destination, Ways)> {
+        let names = (0..).map(NameId).zip(&self.names);
+        names.map(|(id, name)| (id, &name.destination, self.ways(name.trunk)))
+    }
+
+    /// What a target's name is.
+    pub fn name(&self, id: NameId) -> Option<&Destination> {
+        self.names.get(id.0).map(|name| &name.destination)
+    }
+
+    /// The trunk whose peer a name is.
+    pub fn trunk_of_name(&self, id: NameId) -> Option<TrunkId> {
+        self.names.get(id.0).map(|name| name.trunk)
+    }
+
+    /// A name leads elsewhere now.
+    pub fn set_plan(&mut self, id: NameId, plan: Plan) {
+        if let Some(name) = self.names.get_mut(id.0) {
+            name.plan = plan;
+        }
+    }
+
     /// Where a call from `from` to `user` may go, in the order of trying: every peer of every trunk of
-    /// the first route that applies. Empty when none does.
-    pub fn targets(&self, from: TrunkId, user: &str) -> Vec<Target> {
-        let Some(route) = self.routes.iter().find(|route| route.applies(from, user)) else {
-            return Vec::new();
-        };
-        route
-            .to
-            .iter()
-            .flat_map(|&id| self.targets_of(id))
-            .collect()
+    /// the first route that applies. `None` when none does; empty when its peers' names lead nowhere.
+    /// `locate` gives the places of a name in the order for this call.
+    pub fn targets(
+        &self,
+        from: TrunkId,
+        user: &str,
+        mut locate: impl FnMut(NameId) -> Vec<Location>,
+    ) -> Option<Vec<Target>> {
+        let route = self.routes.iter().find(|route| route.applies(from, user))?;
+        let mut targets = Vec::new();
+        for &id in &route.to {
+            self.targets_of(id, &mut locate, &mut targets);
+        }
+        (!route.to.is_empty()).then_some(targets)
+    }
+
+    /// By which transports and families a trunk's listeners reach something, the first listener's first.
+    pub fn ways(&self, trunk: TrunkId) -> Ways {
+        let trunk = self.trunks.get(usize::from(trunk.0));
+        let listeners = trunk.map_or(&[][..], |trunk| &trunk.listeners);
+        Ways::new(listeners.iter().filter_map(|id| {
+            let listener = self.listeners.get(usize::from(id.0))?;
+            Some((listener.transport, Family::of(listener.address.ip())))
+        }))
+    }
+
+    /// The listener of the trunk that reaches a place; `None` if it has none.
+    pub fn listener_to(&self, trunk: TrunkId, place: &Location) -> Option<ListenerId> {
+        self.listener_for(trunk, place.address, place.transport)
     }
 
     /// The listener of the trunk that reaches an address of this family over this transport; `None` if it
@@ -141,12 +219,56 @@ impl Routing {
         Some(listener.transport)
     }
 
-    fn targets_of(&self, id: TrunkId) -> impl Iterator<Item = Target> {
-        self.peers_of(id).map(|(target, _)| target)
+    /// Appends every peer of a trunk that one of its listeners reaches: addresses, and where names lead.
+    fn targets_of(
+        &self,
+        id: TrunkId,
+        locate: &mut impl FnMut(NameId) -> Vec<Location>,
+        targets: &mut Vec<Target>,
+    ) {
+        targets.extend(self.addresses_of(id).map(|(target, _)| target));
+        for (name, _) in self.names_of(id) {
+            let located = locate(name);
+            targets.extend(
+                located
+                    .iter()
+                    .filter_map(|place| self.target(id, name, place)),
+            );
+        }
     }
 
-    /// The peers of a trunk that one of its listeners reaches, as targets, in the configuration's order.
+    /// The peers of a trunk that one of its listeners reaches, as targets, with all places of those that are
+    /// known by name.
     pub(crate) fn peers_of(&self, id: TrunkId) -> impl Iterator<Item = (Target, Peer)> {
+        let located = self.names_of(id).flat_map(move |(name, named)| {
+            named.plan.locations().filter_map(move |place| {
+                let peer = Peer {
+                    address: place.address,
+                    transport: place.transport,
+                    priority: named.priority,
+                    weight: named.weight,
+                };
+                Some((self.target(id, name, &place)?, peer))
+            })
+        });
+        self.addresses_of(id).chain(located)
+    }
+
+    fn names_of(&self, id: TrunkId) -> impl Iterator<Item = (NameId, &Named)> {
+        let names = (0..).map(NameId).zip(&self.names);
+        names.filter(move |(_, name)| name.trunk == id)
+    }
+
+    fn target(&self, trunk: TrunkId, name: NameId, place: &Location) -> Option<Target> {
+        Some(Target {
+            trunk,
+            peer: place.address,
+            listener: self.listener_to(trunk, place)?,
+            name: Some(name),
+        })
+    }
+
+    fn addresses_of(&self, id: TrunkId) -> impl Iterator<Item = (Target, Peer)> {
         let peers = self
             .trunks
             .get(usize::from(id.0))
@@ -157,6 +279,7 @@ impl Routing {
                 trunk: id,
                 peer: with_port(peer),
                 listener,
+                name: None,
             };
             Some((target, *peer))
         })
@@ -233,7 +356,7 @@ mod tests {
 
     fn first_trunk(routing: &Routing, from: u16, user: &str) -> Option<u16> {
         routing
-            .targets(TrunkId(from), user)
+            .targets(TrunkId(from), user, |_| Vec::new())?
             .first()
             .map(|target| target.trunk.0)
     }
@@ -315,7 +438,9 @@ mod tests {
         settings.listeners[2] = Listener::new("tls", addr("10.0.0.1:5061")).over(Transport::Tls);
         settings.trunks[0].listeners.push(ListenerId(2));
         settings.trunks[0].peers[0].transport = Transport::Tls;
-        let targets = Routing::new(&settings).targets(TrunkId(0), "x");
+        let routing = Routing::new(&settings);
+        let targets = routing.targets(TrunkId(0), "x", |_| Vec::new());
+        let targets = targets.expect("a route");
         let target = targets.first().expect("a target");
         assert_eq!((target.peer, target.listener.0), (addr("10.0.0.2:5061"), 2));
     }
@@ -348,7 +473,8 @@ mod tests {
     fn targets_are_every_reachable_peer_in_order() {
         let routing = Routing::new(&settings(vec![route(None, None, &[2, 1, 0])]));
         let targets: Vec<_> = routing
-            .targets(TrunkId(0), "x")
+            .targets(TrunkId(0), "x", |_| Vec::new())
+            .expect("a route")
             .iter()
             .map(|target| (target.trunk.0, target.peer, target.listener.0))
             .collect();

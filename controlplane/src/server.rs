@@ -5,6 +5,7 @@
 //!   listeners ── datagrams, ICMP errors ──►┐             ┌─► Send ─────► listeners
 //!   doorbell ─── events of the workers ───►│    agent    ├─► Command ──► workers' mailboxes
 //!   netlink ──── neighbours ── next hops ─►│ handle/poll ├─► Resolve ──► neighbours ── netlink
+//!   name servers ─ answers ───────────────►│             ├─► Dns ──────► name servers
 //!   signals ──── drain, stop ─────────────►┘             └─► Wait ─────► the poll's timeout
 //!   guest ────── (the binary's admin socket)
 //! ```
@@ -50,7 +51,8 @@ const MONITOR: Token = Token(1);
 const ROUTES: Token = Token(2);
 const SIGNALS: Token = Token(3);
 const GUEST: Token = Token(4);
-const FIRST_LISTENER: usize = 5;
+const NAME_SERVERS: Token = Token(5);
+const FIRST_LISTENER: usize = 6;
 
 /// What the loop needs besides [`Settings`].
 #[derive(Clone, Debug)]
@@ -91,6 +93,7 @@ struct Ready {
     netlink: bool,
     signals: bool,
     guest: bool,
+    name_servers: bool,
 }
 
 impl Server {
@@ -108,8 +111,10 @@ impl Server {
             });
             listeners.push(opened.map_err(|error| StartError::listener(listener, error))?);
         }
-        let host = Host::new(listeners, setup.devices)
+        let mut host = Host::new(listeners, setup.devices)
             .map_err(StartError::kernel("netlink, for routes and neighbours"))?;
+        register_fd(registry, NAME_SERVERS, host.name_servers().doorbell())
+            .map_err(StartError::kernel("epoll"))?;
         for (token, fd) in [(MONITOR, host.monitor()), (ROUTES, host.routes())] {
             registry
                 .register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)
@@ -187,6 +192,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             netlink: true,
             signals: false,
             guest: true,
+            name_servers: false,
         };
         self.pump();
         loop {
@@ -238,6 +244,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             MONITOR | ROUTES => ready.netlink = true,
             SIGNALS => ready.signals = true,
             GUEST => ready.guest = true,
+            NAME_SERVERS => ready.name_servers = true,
             Token(token) => {
                 let index = token.saturating_sub(FIRST_LISTENER);
                 let Some(listener) = self.server.host.listener_mut(index) else {
@@ -270,6 +277,10 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 *flag = self.take_datagrams(index);
             }
         }
+        if std::mem::take(&mut ready.name_servers) {
+            self.server.host.name_servers().read();
+            self.hear();
+        }
         let now = self.now();
         let guest_is_due = self.guest_deadline.is_some_and(|at| at <= now);
         let asked = std::mem::take(&mut ready.guest);
@@ -301,6 +312,14 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     self.guest_deadline = Some(now);
                 }
             }
+        }
+    }
+
+    /// What the name servers' sockets have to say.
+    fn hear(&mut self) {
+        while let Some(heard) = self.server.host.name_servers().next_heard() {
+            let now = self.now();
+            self.handle(Input::Dns(heard), now);
         }
     }
 
@@ -422,6 +441,13 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     }
                 }
                 Output::Resolve(query) => self.server.host.resolve(query),
+                Output::Dns(ask) => {
+                    let name_servers = self.server.host.name_servers();
+                    name_servers.carry_out(ask);
+                    if let Some(heard) = name_servers.next_heard() {
+                        self.agent.handle(Input::Dns(heard), now);
+                    }
+                }
                 Output::Forget(query) => self.server.host.forget(&query),
                 Output::Measure(flow) => {
                     let mut counted = self.dataplane.measure(flow.key);

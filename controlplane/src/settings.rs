@@ -7,6 +7,8 @@ use std::time::Duration;
 use contract::{DeviceId, DscpMarking, LatchPolicy};
 use regex::Regex;
 
+use crate::resolver::{self, Destination};
+
 mod dialog;
 mod explain;
 mod transport;
@@ -70,6 +72,8 @@ pub struct Settings {
     pub deny: Vec<Network>,
     /// What is done against more signalling than can be handled.
     pub overload: Overload,
+    /// How names are resolved.
+    pub dns: resolver::Config,
 }
 
 /// Why settings cannot take the place of others in a running process.
@@ -128,6 +132,7 @@ impl Default for Settings {
             capacity: Capacity::default(),
             deny: Vec::new(),
             overload: Overload::default(),
+            dns: resolver::Config::default(),
         }
     }
 }
@@ -222,6 +227,8 @@ pub struct Trunk {
     pub peers: Vec<Peer>,
     /// Requests from these networks are this trunk's, too.
     pub access: Vec<Network>,
+    /// Peers that are known by name.
+    pub names: Vec<NamedPeer>,
     /// The listeners that talk to it, at least one for each address family of its peers.
     pub listeners: Vec<ListenerId>,
     /// The addresses that its media uses.
@@ -259,6 +266,7 @@ impl Trunk {
                 })
                 .collect(),
             access: Vec::new(),
+            names: Vec::new(),
             listeners: listeners.into_iter().collect(),
             media,
             tls: TrunkTls::default(),
@@ -302,6 +310,19 @@ impl From<SocketAddr> for Peer {
             weight: 1,
         }
     }
+}
+
+/// A peer, or several, that are known by a name which the DNS resolves (RFC 3263). Requests from any address
+/// of it, and from any port, are the trunk's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPeer {
+    /// The name.
+    pub destination: Destination,
+    /// Peers with a lower one are called before those with a higher one.
+    pub priority: u16,
+    /// Its share among the peers of its priority; one with 0 is called after those with more. Among the servers
+    /// of the name the DNS decides.
+    pub weight: u16,
 }
 
 /// A routing rule.

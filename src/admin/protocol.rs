@@ -64,6 +64,8 @@ pub(crate) enum Request {
         /// Whether.
         keep: bool,
     },
+    /// What is known of names: [`super::views::Dns`].
+    Dns {},
     /// The workers: [`super::views::Workers`].
     Workers {},
     /// The flows of a call: [`super::views::Flows`].

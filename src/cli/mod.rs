@@ -8,6 +8,7 @@ mod calls;
 mod cdr;
 mod check;
 mod client;
+mod dns;
 mod flows;
 mod generate;
 mod output;
@@ -121,6 +122,12 @@ Examples:
   tandem cdr tail
   tandem cdr tail -f --json")]
     Cdr(cdr::CdrArgs),
+    /// Show what is known of names: where peers' names lead, and the records behind them
+    #[command(after_help = "\
+Examples:
+  tandem dns
+  tandem dns --json | jq '.names[] | select(.state != \"resolved\")'")]
+    Dns(Query),
     /// Show what each worker, device and queue has carried: packets, drops, rings, residence time
     #[command(after_help = "\
 Examples:
@@ -307,6 +314,7 @@ impl Cli {
             Verb::Explain(args) => stories::explain(&args),
             Verb::Trace(args) => stories::trace(&args),
             Verb::Cdr(args) => cdr::execute(&args),
+            Verb::Dns(query) => dns::show(&query),
             Verb::Workers(query) => workers::show(&query),
             Verb::Top(args) => top::show(&args),
             Verb::Flows(args) => flows::show(&args),

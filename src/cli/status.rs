@@ -8,7 +8,8 @@ use super::table::{Columns, properties, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
 use crate::admin::views::{
-    CallCounts, MediaCounts, NextHops, Numa, Overload, Residence, SipCounts, Status, WorkerTotals,
+    CallCounts, DnsCounts, MediaCounts, NextHops, Numa, Overload, Residence, SipCounts, Status,
+    WorkerTotals,
 };
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
@@ -38,6 +39,7 @@ fn summary(status: &Status) -> String {
         calls(&status.calls),
         sip(&status.sip),
         vec![("  overload", overload(&status.overload))],
+        dns(&status.dns),
         media(&status.media, &status.next_hops),
         workers(&status.workers),
         seen(status),
@@ -96,6 +98,14 @@ fn overload(overload: &Overload) -> String {
         "{now}; {} refused in {} episodes, {:.1} ms waited last",
         overload.refused, overload.episodes, overload.waited_ms
     )
+}
+
+fn dns(dns: &DnsCounts) -> Vec<Row> {
+    let line = format!(
+        "{} of {} names resolved, {} records, {} name servers",
+        dns.resolved, dns.names, dns.records, dns.servers
+    );
+    vec![("dns", line), ("  events", spell_counts(&dns.events))]
 }
 
 fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {

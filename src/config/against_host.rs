@@ -13,6 +13,7 @@ use super::section::Located;
 /// Notes everything that this machine does not have.
 pub(crate) fn check(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {
     check_cores(file, host, diagnostics);
+    check_name_servers(file, host, diagnostics);
     check_nodes(file, host, diagnostics);
     for device in &file.devices {
         check_device(device, host, diagnostics);
@@ -29,6 +30,23 @@ pub(crate) fn check(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>)
     for address in file.listeners.iter().filter_map(|l| l.address.as_ref()) {
         check_address(address, address.value.ip(), host, diagnostics);
     }
+}
+
+/// Names among the peers need somebody who knows them.
+fn check_name_servers(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {
+    let mut names = file.trunks.iter().flat_map(|trunk| &trunk.names);
+    let (Some(name), true) = (
+        names.next().map(|peer| &peer.name),
+        file.dns.servers.is_empty() && host.name_servers.is_empty(),
+    ) else {
+        return;
+    };
+    let message = format!(
+        "nobody is there to resolve {}: /etc/resolv.conf names no server",
+        name.value
+    );
+    let expected = "name servers in /etc/resolv.conf, or `servers` in [dns]";
+    diagnostics.push(Diagnostic::error(name.span.clone(), message, expected));
 }
 
 fn check_cores(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {

@@ -24,6 +24,7 @@ pub(crate) fn check(file: &File, diagnostics: &mut Vec<Diagnostic>) {
     check_listeners(file, diagnostics);
     check_trunk_peers(file, diagnostics);
     check_networks(file, diagnostics);
+    check_trunk_names(file, diagnostics);
     check_timers(&file.sip, diagnostics);
 }
 
@@ -157,6 +158,35 @@ fn check_listeners(file: &File, diagnostics: &mut Vec<Diagnostic>) {
         let expected = "a port that no [[media]] of this address takes";
         let taken = Diagnostic::error(address.span.clone(), message, expected);
         diagnostics.push(taken.clashing_with(ports.span.clone(), "the media ports are here"));
+    }
+}
+
+/// The same for peers that are known by name. Two names may lead to one address all the same: then the first trunk
+/// has it.
+fn check_trunk_names(file: &File, diagnostics: &mut Vec<Diagnostic>) {
+    for (index, trunk) in file.trunks.iter().enumerate() {
+        check_unique(
+            trunk.names.iter().map(|peer| &peer.name),
+            |name| format!("{name} comes twice in the list"),
+            "each peer once",
+            diagnostics,
+        );
+        for name in trunk.names.iter().map(|peer| &peer.name) {
+            let shares_listener = |other: &&super::file::Trunk| {
+                let used = |listener: &Located<String>| {
+                    trunk.listeners.iter().any(|l| l.value == listener.value)
+                };
+                other.listeners.iter().any(used)
+            };
+            let others = file.trunks[..index].iter().filter(shares_listener);
+            let mut names = others.flat_map(|other| other.names.iter().map(|peer| &peer.name));
+            if let Some(other) = names.find(|other| other.value == name.value) {
+                let message = "another [[trunk]] has this peer at the same listener";
+                let expected = "a listener or a peer that tells the trunks apart";
+                let same = Diagnostic::error(name.span.clone(), message, expected);
+                diagnostics.push(same.clashing_with(other.span.clone(), "the other is here"));
+            }
+        }
     }
 }
 

@@ -17,11 +17,13 @@ use super::diagnostic::Diagnostic;
 use super::kind;
 use super::section::{Located, Section};
 
+mod dns;
 mod seen;
 mod service;
 
 pub(crate) use dialog::Dialog;
-pub(crate) use service::{Limits, Peer, Service};
+pub(crate) use dns::Dns;
+pub(crate) use service::{Limits, NamedPeer, Peer, Service};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -46,6 +48,7 @@ pub(crate) struct File {
     pub(crate) explain: controlplane::settings::Explain,
     /// `[hep]`, if there is one.
     pub(crate) hep: Option<crate::hep::Settings>,
+    pub(crate) dns: Dns,
 }
 
 /// `[appliance]`: the process as a whole.
@@ -155,7 +158,10 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) struct Trunk {
     pub(crate) name: Option<Located<String>>,
+    /// The addresses among `peers`.
     pub(crate) peers: Vec<Peer>,
+    /// The names among `peers`.
+    pub(crate) names: Vec<NamedPeer>,
     pub(crate) listeners: Vec<Located<String>>,
     pub(crate) media: Option<Located<String>>,
     pub(crate) service: Service,
@@ -214,6 +220,7 @@ impl File {
             cdr: root.table("cdr", "[cdr]", seen::cdr).flatten(),
             explain: root.table_or_empty("explain", "[explain]", seen::explain),
             hep: root.table("hep", "[hep]", seen::hep).flatten(),
+            dns: root.table_or_empty("dns", "[dns]", dns::dns),
         };
         root.finish();
         file
@@ -345,9 +352,12 @@ fn listener(section: &mut Section<'_>) -> Listener {
 }
 
 fn trunk(section: &mut Section<'_>) -> Trunk {
+    let name = section.required("name", &kind::name());
+    let (peers, names) = service::peers(section);
     Trunk {
-        name: section.required("name", &kind::name()),
-        peers: service::peers(section),
+        name,
+        peers,
+        names,
         listeners: section
             .list("listeners", &kind::reference("[[listener]]"))
             .unwrap_or_default(),

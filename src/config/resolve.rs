@@ -11,7 +11,7 @@ use crate::host::Host;
 
 use super::assignment::assign;
 use super::diagnostic::Diagnostic;
-use super::file::{Checksums, File, Idle, Latch, Media, Sip, Trunk, Workers};
+use super::file::{Checksums, Dns, File, Idle, Latch, Media, Sip, Trunk, Workers};
 use super::kind::spell_duration;
 use super::names::Names;
 use super::numbering::Numbering;
@@ -51,7 +51,7 @@ pub(crate) fn resolve(
         })
         .collect();
     let data = dataplane_settings(file, &media, host, diagnostics);
-    let control = controlplane_settings(file, media, numbering, diagnostics);
+    let control = controlplane_settings(file, media, numbering, host, diagnostics);
     (control, data)
 }
 
@@ -77,6 +77,7 @@ fn controlplane_settings(
     file: &File,
     media_groups: Vec<control::MediaGroup>,
     numbering: &Numbering,
+    host: Option<&Host>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> control::Settings {
     let listeners: Vec<_> = file.listeners.iter().filter_map(listener).collect();
@@ -120,6 +121,22 @@ fn controlplane_settings(
         drain_timeout: file.appliance.drain_timeout,
         explain: file.explain,
         mirror: file.hep.is_some(),
+        dns: dns(&file.dns, host),
+    }
+}
+
+/// Without name servers of its own, the file means the machine's.
+fn dns(dns: &Dns, host: Option<&Host>) -> controlplane::resolver::Config {
+    let of_file = || dns.servers.iter().map(|server| server.value).collect();
+    let of_host = || host.map_or_else(Vec::new, |host| host.name_servers.clone());
+    controlplane::resolver::Config {
+        servers: match dns.servers.is_empty() {
+            true => of_host(),
+            false => of_file(),
+        },
+        timeout: dns.timeout,
+        attempts: dns.attempts,
+        max_stale: dns.max_stale,
     }
 }
 
@@ -146,6 +163,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
         trunks.push(control::Trunk {
             name: text(trunk.name.as_ref()),
             peers: (1..).zip(&trunk.peers).map(peer).collect(),
+            names: trunk.names.iter().map(named_peer).collect(),
             access: trunk.service.access.iter().map(|n| n.value).collect(),
             check: trunk.service.check.clone(),
             failover: trunk.service.failover.clone(),
@@ -167,6 +185,15 @@ fn peer((place, peer): (u16, &super::file::Peer)) -> control::Peer {
         priority,
         weight,
         ..control::Peer::from(peer.address.value)
+    }
+}
+
+fn named_peer(peer: &super::file::NamedPeer) -> control::NamedPeer {
+    let (priority, weight) = peer.rank;
+    control::NamedPeer {
+        destination: peer.name.value.clone(),
+        priority,
+        weight,
     }
 }
 

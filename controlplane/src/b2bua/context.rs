@@ -1,6 +1,6 @@
 //! What every call works with: transactions, media, routes, names, counters, and the time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use contract::Timestamp;
 use rand::rngs::StdRng;
@@ -9,7 +9,8 @@ use crate::agent::Output;
 use crate::deadlines::Deadlines;
 use crate::dialog::Dialog;
 use crate::identity::Identities;
-use crate::routing::Routing;
+use crate::resolver::{LookupId, Resolver, WatchId};
+use crate::routing::{NameId, Routing, Target};
 use crate::session::{Engine, Family, LegSpec};
 use crate::settings::{DialogPolicy, ListenerId, MediaGroupId, Settings, Transport, TrunkId};
 use crate::sip::typed::{NameAddr, Uri};
@@ -22,8 +23,9 @@ use crate::trunks::Trunks;
 
 use super::alarms::Alarms;
 use super::index::{Index, Owner};
-use super::passing;
+use super::next_hops::Unsent;
 use super::{CallId, Counters};
+use super::{next_hops, passing};
 
 #[derive(Debug)]
 pub(super) struct Context {
@@ -34,6 +36,9 @@ pub(super) struct Context {
     pub(super) identities: Identities,
     pub(super) transactions: Transactions,
     pub(super) engine: Engine,
+    pub(super) resolver: Resolver,
+    /// What waits for a name to be resolved.
+    pub(super) unsent: BTreeMap<LookupId, Unsent>,
     pub(super) tokens: Tokens,
     pub(super) index: Index,
     /// Timer C of each call that rings.
@@ -57,13 +62,17 @@ impl Context {
         let routing = Routing::new(&settings);
         let from = StdRng::from_rng(&mut rng);
         let trunks = Trunks::new(&settings, &routing, from, Timestamp::ZERO);
+        let mut tokens = Tokens::new(rng);
+        let resolver = next_hops::resolver(&settings.dns, &routing, &mut tokens);
         Self {
             now: Timestamp::ZERO,
             routing,
             identities: Identities::default(),
+            resolver,
+            unsent: BTreeMap::new(),
             transactions,
             engine,
-            tokens: Tokens::new(rng),
+            tokens,
             index: Index::default(),
             timers: Deadlines::new(),
             patience: Deadlines::new(),
@@ -84,6 +93,7 @@ impl Context {
         self.engine.reconfigure(&settings);
         self.trunks.reconfigure(&settings, &self.routing, self.now);
         self.settings = settings;
+        self.rename_peers();
     }
 
     /// The media that a party behind this trunk and address gets.
@@ -107,6 +117,13 @@ impl Context {
     pub(super) fn trunk_of(&self, path: Path) -> Option<TrunkId> {
         let identity = self.identities.of(path.listener, path.remote);
         self.routing.trunk_of(path.listener, path.remote, identity)
+    }
+
+    /// Where a call may go, in the order of trying; `None` without a route.
+    pub(super) fn targets(&mut self, from: TrunkId, user: &str) -> Option<Vec<Target>> {
+        let resolver = &mut self.resolver;
+        let locate = |name: NameId| resolver.order(WatchId(name.0));
+        self.routing.targets(from, user, locate)
     }
 
     /// The trunk's name.
@@ -178,19 +195,8 @@ impl Context {
         }
     }
 
-    /// Sends a request of a call and remembers whose it is.
-    pub(super) fn request(
-        &mut self,
-        call: CallId,
-        message: Message,
-        path: Path,
-    ) -> Result<ClientKey, TransactionError> {
-        let key = self.transactions.request(self.now, message, path)?;
-        self.index.add_client(key, Owner::Call(call));
-        Ok(key)
-    }
-
-    /// The same with a request that passes on what another asks: should it come back, the Via tells.
+    /// Sends a request of a call that passes on what another asks, and remembers whose it is: should it come
+    /// back, the Via tells.
     pub(super) fn forward(
         &mut self,
         call: CallId,

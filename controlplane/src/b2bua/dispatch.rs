@@ -91,10 +91,16 @@ impl B2bua {
                 return refusal.send(&mut self.cx, key, &message);
             }
         };
-        let targets = self.cx.routing.targets(trunk, &user);
-        if targets.is_empty() {
+        let Some(targets) = self.cx.targets(trunk, &user) else {
             self.note_refused(&message, path, StatusCode::NOT_FOUND);
             return self.cx.refuse(key, &message, StatusCode::NOT_FOUND);
+        };
+        if targets.is_empty() {
+            // Its names lead nowhere: a server that cannot be located is one that cannot be reached (RFC 3261
+            // §8.1.3.1).
+            let code = StatusCode::SERVICE_UNAVAILABLE;
+            self.note_refused(&message, path, code);
+            return self.cx.refuse(key, &message, code);
         }
         let reliable = match self.extensions(trunk, &message) {
             Ok(reliable) => reliable,
@@ -260,7 +266,7 @@ impl B2bua {
         });
     }
 
-    fn on_lost(&mut self, key: ClientKey, setback: Setback) {
+    pub(super) fn on_lost(&mut self, key: ClientKey, setback: Setback) {
         if self.on_check_lost(key) {
             return;
         }

@@ -310,8 +310,7 @@ impl Call {
             bye.headers.push(HeaderName::Reason, reason);
         }
         cx.sign(&mut bye);
-        let path = cx.path_of(trunk, dialog);
-        match cx.request(self.id, bye, path) {
+        match cx.request_within(Some(self.id), trunk, dialog, bye) {
             Ok(key) => self.farewell.byes.push(key),
             Err(_) => cx.count_dropped("bye_unsent"),
         }
@@ -341,8 +340,7 @@ impl Call {
             bye.headers.append(reason.clone());
         }
         cx.sign(&mut bye);
-        let path = cx.path_of(trunk, &pair.callee);
-        if cx.transactions.request(cx.now, bye, path).is_err() {
+        if cx.request_within(None, trunk, &pair.callee, bye).is_err() {
             cx.count_dropped("bye_unsent");
         }
     }

@@ -84,8 +84,7 @@ fn acknowledge_and_end(cx: &mut Context, key: ClientKey, trunk: TrunkId, mut dia
     acknowledge(cx, key, trunk, &dialog, number, None);
     let mut bye = dialog.request(Method::Bye);
     cx.sign(&mut bye);
-    let path = cx.path_of(trunk, &dialog);
-    if cx.transactions.request(cx.now, bye, path).is_err() {
+    if cx.request_within(None, trunk, &dialog, bye).is_err() {
         cx.count_dropped("bye_unsent");
     }
 }
@@ -105,6 +104,5 @@ pub(super) fn acknowledge(
     if let Some(sdp) = sdp {
         super::passing::set_sdp(&mut ack, sdp);
     }
-    let path = cx.path_of(trunk, dialog);
-    cx.transactions.acknowledge(key, ack, path).is_ok()
+    cx.acknowledge_within(key, trunk, dialog, ack)
 }

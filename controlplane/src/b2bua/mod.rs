@@ -17,6 +17,7 @@ mod held;
 mod index;
 mod late_answers;
 mod negotiation;
+mod next_hops;
 mod passing;
 mod relay;
 mod reliable;
@@ -35,6 +36,7 @@ use rand::rngs::StdRng;
 use crate::agent::Output;
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
+use crate::resolver::{Heard, Resolver};
 use crate::session::{Engine, EngineOutput, Provisioning, SessionId};
 use crate::settings::Settings;
 use crate::sip::typed::Via;
@@ -120,6 +122,15 @@ impl B2bua {
         self.cx.engine.next_hop_resolved(self.cx.now, query, link);
     }
 
+    pub(crate) fn on_dns(&mut self, heard: Heard) {
+        self.cx.resolver.on_heard(heard, self.cx.now);
+        self.take_news();
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.cx.resolver
+    }
+
     pub(crate) fn set_homes(&mut self, homes: Homes) {
         self.cx.engine.set_homes(homes);
     }
@@ -128,6 +139,8 @@ impl B2bua {
     pub(crate) fn on_time(&mut self) {
         self.cx.transactions.on_time(self.cx.now);
         self.cx.engine.on_time(self.cx.now);
+        self.cx.resolver.on_time(self.cx.now);
+        self.take_news();
         while let Some(id) = self.cx.timers.expire(self.cx.now) {
             self.with_call(id, |call, cx| call.on_no_answer(cx));
         }
@@ -149,6 +162,7 @@ impl B2bua {
         [
             cx.transactions.deadline(),
             cx.engine.deadline(),
+            cx.resolver.deadline(),
             cx.timers.next(),
             cx.patience.next(),
             cx.trunks.deadline(),
@@ -226,6 +240,7 @@ impl B2bua {
     /// The next thing to be done outside.
     pub(crate) fn poll(&mut self) -> Option<Output> {
         loop {
+            self.take_news();
             self.cx.ask_for_ended_flows();
             // Before the commands that remove what is to be measured.
             if let Some(output) = self.cx.outbox.pop_front() {
@@ -236,6 +251,9 @@ impl B2bua {
                     return Some(output);
                 }
                 continue;
+            }
+            if let Some(ask) = self.cx.resolver.poll_ask() {
+                return Some(Output::Dns(ask));
             }
             match self.cx.engine.poll()? {
                 EngineOutput::Command { worker, command } => {
@@ -319,6 +337,7 @@ impl B2bua {
             owned: self.cx.index.held(),
             leases: self.cx.trunks.ledger().held(),
             bandwidth: self.cx.trunks.ledger().bandwidth(),
+            resolving: self.cx.unsent.len(),
             sessions: media.sessions,
             provisioned: media.provisioned,
             flows: media.flows,

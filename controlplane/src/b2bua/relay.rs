@@ -218,14 +218,14 @@ impl Call {
         let dialog = pair.dialog_mut(to);
         let mut message = dialog.request(relay.method.clone());
         let number = dialog.local_cseq();
-        let path = cx.path_of(trunk, dialog);
+        let listener = cx.path_of(trunk, dialog).listener;
         if let Ok(Some(hops)) = relay.request.max_forwards() {
             let hops = hops.saturating_sub(1).to_string();
             message.headers.set(HeaderName::MaxForwards, hops);
         }
         match relay.method {
             Method::Invite | Method::Update => {
-                cx.introduce(&mut message, path.listener);
+                cx.introduce(&mut message, listener);
                 if let Some(policy) = policy {
                     self.timers.ask(to, &policy, &relay.request, &mut message);
                     relay.asked = message.session_expires().ok();
@@ -244,7 +244,7 @@ impl Call {
         if let Some(sdp) = sdp {
             passing::set_sdp(&mut message, sdp);
         }
-        match cx.request(self.id, message, path) {
+        match cx.request_within(Some(self.id), trunk, dialog, message) {
             Ok(key) => {
                 relay.client = Some((key, number));
                 if relay.offer == Offer::Answer {

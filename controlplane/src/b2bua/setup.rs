@@ -4,8 +4,7 @@ use crate::records::{Outcome, Releaser};
 use crate::routing::Target;
 use crate::session::{Rewritten, SessionError, Side};
 use crate::settings::Failover;
-use crate::settings::Listener;
-use crate::sip::typed::{NameAddr, Uri};
+use crate::sip::typed::{Host, NameAddr, Uri};
 use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
 use crate::story::What;
 use crate::transaction::{Path, TransactionError};
@@ -338,18 +337,26 @@ impl Call {
 /// says of itself in the headers that pass.
 fn callee_invite(cx: &mut Context, invite: &Message, target: Target, tag: &str) -> Message {
     let peer = target.peer;
-    let uri = invite
-        .uri()
-        .map_or_else(|| Uri::sip(None, peer), |uri| addressed_to(uri, target));
+    let (host, port) = match target.name.and_then(|name| cx.routing.name(name)) {
+        Some(name) => (Host::Name(name.host.to_string()), name.port),
+        None => (Host::from(peer.ip()), Some(peer.port())),
+    };
+    let uri = match invite.uri() {
+        Some(uri) => addressed_to(uri, &host, port),
+        None => Uri::sip_at(None, host.clone(), port),
+    };
     let mut message = Message::request(Method::Invite, uri);
     let hops = invite.max_forwards().ok().flatten();
     let hops = hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     let own = cx.settings.listeners.get(usize::from(target.listener.0));
-    let from = invite
-        .from()
-        .ok()
-        .map(|from| hidden(from, own.map(Listener::announced)));
-    let to = invite.to().ok().map(|to| hidden(to, Some(peer)));
+    let from = invite.from().ok().map(|from| match own {
+        Some(own) => {
+            let own = own.announced();
+            hidden(from, &Host::from(own.ip()), Some(own.port()))
+        }
+        None => from,
+    });
+    let to = invite.to().ok().map(|to| hidden(to, &host, port));
     let call_id = cx.tokens.call_id();
     let headers = &mut message.headers;
     headers.push(HeaderName::MaxForwards, hops.to_string());
@@ -366,26 +373,27 @@ fn callee_invite(cx: &mut Context, invite: &Message, target: Target, tag: &str) 
     message
 }
 
-/// The callee's address at the target: the user and its parameters stay. A telephone number becomes a
-/// SIP URI that says it is one (RFC 3261 §19.1.6).
-fn addressed_to(uri: &Uri, target: Target) -> Uri {
+/// The callee's address at the target's host, by its name if that led there: the user and its parameters
+/// stay. A telephone number becomes a SIP URI that says it is one (RFC 3261 §19.1.6).
+fn addressed_to(uri: &Uri, host: &Host, port: Option<u16>) -> Uri {
     if uri.is_sip() {
-        return uri.at(target.peer);
+        return uri.at_host(host.clone(), port);
     }
     let number = uri.decoded_user();
-    let text = format!("{};user=phone", Uri::sip(number.as_deref(), target.peer));
-    Uri::parse(text.as_bytes()).unwrap_or_else(|_| Uri::sip(number.as_deref(), target.peer))
+    let plain = Uri::sip_at(number.as_deref(), host.clone(), port);
+    let text = format!("{plain};user=phone");
+    Uri::parse(text.as_bytes()).unwrap_or(plain)
 }
 
-/// The same name and user at an address that this side may know, without any parameters.
-fn hidden(name: NameAddr, address: Option<std::net::SocketAddr>) -> NameAddr {
+/// The same name and user at a host that this side may know, without any parameters.
+fn hidden(name: NameAddr, host: &Host, port: Option<u16>) -> NameAddr {
     let anonymous = matches!(
         name.uri.host(),
-        Some(crate::sip::typed::Host::Name(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST)
+        Some(Host::Name(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST)
     );
-    let uri = match address {
-        Some(address) if name.uri.is_sip() && !anonymous => name.uri.at(address),
-        _ => name.uri.clone(),
+    let uri = match name.uri.is_sip() && !anonymous {
+        true => name.uri.at_host(host.clone(), port),
+        false => name.uri.clone(),
     };
     NameAddr {
         display: name.display,

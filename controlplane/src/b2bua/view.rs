@@ -136,6 +136,8 @@ pub struct Gauges {
     pub leases: usize,
     /// The media of all calls, in bits a second and one direction, as their session descriptions say.
     pub bandwidth: u64,
+    /// Requests and ACKs within dialogs that wait for their next hop's name to be resolved.
+    pub resolving: usize,
     /// Media sessions.
     pub sessions: usize,
     /// Those of them that are no call's.

@@ -1,4 +1,4 @@
-//! What the loop knows of the host: its listeners' sockets and its next hops. The part of it that
+//! What the loop knows of the host: its listeners' sockets, those to name servers, and its next hops. The part of it that
 //! [`super::Guest`]s may read is public.
 
 use std::io;
@@ -9,7 +9,7 @@ use contract::Timestamp;
 use crate::installer::NextHopQuery;
 use crate::neighbours::{Action, NeighbourCounts, Neighbours, NextHop};
 use crate::netlink::{Netlink, Notice};
-use crate::transport::{ListenerCounts, UdpListener, solicit};
+use crate::transport::{ListenerCounts, NameServers, UdpListener, solicit};
 
 /// Destinations watched at a time: two for each of thirty thousand calls, were no two calls' media to
 /// come from the same address. At some 300 bytes each, 20 MB at the most.
@@ -21,6 +21,7 @@ pub struct Host {
     listeners: Vec<UdpListener>,
     netlink: Netlink,
     neighbours: Neighbours,
+    name_servers: NameServers,
     notices: Vec<Notice>,
     unsolicited: u64,
     draining: bool,
@@ -32,6 +33,7 @@ impl Host {
             listeners,
             netlink: Netlink::open()?,
             neighbours: Neighbours::new(devices, WATCHED),
+            name_servers: NameServers::new()?,
             notices: Vec::new(),
             unsolicited: 0,
             draining: false,
@@ -78,6 +80,10 @@ impl Host {
 
     pub(super) fn routes(&self) -> BorrowedFd<'_> {
         self.netlink.requests()
+    }
+
+    pub(super) fn name_servers(&mut self) -> &mut NameServers {
+        &mut self.name_servers
     }
 
     /// Sends what waits for room, as far as there is some.

@@ -25,6 +25,11 @@ impl Tokens {
         Self::new(StdRng::from_rng(&mut self.rng))
     }
 
+    /// A generator for somebody else, seeded from this one.
+    pub fn generator(&mut self) -> StdRng {
+        StdRng::from_rng(&mut self.rng)
+    }
+
     /// A From or To tag: 64 random bits (RFC 3261 §19.3 asks for 32).
     pub fn tag(&mut self) -> String {
         format!("{:016x}", self.rng.next_u64())

@@ -49,10 +49,24 @@ impl Transactions {
     pub(super) fn start_client(
         &mut self,
         now: Timestamp,
-        mut request: Message,
+        request: Message,
         path: Path,
         passage: u32,
     ) -> Result<ClientKey, TransactionError> {
+        let id = self.new_id();
+        self.start_client_as(now, id, request, path, passage)?;
+        Ok(ClientKey(id))
+    }
+
+    /// The same under a name that was given out before.
+    pub(super) fn start_client_as(
+        &mut self,
+        now: Timestamp,
+        id: Id,
+        mut request: Message,
+        path: Path,
+        passage: u32,
+    ) -> Result<(), TransactionError> {
         if self.clients.len() + self.servers.len() >= self.config.capacity.saturating_mul(2) {
             return Err(TransactionError::Full);
         }
@@ -66,7 +80,7 @@ impl Transactions {
         if matches!(method, Method::Ack | Method::Cancel) || request.check().is_err() {
             return Err(TransactionError::Unfit);
         }
-        let id = self.insert_client(Client {
+        let client = Client {
             machine: match method {
                 Method::Invite => Machine::InviteClient,
                 _ => Machine::Client,
@@ -82,9 +96,10 @@ impl Transactions {
             acknowledged: Vec::new(),
             cancel: Cancellation::None,
             silent: false,
-        });
+        };
+        self.insert_client(id, client);
         self.client_event(now, id, Event::Request, None);
-        Ok(ClientKey(id))
+        Ok(())
     }
 
     /// Puts our Via on top; its branch.
@@ -125,13 +140,11 @@ impl Transactions {
         self.client_event(now, id, Event::FallBack, None)
     }
 
-    fn insert_client(&mut self, client: Client) -> Id {
-        let id = self.new_id();
+    fn insert_client(&mut self, id: Id, client: Client) {
         self.by_branch
             .insert((client.branch.clone(), client.method.clone()), id);
         self.by_path.insert((client.path, id));
         self.clients.insert(id, client);
-        id
     }
 
     /// Remembers the ACK of a 2xx, and sends it.
@@ -359,7 +372,8 @@ impl Transactions {
             request.headers.append(header);
         }
         let (path, branch) = (client.path, client.branch.clone());
-        let cancel = self.insert_client(Client {
+        let cancel = self.new_id();
+        let client = Client {
             machine: Machine::Client,
             state: State::Start,
             path,
@@ -372,7 +386,8 @@ impl Transactions {
             acknowledged: Vec::new(),
             cancel: Cancellation::None,
             silent: true,
-        });
+        };
+        self.insert_client(cancel, client);
         self.client_event(now, cancel, Event::Request, None);
         let reliable = self.is_reliable(path);
         let patience = Timer::Cancelled.first(&self.config.timers, reliable);

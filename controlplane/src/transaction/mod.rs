@@ -167,6 +167,25 @@ impl Transactions {
         self.start_client(now, message, path, 0)
     }
 
+    /// The name of a request that will be sent, or given up, once it is known where to.
+    pub fn reserve(&mut self) -> ClientKey {
+        ClientKey(self.new_id())
+    }
+
+    /// Like [`Self::request`], under a name that was reserved.
+    ///
+    /// # Errors
+    /// [`TransactionError::Full`] or [`TransactionError::Unfit`].
+    pub fn request_as(
+        &mut self,
+        now: Timestamp,
+        key: ClientKey,
+        message: Message,
+        path: Path,
+    ) -> Result<(), TransactionError> {
+        self.start_client_as(now, key.0, message, path, 0)
+    }
+
     /// Like [`Self::request`], for a request that passes on the one of `origin`: should it come back from
     /// where that one came from, for the same user, it is answered with 482.
     ///

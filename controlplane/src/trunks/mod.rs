@@ -184,11 +184,16 @@ impl Trunks {
         let mut rest = targets.into_iter().peekable();
         while let Some(first) = rest.next() {
             let trunk = first.trunk;
-            let mut group = vec![(self.rank(&first), first)];
+            // The places of one name go together, in the order that the DNS gave.
+            let mut group = vec![(self.rank(&first), vec![first])];
             while let Some(next) = rest.next_if(|next| next.trunk == trunk) {
-                group.push((self.rank(&next), next));
+                match group.last_mut() {
+                    Some((_, same)) if next.name.is_some() && is_of(same, next) => same.push(next),
+                    _ => group.push((self.rank(&next), vec![next])),
+                }
             }
-            ordered.extend(selection::order(&mut self.rng, group));
+            let ordered_group = selection::order(&mut self.rng, group);
+            ordered.extend(ordered_group.into_iter().flatten());
         }
         let usable: Vec<Target> = ordered
             .iter()
@@ -353,6 +358,11 @@ impl Trunks {
             _ => tracing::debug!(trunk, %peer, %from, %to, "peer"),
         }
     }
+}
+
+/// Whether the targets are those of the same name.
+fn is_of(targets: &[Target], next: Target) -> bool {
+    targets.last().is_some_and(|last| last.name == next.name)
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ fn target(trunk: TrunkId, peer: &str) -> Target {
         trunk,
         peer: addr(peer),
         listener: ListenerId(0),
+        name: None,
     }
 }
 

@@ -6,6 +6,8 @@ mod early;
 mod ending;
 mod failover;
 mod fax;
+mod name_server;
+mod names;
 mod network;
 mod phone;
 mod plain;

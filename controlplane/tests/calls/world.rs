@@ -21,6 +21,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use regex::Regex;
 
+use crate::name_server::NameServer;
+
 /// Our listeners: towards the callers, towards the callees, and the latter over IPv6.
 pub(crate) const INSIDE: &str = "10.1.0.1:5060";
 pub(crate) const OUTSIDE: &str = "10.2.0.1:5060";
@@ -77,6 +79,8 @@ pub(crate) struct World {
     pub(crate) records: Vec<CallRecord>,
     /// What a collector was sent.
     pub(crate) mirrored: Vec<Mirrored>,
+    /// The name servers.
+    pub(crate) dns: NameServer,
     /// Instead of arriving at once, what phones send is put here, for a network to carry.
     pub(crate) wire: Option<Vec<Datagram>>,
 }
@@ -179,6 +183,7 @@ impl World {
             counted: HashMap::new(),
             records: Vec::new(),
             mirrored: Vec::new(),
+            dns: NameServer::default(),
             wire: None,
         }
     }
@@ -236,6 +241,11 @@ impl World {
                 }
                 Output::CallEnded(record) => self.records.push(*record),
                 Output::Mirror(message) => self.mirrored.push(message),
+                Output::Dns(ask) => {
+                    if let Some(heard) = self.dns.carry_out(ask) {
+                        self.agent.handle(Input::Dns(heard), self.now);
+                    }
+                }
                 Output::Drained => {
                     assert!(!self.drained, "drained twice");
                     self.drained = true;

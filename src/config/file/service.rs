@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use controlplane::resolver::Destination;
 use controlplane::settings::{Capacity, Check, Failover, Network, Overload, Rate, TrunkLimits};
 use toml::de::DeValue;
 
@@ -39,9 +40,35 @@ pub(crate) struct Limits {
     pub(crate) deny: Vec<Network>,
 }
 
-/// `peers`: addresses, or tables `{ address = …, priority = …, weight = … }`.
-pub(super) fn peers(section: &mut Section<'_>) -> Vec<Peer> {
-    let address = kind::peer_address();
+/// One of a trunk's `peers` that is a name.
+#[derive(Debug)]
+pub(crate) struct NamedPeer {
+    pub(crate) name: Located<Destination>,
+    /// Priority and weight; without a table its place in the list, and 1.
+    pub(crate) rank: (u16, u16),
+}
+
+/// `peers`: addresses and names, or tables `{ address = …, priority = …, weight = … }` of them.
+pub(super) fn peers(section: &mut Section<'_>) -> (Vec<Peer>, Vec<NamedPeer>) {
+    let (mut peers, mut names) = (Vec::new(), Vec::new());
+    for (place, (Located { value, span }, rank)) in (1..).zip(listed(section)) {
+        match value {
+            kind::Peer::Address(value) => peers.push(Peer {
+                address: Located { value, span },
+                rank: Some(rank.unwrap_or((place, 1))),
+            }),
+            kind::Peer::Name(value) => names.push(NamedPeer {
+                name: Located { value, span },
+                rank: rank.unwrap_or((place, 1)),
+            }),
+        }
+    }
+    (peers, names)
+}
+
+/// Each with its priority and weight, when it is written as a table.
+fn listed(section: &mut Section<'_>) -> Vec<(Located<kind::Peer>, Option<(u16, u16)>)> {
+    let address = kind::peer();
     let listed = section.list("peers", &kind::anything(address.expected()));
     let Some(DeValue::Array(elements)) = section.find("peers").map(toml::Spanned::get_ref) else {
         return Vec::new();
@@ -55,17 +82,12 @@ pub(super) fn peers(section: &mut Section<'_>) -> Vec<Peer> {
             DeValue::Table(_) => section.inline("a table of `peers`", element, |peer| {
                 let priority = peer.or_default("priority", &kind::number(0, 65_535), 1);
                 let weight = peer.or_default("weight", &kind::number(0, 65_535), 1);
-                Some(Peer {
-                    address: peer.required("address", &address)?,
-                    rank: Some((small(priority), small(weight))),
-                })
+                let rank = (small(priority), small(weight));
+                Some((peer.required("address", &address)?, Some(rank)))
             }),
             _ => section
                 .read("peers", &address, element)
-                .map(|address| Peer {
-                    address,
-                    rank: None,
-                }),
+                .map(|address| (address, None)),
         };
         peers.extend(peer);
     }

@@ -21,17 +21,7 @@ pub(crate) fn listen_address() -> Kind<SocketAddr> {
     Kind::of_text(expected, address_and_port)
 }
 
-/// A peer: an address and port, or an address alone (port 0: any port).
-pub(crate) fn peer_address() -> Kind<SocketAddr> {
-    let expected = "an address and port, such as \"192.0.2.9:5060\" or \"[2001:db8::9]:5060\", or \
-                    an address alone for any source port";
-    Kind::of_text(expected, |text| match text.parse::<IpAddr>() {
-        Ok(address) => Ok(SocketAddr::new(usable(address)?, 0)),
-        Err(_) => address_and_port(text),
-    })
-}
-
-fn address_and_port(text: &str) -> Result<SocketAddr, Problem> {
+pub(super) fn address_and_port(text: &str) -> Result<SocketAddr, Problem> {
     let address: SocketAddr = text
         .parse()
         .map_err(|_| format!("is {text:?}, which is no address and port"))?;
@@ -42,7 +32,7 @@ fn address_and_port(text: &str) -> Result<SocketAddr, Problem> {
     }
 }
 
-fn usable(address: IpAddr) -> Result<IpAddr, Problem> {
+pub(super) fn usable(address: IpAddr) -> Result<IpAddr, Problem> {
     let why_not = match address {
         _ if address.is_unspecified() => Some("the unspecified address"),
         _ if address.is_multicast() => Some("a multicast address"),
@@ -126,9 +116,5 @@ mod tests {
         assert!(read(&listen_address(), "'192.0.2.1'").is_err());
         assert!(read(&listen_address(), "'192.0.2.1:0'").is_err());
         assert!(read(&listen_address(), "'2001:db8::1:5060'").is_err());
-        let any_port = read(&peer_address(), "'2001:db8::9'").expect("an address alone");
-        assert_eq!(any_port.port(), 0);
-        assert!(read(&peer_address(), "'[2001:db8::9]:5060'").is_ok());
-        assert!(read(&peer_address(), "'[ff02::9]:5060'").is_err());
     }
 }

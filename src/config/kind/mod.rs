@@ -3,6 +3,7 @@
 
 mod address;
 mod duration;
+mod peer;
 mod traffic;
 
 use std::path::{Component, PathBuf};
@@ -14,8 +15,9 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::nearest::did_you_mean;
 
-pub(crate) use address::{ip_address, listen_address, peer_address, port_range};
+pub(crate) use address::{ip_address, listen_address, port_range};
 pub(crate) use duration::{duration, duration_or_off, read_duration, spell_duration};
+pub(crate) use peer::{Peer, name_server, peer};
 pub(crate) use traffic::{bit_rate, network};
 
 /// Why a value is not of its kind: the predicate of a sentence whose subject is the key.

@@ -176,8 +176,10 @@ impl Call {
         let mut prack = pair.callee.request(Method::Prack);
         prack.headers.push(HeaderName::RAck, rack.to_string());
         cx.sign(&mut prack);
-        let path = cx.path_of(trunk, &pair.callee);
-        if cx.request(self.id, prack, path).is_err() {
+        if cx
+            .request_within(Some(self.id), trunk, &pair.callee, prack)
+            .is_err()
+        {
             cx.count_dropped("prack_unsent");
         }
     }

@@ -59,13 +59,16 @@ impl Call {
             false => Method::Invite,
         });
         let number = dialog.local_cseq();
-        let path = cx.path_of(trunk, dialog);
-        cx.introduce(&mut request, path.listener);
+        let listener = cx.path_of(trunk, dialog).listener;
+        cx.introduce(&mut request, listener);
         self.time_request(cx, side, None, &mut request);
         if let Some(sdp) = sdp {
             passing::set_sdp(&mut request, sdp);
         }
-        match cx.request(self.id, request.clone(), path) {
+        let Some(pair) = self.pairs.first() else {
+            return;
+        };
+        match cx.request_within(Some(self.id), trunk, pair.dialog(side), request.clone()) {
             Ok(key) => {
                 cx.counters.sessions_refreshed += 1;
                 let leg = self.timers.of(side);

@@ -73,6 +73,11 @@ impl Uri {
     /// `sip:user@host:port`, or without user. The user is taken as written in a URI; what must not stand
     /// there is escaped.
     pub fn sip(user: Option<&str>, address: SocketAddr) -> Self {
+        Self::sip_at(user, Host::from(address.ip()), Some(address.port()))
+    }
+
+    /// The same with a host that may be a name, and without port if none is given.
+    pub fn sip_at(user: Option<&str>, host: Host, port: Option<u16>) -> Self {
         let mut text = "sip:".to_owned();
         let userinfo = user.map(|user| {
             escape_user(user, &mut text);
@@ -80,12 +85,16 @@ impl Uri {
             text.push('@');
             range
         });
-        text.push_str(&address.to_string());
+        text.push_str(&host.to_string());
+        if let Some(port) = port {
+            text.push(':');
+            text.push_str(&port.to_string());
+        }
         Self {
             sip: Some(SipParts {
                 userinfo,
-                host: Host::from(address.ip()),
-                port: Some(address.port()),
+                host,
+                port,
                 tail: text.len(),
             }),
             text,
@@ -135,7 +144,7 @@ impl Uri {
     }
 
     /// Where a SIP URI with a literal address leads: port 5060 (5061 over TLS) unless it says
-    /// another. A domain name leads nowhere here: tandem sends to configured peers, and asks no DNS.
+    /// another. A domain name leads nowhere without the DNS.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         let parts = self.sip.as_ref()?;
         let default = if self.is_over_tls() { 5061 } else { 5060 };
@@ -171,10 +180,15 @@ impl Uri {
     /// `transport`, which belong to the host, and headers, which a Request-URI cannot hold. A URI
     /// of another scheme stays as it is.
     pub fn at(&self, address: SocketAddr) -> Self {
+        self.at_host(Host::from(address.ip()), Some(address.port()))
+    }
+
+    /// The same at a host that may be a name, and without port if none is given.
+    pub fn at_host(&self, host: Host, port: Option<u16>) -> Self {
         if !self.is_sip() {
             return self.clone();
         }
-        let mut moved = Self::sip(self.user(), address);
+        let mut moved = Self::sip_at(self.user(), host, port);
         for parameter in self.parameters() {
             let name = parameter.split('=').next().unwrap_or_default();
             if !["maddr", "transport"].contains(&name.to_ascii_lowercase().as_str()) {
@@ -322,6 +336,9 @@ mod tests {
         assert_eq!(moved.as_str(), "sip:a%40b@[::1]:5060;user=phone");
         assert_eq!(Uri::parse(moved.as_str().as_bytes()), Ok(moved));
         assert_eq!(parse("tel:+1").at(address("10.0.0.1:1")), parse("tel:+1"));
+        let named = parse("sip:+49@x;user=phone").at_host(Host::Name("b.example".into()), None);
+        assert_eq!(named.as_str(), "sip:+49@b.example;user=phone");
+        assert_eq!(Uri::parse(named.as_str().as_bytes()), Ok(named));
         let odd = Uri::sip(Some("a b@c%41"), address("10.0.0.1:5060"));
         assert_eq!(odd.as_str(), "sip:a%20b%40c%41@10.0.0.1:5060");
         assert_eq!(Uri::parse(odd.as_str().as_bytes()), Ok(odd));
