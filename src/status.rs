@@ -6,13 +6,13 @@ use contract::DropReason;
 use controlplane::b2bua::{Counters, Gauges};
 use controlplane::neighbours::NeighbourCounts;
 use controlplane::settings::Listener as ListenerSettings;
-use controlplane::transport::ListenerCounts;
+use controlplane::transport::{ConnectionCounts, ListenerCounts};
 use dataplane::report::{DeviceReport, Report, SocketReport, WorkerReport};
 use hdrhistogram::Histogram;
 
 use crate::admin::views::{
-    CallCounts, Counts, Device, Listener, MediaCounts, NextHops, Residence, Ring, SipCounts,
-    Socket, Taken, Worker, WorkerTotals, Workers, XdpStatistics,
+    CallCounts, Connections, Counts, Device, Listener, MediaCounts, NextHops, Residence, Ring,
+    SipCounts, Socket, Taken, Worker, WorkerTotals, Workers, XdpStatistics,
 };
 use crate::steering;
 
@@ -70,8 +70,30 @@ pub(crate) fn listeners(settings: &[ListenerSettings], counts: &[ListenerCounts]
             + counts.send_errors
             + counts.unreachable,
         receive_errors: counts.receive_errors,
+        transport: listener.transport.name().to_owned(),
+        advertised: listener
+            .advertised
+            .map(|_| listener.announced().to_string()),
+        connections: counts.connections.as_ref().map(connections),
     };
     settings.iter().zip(counts).map(listener).collect()
+}
+
+fn connections(counts: &ConnectionCounts) -> Connections {
+    Connections {
+        open: counts.open as u64,
+        handshaking: counts.handshaking as u64,
+        accepted: counts.accepted,
+        opened: counts.opened,
+        turned_away: counts.turned_away,
+        failed: counts.failed,
+        tls_failed: counts.tls_failed,
+        framing_errors: counts.framing_errors,
+        stalled: counts.stalled,
+        idle: counts.idle,
+        closed: counts.closed,
+        broken: counts.broken,
+    }
 }
 
 /// The next hops of the media.

@@ -140,6 +140,17 @@ pub enum Output {
         /// The payload.
         bytes: Vec<u8>,
     },
+    /// Let the connection with an address also serve for another address of the same host (RFC 5923).
+    Alias {
+        /// The listener.
+        listener: ListenerId,
+        /// Whom the connection is with.
+        remote: SocketAddr,
+        /// The other address.
+        alias: SocketAddr,
+    },
+    /// The settings are new: certificates, keys and roots are to be read by them.
+    Reconfigured,
     /// Put a command into a worker's mailbox.
     Command {
         /// The worker.
@@ -343,6 +354,7 @@ impl Agent {
         self.gate.reconfigure(settings.overload);
         self.calls.set_time(now);
         self.calls.reconfigure(settings);
+        self.outputs.push_back(Output::Reconfigured);
         self.handle(Input::Time, now);
         Ok(())
     }

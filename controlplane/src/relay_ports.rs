@@ -285,6 +285,7 @@ mod tests {
             name: "inside".into(),
             device: DeviceId(0),
             addresses: vec![address()],
+            advertised: Vec::new(),
             ports: (first, last),
             latch: LatchPolicy::Off,
             dscp: DscpMarking::Preserve,

@@ -20,6 +20,7 @@ mod signals;
 mod start_error;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::agent::{Agent, Input, Output};
 use crate::settings::{ListenerId, Settings};
-use crate::transport::{Received, Sent, UdpListener};
+use crate::transaction::Path;
+use crate::transport::{Arrival, Listener, Sent};
 use signals::{Signal, Signals};
 
 pub use clock::Clock;
@@ -37,9 +39,12 @@ pub use hooks::{Dataplane, Guest, MailboxFull};
 pub use host::Host;
 pub use start_error::StartError;
 
-/// Datagrams taken from one listener in a turn. At some 50 us each, a turn of a flooded listener is
+/// Messages taken from one listener in a turn. At some 50 us each, a turn of a flooded listener is
 /// under 4 ms; fewer would poll more often than work.
-const DATAGRAMS_AT_A_TIME: usize = 64;
+const MESSAGES_AT_A_TIME: usize = 64;
+/// The longest share of a turn that a listener gets: messages cost less than that together, but the TLS
+/// handshakes of a crowd that connects at once would take a hundred milliseconds.
+const LONGEST_SHARE: Duration = Duration::from_millis(4);
 /// Outputs carried out in a turn: more than any input makes, so only a machine that never comes to
 /// rest meets it, and that must not stop the others.
 const OUTPUTS_AT_A_TIME: usize = 8192;
@@ -103,9 +108,9 @@ impl Server {
         let poll = Poll::new().map_err(StartError::kernel("epoll"))?;
         let registry = poll.registry();
         let mut listeners = Vec::with_capacity(settings.listeners.len());
-        for (index, listener) in settings.listeners.iter().enumerate() {
-            let token = Token(FIRST_LISTENER + index);
-            let opened = UdpListener::open(listener.address).and_then(|mut socket| {
+        for (id, listener) in settings.numbered_listeners() {
+            let token = Token(FIRST_LISTENER + usize::from(id.0));
+            let opened = Listener::open(id, listener, &settings.trunks).and_then(|mut socket| {
                 socket.register(registry, token)?;
                 Ok(socket)
             });
@@ -223,6 +228,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             || self.agent.has_answers()
             || ready.netlink
             || ready.listeners.contains(&true)
+            || self.server.host.has_arrivals()
             || self.server.host.has_work();
         if undone {
             return Some(Duration::ZERO);
@@ -245,17 +251,13 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             SIGNALS => ready.signals = true,
             GUEST => ready.guest = true,
             NAME_SERVERS => ready.name_servers = true,
-            Token(token) => {
-                let index = token.saturating_sub(FIRST_LISTENER);
+            token => {
+                let now = self.now();
+                let index = Listener::token_of(token).0.saturating_sub(FIRST_LISTENER);
                 let Some(listener) = self.server.host.listener_mut(index) else {
                     return;
                 };
-                if event.is_error() {
-                    listener.read_errors();
-                }
-                if event.is_writable() {
-                    listener.flush();
-                }
+                listener.on_event(event, now);
                 if let Some(flag) = ready.listeners.get_mut(index) {
                     *flag = true;
                 }
@@ -273,8 +275,9 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         }
         ready.netlink = self.server.host.read_netlink(self.server.clock.now());
         for (index, flag) in ready.listeners.iter_mut().enumerate() {
-            if *flag {
-                *flag = self.take_datagrams(index);
+            let listener = self.server.host.listener_mut(index);
+            if *flag || listener.is_some_and(|listener| listener.has_arrivals()) {
+                *flag = self.take_messages(index);
             }
         }
         if std::mem::take(&mut ready.name_servers) {
@@ -323,6 +326,14 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         }
     }
 
+    fn reload_certificates(&mut self) {
+        let settings = self.agent.settings();
+        match self.server.host.reload_certificates(settings) {
+            Ok(()) => tracing::info!("certificates read anew"),
+            Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+        }
+    }
+
     fn take_events(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         self.dataplane.drain(&mut events);
@@ -352,60 +363,54 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         }
     }
 
-    /// Takes a batch of datagrams from one listener. Says whether more may wait.
-    fn take_datagrams(&mut self, index: usize) -> bool {
-        let Ok(id) = u16::try_from(index).map(ListenerId) else {
+    /// Takes a batch of messages from one listener. Says whether more may wait.
+    fn take_messages(&mut self, index: usize) -> bool {
+        let Ok(listener) = u16::try_from(index).map(ListenerId) else {
             return false;
         };
-        for taken in 0..DATAGRAMS_AT_A_TIME {
+        let began = self.now();
+        for taken in 0..MESSAGES_AT_A_TIME {
+            let now = self.now();
+            if now.since(began) > LONGEST_SHARE {
+                break;
+            }
             let server = &mut self.server;
             let Some(socket) = server.host.listener_mut(index) else {
                 return false;
             };
             // One of a batch says how long they all have waited, or nearly.
-            let (received, arrived) = match taken {
-                0 => socket.receive_stamped(&mut server.buffer),
-                _ => (socket.receive(&mut server.buffer), None),
+            let (arrival, arrived) = match taken {
+                0 => socket.receive_stamped(&mut server.buffer, now),
+                _ => (socket.receive(&mut server.buffer, now), None),
             };
-            let waited = arrived.and_then(clock::since_arrival);
-            let Received::Datagram(remote, length) = received else {
-                self.report_unreachable(index);
-                return false;
-            };
-            let bytes = server.buffer.get(..length).unwrap_or_default().to_vec();
-            let now = self.now();
-            if let Some(waited) = waited {
+            if let Some(waited) = arrived.and_then(clock::since_arrival) {
                 self.agent.handle(Input::Waited(waited), now);
             }
-            let datagram = Input::Datagram {
-                listener: id,
-                remote,
-                bytes,
+            let input = match arrival {
+                Arrival::Message(remote, bytes) => Input::Datagram {
+                    listener,
+                    remote,
+                    bytes,
+                },
+                Arrival::Identified(remote, identity) => Input::Identified {
+                    listener,
+                    remote,
+                    identity,
+                },
+                Arrival::Lost(remote) => Input::ConnectionLost { listener, remote },
+                Arrival::Unsent(remote) => Input::SendFailed { listener, remote },
+                Arrival::Working => continue,
+                Arrival::Nothing => return false,
             };
-            self.handle(datagram, now);
+            self.handle(input, now);
         }
-        self.report_unreachable(index);
         true
-    }
-
-    fn report_unreachable(&mut self, index: usize) {
-        let Ok(listener) = u16::try_from(index).map(ListenerId) else {
-            return;
-        };
-        while let Some(remote) = self
-            .server
-            .host
-            .listener_mut(index)
-            .and_then(UdpListener::next_unreachable)
-        {
-            let now = self.now();
-            self.handle(Input::SendFailed { listener, remote }, now);
-        }
     }
 
     /// Timers of the agent and of the neighbours, and the next hops that have been found.
     fn pass_time(&mut self) {
         let now = self.now();
+        self.server.host.end_connections(now);
         if self.agent_deadline.is_some_and(|at| at <= now) {
             self.handle(Input::Time, now);
         } else if self.restless {
@@ -431,9 +436,20 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 Output::Send {
                     listener,
                     remote,
-                    otherwise: _,
+                    otherwise,
                     bytes,
-                } => self.send(listener, remote, bytes, now),
+                } => self.send(Path { listener, remote }, otherwise, bytes, now),
+                Output::Alias {
+                    listener,
+                    remote,
+                    alias,
+                } => {
+                    let socket = self.server.host.listener_mut(usize::from(listener.0));
+                    if let Some(socket) = socket {
+                        socket.alias(remote, alias);
+                    }
+                }
+                Output::Reconfigured => self.reload_certificates(),
                 Output::Command { worker, command } => {
                     if self.dataplane.submit(worker, command).is_err() {
                         let rejected = Input::CommandRejected { worker, command };
@@ -473,15 +489,12 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         self.restless = true;
     }
 
-    fn send(
-        &mut self,
-        listener: ListenerId,
-        remote: std::net::SocketAddr,
-        bytes: Vec<u8>,
-        now: Timestamp,
-    ) {
+    fn send(&mut self, path: Path, otherwise: Option<SocketAddr>, bytes: Vec<u8>, now: Timestamp) {
+        let Path { listener, remote } = path;
         let socket = self.server.host.listener_mut(usize::from(listener.0));
-        let sent = socket.map_or(Sent::Failed, |socket| socket.send(remote, bytes));
+        let sent = socket.map_or(Sent::Failed, |socket| {
+            socket.send(remote, otherwise, bytes, now)
+        });
         if sent == Sent::Failed {
             let failed = Input::SendFailed { listener, remote };
             self.agent.handle(failed, now);

@@ -112,6 +112,13 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The listeners with their names for the machine.
+    pub fn numbered_listeners(&self) -> impl Iterator<Item = (ListenerId, &Listener)> {
+        (0_u16..).map(ListenerId).zip(&self.listeners)
+    }
+}
+
 impl Default for Settings {
     /// Without listeners, media, trunks and routes; the rest as the configuration's defaults.
     fn default() -> Self {
@@ -189,6 +196,9 @@ pub struct MediaGroup {
     pub device: DeviceId,
     /// IPv4 and IPv6 addresses, at least one.
     pub addresses: Vec<IpAddr>,
+    /// The address that others know each of `addresses` by, in their order, behind a 1:1 NAT that leaves the
+    /// ports alone; what is missing is known by itself.
+    pub advertised: Vec<IpAddr>,
     /// First and last port, inclusive; the first even, the last odd.
     pub ports: (u16, u16),
     /// Whom its flows believe.
@@ -209,12 +219,20 @@ impl MediaGroup {
             name: name.into(),
             device,
             addresses: addresses.into_iter().collect(),
+            advertised: Vec::new(),
             ports,
             latch: LatchPolicy::Learn {
                 window: Duration::from_secs(10),
             },
             dscp: DscpMarking::Set(46),
         }
+    }
+
+    /// What session descriptions say in the place of one of its addresses.
+    pub fn announced(&self, address: IpAddr) -> IpAddr {
+        let place = self.addresses.iter().position(|own| *own == address);
+        let outer = place.and_then(|place| self.advertised.get(place));
+        outer.copied().unwrap_or(address)
     }
 }
 

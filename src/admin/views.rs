@@ -300,7 +300,7 @@ pub(crate) struct SipCounts {
     pub(crate) events: Counts,
 }
 
-/// One SIP socket; datagrams since the start.
+/// One SIP listener; messages since the start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Listener {
     /// Its name in the configuration.
@@ -313,8 +313,46 @@ pub(crate) struct Listener {
     pub(crate) sent: u64,
     /// Not sent: too many waited, too large, refused by the kernel, or unreachable by ICMP.
     pub(crate) send_failures: u64,
-    /// Errors while receiving.
+    /// Errors while receiving, or accepting.
     pub(crate) receive_errors: u64,
+    /// `udp`, `tcp` or `tls`.
+    #[serde(default)]
+    pub(crate) transport: String,
+    /// The address that others know it by, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) advertised: Option<String>,
+    /// Its connections; nothing for UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) connections: Option<Connections>,
+}
+
+/// The connections of one SIP listener; what is not "now" is since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Connections {
+    /// Now, in both directions.
+    pub(crate) open: u64,
+    /// Of others, within their TLS handshake now.
+    pub(crate) handshaking: u64,
+    /// Accepted.
+    pub(crate) accepted: u64,
+    /// That tandem opened, or began to.
+    pub(crate) opened: u64,
+    /// Closed at once: too many.
+    pub(crate) turned_away: u64,
+    /// That tandem opened and that did not come up.
+    pub(crate) failed: u64,
+    /// Whose TLS handshake failed or was not over in time, or whose TLS broke.
+    pub(crate) tls_failed: u64,
+    /// Ended because what came was no SIP.
+    pub(crate) framing_errors: u64,
+    /// Ended because the other side did not read, or did not end what it wrote.
+    pub(crate) stalled: u64,
+    /// Ended because nobody had anything to say.
+    pub(crate) idle: u64,
+    /// Closed by the other side.
+    pub(crate) closed: u64,
+    /// Broken without a word.
+    pub(crate) broken: u64,
 }
 
 /// The next hops of the media.

@@ -206,6 +206,7 @@ pub(super) fn residence(residence: &Residence) -> String {
 fn listeners(status: &Status) -> String {
     let mut columns = Columns::new(&[
         "listener",
+        "transport",
         "address",
         ">received",
         ">sent",
@@ -215,6 +216,7 @@ fn listeners(status: &Status) -> String {
     for listener in &status.listeners {
         columns.row([
             listener.name.clone(),
+            listener.transport.clone(),
             listener.address.clone(),
             listener.received.to_string(),
             listener.sent.to_string(),
@@ -222,7 +224,54 @@ fn listeners(status: &Status) -> String {
             listener.receive_errors.to_string(),
         ]);
     }
-    columns.render()
+    let mut text = columns.render();
+    text.push_str(&connections(status));
+    text
+}
+
+/// A table of its own, where there are some: what a listener without them could only leave blank.
+fn connections(status: &Status) -> String {
+    let mut columns = Columns::new(&[
+        "connections of",
+        ">open",
+        ">accepted",
+        ">opened",
+        ">turned away",
+        ">failed",
+        ">TLS failed",
+        ">no SIP",
+        ">stalled",
+        ">idle",
+        ">closed",
+        ">broken",
+    ]);
+    let mut some = false;
+    for listener in &status.listeners {
+        let Some(counts) = &listener.connections else {
+            continue;
+        };
+        some = true;
+        let figures = [
+            counts.open,
+            counts.accepted,
+            counts.opened,
+            counts.turned_away,
+            counts.failed,
+            counts.tls_failed,
+            counts.framing_errors,
+            counts.stalled,
+            counts.idle,
+            counts.closed,
+            counts.broken,
+        ];
+        let mut row = vec![listener.name.clone()];
+        row.extend(figures.map(|figure| figure.to_string()));
+        columns.row(row);
+    }
+    match some {
+        true => format!("\n{}", columns.render()),
+        false => String::new(),
+    }
 }
 
 fn devices(status: &Status) -> String {

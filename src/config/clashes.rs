@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use super::diagnostic::Diagnostic;
-use super::file::{Device, File, Idle, Latch, Media, Queues, Sip, Workers};
+use super::file::{Device, File, Idle, Latch, Listener, Media, Queues, Sip, Workers};
 use super::kind::spell_duration;
 use super::section::Located;
 
@@ -136,14 +136,21 @@ fn shared_address(
 }
 
 fn check_listeners(file: &File, diagnostics: &mut Vec<Diagnostic>) {
-    let addresses = || file.listeners.iter().filter_map(|l| l.address.as_ref());
-    check_unique(
-        addresses(),
-        |address| format!("two [[listener]] have the address {address}"),
-        "an address and port of its own",
-        diagnostics,
-    );
-    for address in addresses() {
+    let addresses = |streams: bool| {
+        let alike = move |l: &&Listener| l.transport.is_reliable() == streams;
+        let listeners = file.listeners.iter().filter(alike);
+        listeners.filter_map(|l| l.address.as_ref())
+    };
+    // UDP and TCP have ports of their own.
+    for streams in [false, true] {
+        check_unique(
+            addresses(streams),
+            |address| format!("two [[listener]] have the address {address}"),
+            "an address and port of its own",
+            diagnostics,
+        );
+    }
+    for address in addresses(false) {
         let port = address.value.port();
         let takes = |media: &&Media| {
             let here = |located: &Located<IpAddr>| located.value == address.value.ip();
@@ -215,7 +222,9 @@ fn check_trunk_peers(file: &File, diagnostics: &mut Vec<Diagnostic>) {
                 let used = |listener: &Located<String>| {
                     trunk.listeners.iter().any(|l| l.value == listener.value)
                 };
-                other.listeners.iter().any(used)
+                // Names tell trunks apart that addresses do not.
+                let named = |trunk: &super::file::Trunk| !trunk.transport.tls_names.is_empty();
+                other.listeners.iter().any(used) && !(named(trunk) && named(other))
             };
             let same = file.trunks[..index]
                 .iter()

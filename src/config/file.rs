@@ -2,8 +2,9 @@
 //! that a later check may complain about keeps its place. Nothing here depends on another section.
 
 mod dialog;
+mod transport;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ mod service;
 pub(crate) use dialog::Dialog;
 pub(crate) use dns::Dns;
 pub(crate) use service::{Limits, NamedPeer, Peer, Service};
+pub(crate) use transport::{Files, Listener, TrunkTransport};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -133,6 +135,8 @@ pub(crate) struct Media {
     pub(crate) name: Option<Located<String>>,
     pub(crate) device: Option<Located<String>>,
     pub(crate) addresses: Vec<Located<IpAddr>>,
+    /// As many as there are addresses, or none.
+    pub(crate) advertised: Vec<Located<IpAddr>>,
     pub(crate) ports: Option<Located<(u16, u16)>>,
     pub(crate) latch: Latch,
     pub(crate) latch_window: Option<Located<Duration>>,
@@ -147,13 +151,6 @@ pub(crate) enum Latch {
     Off,
 }
 
-/// `[[listener]]`: a SIP socket.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) name: Option<Located<String>>,
-    pub(crate) address: Option<Located<SocketAddr>>,
-}
-
 /// `[[trunk]]`: a neighbour in SIP.
 #[derive(Debug)]
 pub(crate) struct Trunk {
@@ -166,6 +163,7 @@ pub(crate) struct Trunk {
     pub(crate) media: Option<Located<String>>,
     pub(crate) service: Service,
     pub(crate) dialog: Dialog,
+    pub(crate) transport: TrunkTransport,
 }
 
 /// `[[route]]`: where calls go.
@@ -210,7 +208,7 @@ impl File {
             workers: workers_of(&mut root),
             devices: root.tables("device", "[[device]]", device),
             media: root.tables("media", "[[media]]", media),
-            listeners: root.tables("listener", "[[listener]]", listener),
+            listeners: root.tables("listener", "[[listener]]", Listener::read),
             trunks: root.tables("trunk", "[[trunk]]", trunk),
             routes: root.tables("route", "[[route]]", route),
             sip: root.table_or_empty("sip", "[sip]", sip),
@@ -337,17 +335,11 @@ fn media(section: &mut Section<'_>) -> Media {
         addresses: section
             .list("addresses", &kind::ip_address())
             .unwrap_or_default(),
+        advertised: section.optional_list("advertised", &kind::ip_address()),
         ports: section.required("ports", &kind::port_range()),
         latch: section.or_default("latch", &kind::word(LATCH), Latch::Learn),
         latch_window: section.optional("latch_window", &window),
         dscp: section.or_default("dscp", &kind::dscp(), DscpMarking::Set(46)),
-    }
-}
-
-fn listener(section: &mut Section<'_>) -> Listener {
-    Listener {
-        name: section.required("name", &kind::name()),
-        address: section.required("address", &kind::listen_address()),
     }
 }
 
@@ -364,6 +356,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         media: section.required("media", &kind::reference("[[media]]")),
         service: service::service(section),
         dialog: dialog::read(section),
+        transport: TrunkTransport::read(section),
     }
 }
 

@@ -23,6 +23,7 @@ mod section;
 mod source;
 #[cfg(test)]
 mod tests;
+mod transports;
 
 use std::fs::File as FsFile;
 use std::io::{self, Read};
@@ -129,8 +130,10 @@ fn check(source: Source, host: Option<&Host>, numbering: &Numbering) -> Checked 
     let mut diagnostics = Vec::new();
     let file = File::read(&document, &mut diagnostics);
     clashes::check(&file, &mut diagnostics);
+    transports::check(&file, &mut diagnostics);
     if let Some(host) = host {
         against_host::check(&file, host, &mut diagnostics);
+        transports::check_files(&file, &mut diagnostics);
     }
     let (control, data) = resolve::resolve(&file, host, numbering, &mut diagnostics);
     drop(document);

@@ -15,6 +15,7 @@ use super::file::{Checksums, Dns, File, Idle, Latch, Media, Sip, Trunk, Workers}
 use super::kind::spell_duration;
 use super::names::Names;
 use super::numbering::Numbering;
+use super::transports;
 
 /// How long an adaptive worker looks before it sleeps. Longer burns a core for nothing on a quiet
 /// machine; shorter sleeps between the packets of a few calls and pays a wakeup (some 5 to 50 us) each.
@@ -61,6 +62,7 @@ fn media_group(group: &Media, device: DeviceId) -> control::MediaGroup {
         name: text(group.name.as_ref()),
         device,
         addresses: group.addresses.iter().map(|a| a.value).collect(),
+        advertised: group.advertised.iter().map(|a| a.value).collect(),
         ports: group.ports.as_ref().map_or((0, 1), |ports| ports.value),
         latch: match group.latch {
             Latch::Learn => LatchPolicy::Learn {
@@ -80,7 +82,11 @@ fn controlplane_settings(
     host: Option<&Host>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> control::Settings {
-    let listeners: Vec<_> = file.listeners.iter().filter_map(listener).collect();
+    let listeners: Vec<_> = file
+        .listeners
+        .iter()
+        .filter_map(transports::listener)
+        .collect();
     let trunk_names = || file.trunks.iter().map(|trunk| trunk.name.as_ref());
     let numbers = numbering.number(trunk_names());
     let numbered = numbers.iter().copied().zip(trunk_names());
@@ -140,13 +146,6 @@ fn dns(dns: &Dns, host: Option<&Host>) -> controlplane::resolver::Config {
     }
 }
 
-fn listener(listener: &super::file::Listener) -> Option<control::Listener> {
-    Some(control::Listener::new(
-        text(listener.name.as_ref()),
-        listener.address.as_ref()?.value,
-    ))
-}
-
 fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk> {
     let listener_names = file.listeners.iter().map(|l| l.name.as_ref());
     let listener_names = Names::collect("[[listener]]", listener_names, diagnostics);
@@ -158,11 +157,14 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
         let listeners = listener_names.find_all(&trunk.listeners, diagnostics);
         let media = media_names.find_optional(trunk.media.as_ref(), diagnostics);
         if diagnostics.len() == before {
-            check_families(file, trunk, &listeners, diagnostics);
+            check_reach(file, trunk, &listeners, diagnostics);
         }
         trunks.push(control::Trunk {
             name: text(trunk.name.as_ref()),
-            peers: (1..).zip(&trunk.peers).map(peer).collect(),
+            peers: (1..)
+                .zip(&trunk.peers)
+                .map(|placed| peer(placed, transports::speaks(file, trunk)))
+                .collect(),
             names: trunk.names.iter().map(named_peer).collect(),
             access: trunk.service.access.iter().map(|n| n.value).collect(),
             check: trunk.service.check.clone(),
@@ -170,7 +172,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
             limits: trunk.service.limits.clone(),
             listeners: ids(listeners, control::ListenerId),
             media: control::MediaGroupId(media.unwrap_or(0)),
-            tls: control::TrunkTls::default(),
+            tls: transports::trunk_tls(trunk),
             retired: false,
             dialog: trunk.dialog.resolve(diagnostics),
         });
@@ -179,9 +181,10 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
 }
 
 /// A peer, and its place in the list from 1: its priority, when it does not say.
-fn peer((place, peer): (u16, &super::file::Peer)) -> control::Peer {
+fn peer((place, peer): (u16, &super::file::Peer), transport: control::Transport) -> control::Peer {
     let (priority, weight) = peer.rank.unwrap_or((place, 1));
     control::Peer {
+        transport,
         priority,
         weight,
         ..control::Peer::from(peer.address.value)
@@ -197,24 +200,22 @@ fn named_peer(peer: &super::file::NamedPeer) -> control::NamedPeer {
     }
 }
 
-/// Each peer needs a listener of its address family.
-fn check_families(
-    file: &File,
-    trunk: &Trunk,
-    listeners: &[u16],
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+/// Each peer needs a listener of its address family that speaks what the trunk does.
+fn check_reach(file: &File, trunk: &Trunk, listeners: &[u16], diagnostics: &mut Vec<Diagnostic>) {
+    let transport = transports::speaks(file, trunk);
     for peer in trunk.peers.iter().map(|peer| &peer.address) {
         let talks_to = |&index: &u16| {
             let listener = file.listeners.get(usize::from(index));
-            let address = listener.and_then(|listener| listener.address.as_ref());
-            // An address that could not be read has been noted.
-            address.is_none_or(|address| address.value.is_ipv4() == peer.value.is_ipv4())
+            listener.is_some_and(|listener| transports::reaches(listener, peer.value, transport))
         };
         if listeners.is_empty() || listeners.iter().any(talks_to) {
             continue;
         }
         let family = if peer.value.is_ipv4() { "IPv4" } else { "IPv6" };
+        let family = match transport {
+            control::Transport::Udp => family.to_owned(),
+            other => format!("{} over {family}", other.name().to_ascii_uppercase()),
+        };
         let message = format!(
             "no listener of the trunk speaks {family}, as peer {} does",
             peer.value

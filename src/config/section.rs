@@ -143,6 +143,19 @@ impl<'a> Section<'a> {
         outcome
     }
 
+    /// The elements of a list that may be missing; of one that is there but empty or no list, that is noted.
+    pub(crate) fn optional_list<T: 'static>(
+        &mut self,
+        key: &'static str,
+        kind: &Kind<T>,
+    ) -> Vec<Located<T>> {
+        if self.place_of_key(key).is_none() {
+            self.asked.push(key);
+            return Vec::new();
+        }
+        self.list(key, kind).unwrap_or_default()
+    }
+
     /// The value itself, for a key that takes several kinds.
     pub(crate) fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         if !self.asked.contains(&key) {

@@ -566,3 +566,4 @@ fn the_documentation_names_every_key_of_every_section() {
 }
 
 mod service;
+mod transports;

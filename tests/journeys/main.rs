@@ -24,6 +24,7 @@ mod sipp;
 mod starts;
 mod storm;
 mod top;
+mod transports;
 mod trunks;
 mod unanswered;
 mod variants;

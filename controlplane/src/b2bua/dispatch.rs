@@ -1,10 +1,13 @@
 //! To whom it goes: what the transactions say, brought to the call that it is about, or made into a new
 //! call, or refused.
 
+use std::net::SocketAddr;
+
 use crate::agent::Output;
 use crate::installer::Ticket;
 use crate::session::Side;
 use crate::settings::{TimerMode, TrunkId};
+use crate::sip::typed::Host;
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::story::What;
 use crate::transaction::{ClientKey, Occurrence, Path, ServerKey};
@@ -31,6 +34,11 @@ impl B2bua {
                     bytes,
                 });
             }
+            Occurrence::Alias {
+                path,
+                sent_by,
+                port,
+            } => return self.alias(path, &sent_by, port),
             Occurrence::Request { key, message, path } => self.on_request(key, message, path),
             Occurrence::Ack {
                 invite: Some(key),
@@ -61,6 +69,21 @@ impl B2bua {
             Occurrence::ServerEnded(key) => self.cx.index.remove_server(key),
         }
         None
+    }
+
+    /// A connection serves for its peer's own address too if the peer has shown a certificate and names
+    /// itself by it, or by the address that it comes from (RFC 5923 §6.2, §9).
+    fn alias(&self, path: Path, sent_by: &Host, port: u16) -> Option<Output> {
+        let identity = self.cx.identities.of(path.listener, path.remote)?;
+        let is_itself = match sent_by {
+            Host::Name(name) => identity.has(name),
+            host => host.ip() == Some(path.remote.ip()),
+        };
+        is_itself.then(|| Output::Alias {
+            listener: path.listener,
+            remote: path.remote,
+            alias: SocketAddr::new(path.remote.ip(), port),
+        })
     }
 
     fn on_request(&mut self, key: ServerKey, message: Message, path: Path) {

@@ -9,7 +9,9 @@ use contract::Timestamp;
 use crate::installer::NextHopQuery;
 use crate::neighbours::{Action, NeighbourCounts, Neighbours, NextHop};
 use crate::netlink::{Netlink, Notice};
-use crate::transport::{ListenerCounts, NameServers, UdpListener, solicit};
+use crate::settings::{ListenerId, Settings};
+use crate::transport::tls::{PemError, Tls};
+use crate::transport::{Listener, ListenerCounts, NameServers, solicit};
 
 /// Destinations watched at a time: two for each of thirty thousand calls, were no two calls' media to
 /// come from the same address. At some 300 bytes each, 20 MB at the most.
@@ -18,7 +20,7 @@ const WATCHED: usize = 65_536;
 /// The sockets and the next hops.
 #[derive(Debug)]
 pub struct Host {
-    listeners: Vec<UdpListener>,
+    listeners: Vec<Listener>,
     netlink: Netlink,
     neighbours: Neighbours,
     name_servers: NameServers,
@@ -28,7 +30,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub(super) fn new(listeners: Vec<UdpListener>, devices: Vec<String>) -> io::Result<Self> {
+    pub(super) fn new(listeners: Vec<Listener>, devices: Vec<String>) -> io::Result<Self> {
         Ok(Self {
             listeners,
             netlink: Netlink::open()?,
@@ -42,7 +44,7 @@ impl Host {
 
     /// What each listener has received and sent, by [`crate::settings::ListenerId`].
     pub fn listeners(&self) -> Vec<ListenerCounts> {
-        self.listeners.iter().map(UdpListener::counts).collect()
+        self.listeners.iter().map(Listener::counts).collect()
     }
 
     /// What is known of next hops, in figures.
@@ -93,11 +95,34 @@ impl Host {
         }
     }
 
+    /// Lets the listeners go by these settings: reads the certificates, keys and roots of every TLS listener and
+    /// its trunks anew, for connections to come; those that are open stay. When a file cannot be used nothing
+    /// changes.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn reload_certificates(&mut self, settings: &Settings) -> Result<(), PemError> {
+        let mut read = Vec::new();
+        for (id, listener) in settings.numbered_listeners() {
+            read.push(Tls::load(id, listener, &settings.trunks)?);
+        }
+        let ids = (0_u16..).map(ListenerId);
+        for ((id, listener), tls) in ids.zip(&mut self.listeners).zip(read) {
+            listener.reconfigure(id, &settings.trunks, tls);
+        }
+        Ok(())
+    }
+
+    /// Whether a listener has something to take that no event tells of.
+    pub(super) fn has_arrivals(&self) -> bool {
+        self.listeners.iter().any(Listener::has_arrivals)
+    }
+
     pub(super) fn listener_count(&self) -> usize {
         self.listeners.len()
     }
 
-    pub(super) fn listener_mut(&mut self, index: usize) -> Option<&mut UdpListener> {
+    pub(super) fn listener_mut(&mut self, index: usize) -> Option<&mut Listener> {
         self.listeners.get_mut(index)
     }
 
@@ -136,7 +161,16 @@ impl Host {
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.neighbours.deadline()
+        let listeners = self.listeners.iter().map(Listener::deadline);
+        let neighbours = std::iter::once(self.neighbours.deadline());
+        neighbours.chain(listeners).flatten().min()
+    }
+
+    /// Lets connections that have had their time end.
+    pub(super) fn end_connections(&mut self, now: Timestamp) {
+        for listener in &mut self.listeners {
+            listener.on_time(now);
+        }
     }
 
     /// Asks and solicits what is due, and gives the answers that have been found.

@@ -3,18 +3,32 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::settings::Listener;
+use crate::settings::{Listener, Transport};
+use crate::transport::OpenError;
+use crate::transport::tls::PemError;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another process has the SIP port.
-    #[error("listener {name}: {address} is in use by another process (`ss -ulnp` tells which)")]
+    #[error(
+        "listener {name}: {address} is in use by another process (`ss -{sockets}lnp` tells which)"
+    )]
     PortInUse {
         /// The listener's name.
         name: String,
         /// Its address.
         address: SocketAddr,
+        /// What `ss` calls its sockets.
+        sockets: char,
+    },
+    /// Its certificates, or those of its trunks, cannot be used.
+    #[error("listener {name}: {error}")]
+    Certificates {
+        /// The listener's name.
+        name: String,
+        /// What is wrong.
+        error: PemError,
     },
     /// The listener's address is not on the host.
     #[error("listener {name}: {address} is not an address of this host (`ip address` lists them)")]
@@ -54,11 +68,22 @@ pub enum StartError {
 
 impl StartError {
     /// What a failure to open `listener` means.
-    pub(super) fn listener(listener: &Listener, error: io::Error) -> Self {
+    pub(super) fn listener(listener: &Listener, error: OpenError) -> Self {
         let name = listener.name.clone();
         let address = listener.address;
+        let error = match error {
+            OpenError::Io(error) => error,
+            OpenError::Pem(error) => return Self::Certificates { name, error },
+        };
         match error.kind() {
-            io::ErrorKind::AddrInUse => Self::PortInUse { name, address },
+            io::ErrorKind::AddrInUse => Self::PortInUse {
+                name,
+                address,
+                sockets: match listener.transport {
+                    Transport::Udp => 'u',
+                    Transport::Tcp | Transport::Tls => 't',
+                },
+            },
             io::ErrorKind::AddrNotAvailable => Self::NotOurAddress { name, address },
             io::ErrorKind::PermissionDenied => Self::PrivilegedPort { name, address },
             _ => Self::Listener {

@@ -314,6 +314,7 @@ fn a_call_over_loopback_is_set_up_and_ended_and_a_stop_drains_the_loop() {
         name: "media".to_owned(),
         device: DeviceId(0),
         addresses: vec![relay.ip()],
+        advertised: Vec::new(),
         ports: (30_000, 30_999),
         latch: LatchPolicy::Sdp,
         dscp: DscpMarking::Preserve,

@@ -475,7 +475,7 @@ impl Engine {
         accept(session, outcome.streams);
         let leg = &mut session.legs[to.index()];
         let address = leg
-            .address(&self.groups)
+            .announced(&self.groups)
             .ok_or(SessionError::UnknownGroup)?;
         let sdp = leg.write(description, &outcome.replacements, address);
         self.apply(now, id, &pairs);

@@ -51,6 +51,12 @@ impl Leg {
         }
     }
 
+    /// What the party is told in the place of [`Self::address`].
+    pub(super) fn announced(&self, groups: &[MediaGroup]) -> Option<IpAddr> {
+        let group = groups.get(usize::from(self.spec.group.0))?;
+        Some(group.announced(self.address(groups)?))
+    }
+
     /// Our address towards the party, in the family that it was told. Without any stream in use, one of
     /// the group's: the `o=` and `c=` lines need one.
     pub(super) fn address(&self, groups: &[MediaGroup]) -> Option<IpAddr> {

@@ -6,6 +6,7 @@ use super::key::{AckKey, MatchKey, MergeKey};
 use super::server::Arrival;
 use super::table::{Event, State};
 use super::{Occurrence, Path, ServerKey, Transactions};
+use crate::settings::Transport;
 use crate::sip::typed::{TypedError, Via};
 use crate::sip::{HeaderName, Message, Method, ParseError, StatusCode};
 
@@ -54,6 +55,13 @@ impl Transactions {
             Method::Cancel => Some(MatchKey::of(&request, &via, Method::Invite)?),
             _ => None,
         };
+        if via.params.contains("alias") && self.transport_of(path.listener) == Transport::Tls {
+            self.say(Occurrence::Alias {
+                path,
+                sent_by: via.host.clone(),
+                port: via.port.unwrap_or(Transport::Tls.default_port()),
+            });
+        }
         via.note_source(path.remote);
         request
             .headers

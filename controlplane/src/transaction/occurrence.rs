@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::{ClientKey, Path, ServerKey};
 use crate::sip::Message;
+use crate::sip::typed::Host;
 
 /// What the layer has to say, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub enum Occurrence {
         otherwise: Option<SocketAddr>,
         /// One message.
         bytes: Vec<u8>,
+    },
+    /// A client offers the connection that its request came over for requests to it as well (RFC 5923 §5).
+    /// Whether it may depends on who it is.
+    Alias {
+        /// The connection.
+        path: Path,
+        /// Who sent it, by its Via.
+        sent_by: Host,
+        /// The port of it.
+        port: u16,
     },
     /// A new request, neither ACK nor CANCEL. Its top Via holds `received` (and `rport`). An INVITE
     /// has been answered with 100 already.

@@ -200,6 +200,7 @@ fn word(occurrence: &Occurrence) -> String {
                 (None, None) => unreachable!("a message is one or the other"),
             }
         }
+        Occurrence::Alias { .. } => "alias".to_owned(),
         Occurrence::Request { .. } => "request".to_owned(),
         Occurrence::Ack { .. } => "ack".to_owned(),
         Occurrence::Cancel { .. } => "cancel".to_owned(),

@@ -17,7 +17,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 
-use super::{ListenerCounts, error_queue};
+use super::{ListenerCounts, Sent, error_queue};
 
 /// Datagrams that wait for room in the socket's send buffer. Room comes back within a millisecond on
 /// a working link; a thousand are what a burst of calls makes meanwhile. Longer queues only delay what
@@ -34,18 +34,6 @@ pub enum Received {
     Datagram(SocketAddr, usize),
     /// None waits.
     Nothing,
-}
-
-/// The outcome of [`UdpListener::send`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Sent, or waiting to be.
-    Accepted,
-    /// Dropped because the network is congested, or because it is longer than a datagram can be: as if the
-    /// network had lost it. What else goes to this address is not concerned.
-    Lost,
-    /// It cannot be sent to this address.
-    Failed,
 }
 
 /// A UDP socket that speaks for one listener.
@@ -186,6 +174,11 @@ impl UdpListener {
     /// The next address that something sent before did not reach.
     pub fn next_unreachable(&mut self) -> Option<SocketAddr> {
         self.unreachable.pop()
+    }
+
+    /// Whether there is such an address.
+    pub fn has_unreachable(&self) -> bool {
+        !self.unreachable.is_empty()
     }
 
     /// What has been done.

@@ -22,6 +22,7 @@ mod service;
 mod session_timers;
 mod sessions;
 mod stories;
+mod streams;
 mod torture;
 mod trunks;
 mod world;

@@ -99,6 +99,7 @@ pub(crate) fn settings() -> Settings {
             .iter()
             .map(|text| text.parse().expect("an address"))
             .collect(),
+        advertised: Vec::new(),
         ports: (20_000, 21_999),
         latch: LatchPolicy::Learn {
             window: Duration::from_secs(10),
@@ -231,7 +232,7 @@ impl World {
                     self.agent
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
-                Output::Forget(_) => {}
+                Output::Forget(_) | Output::Alias { .. } | Output::Reconfigured => {}
                 Output::Measure(flow) => {
                     let forwarding = self.flows.iter().all(|flows| flows.contains_key(&flow.key));
                     let counted = self.counted.remove(&flow.key);

@@ -50,6 +50,7 @@ pub(crate) fn settings(ports: (u16, u16)) -> Settings {
             .iter()
             .map(|text| text.parse().expect("an address"))
             .collect(),
+        advertised: Vec::new(),
         ports,
         latch: LatchPolicy::Learn { window: WINDOW },
         dscp: DscpMarking::Set(46),

@@ -21,6 +21,30 @@ pub(crate) fn listen_address() -> Kind<SocketAddr> {
     Kind::of_text(expected, address_and_port)
 }
 
+/// The address that others know a listener by, behind a NAT; port 0 when none is said.
+pub(crate) fn advertised_address() -> Kind<SocketAddr> {
+    let expected = "the address that a NAT gives to this one, such as \"203.0.113.1\", with a port if that \
+                    differs";
+    Kind::of_text(expected, |text| match text.parse::<IpAddr>() {
+        Ok(address) => Ok(SocketAddr::new(usable(address)?, 0)),
+        Err(_) => address_and_port(text),
+    })
+}
+
+/// A domain name that a certificate can hold.
+pub(crate) fn host_name() -> Kind<String> {
+    Kind::of_text("a domain name, such as \"sbc.example.org\"", |text| {
+        let label = |label: &str| {
+            let inner = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+            (1..=63).contains(&label.len()) && label.chars().all(inner)
+        };
+        match text.len() <= 253 && text.split('.').all(label) {
+            true => Ok(text.to_ascii_lowercase()),
+            false => Err(format!("is {text:?}, which is no domain name")),
+        }
+    })
+}
+
 pub(super) fn address_and_port(text: &str) -> Result<SocketAddr, Problem> {
     let address: SocketAddr = text
         .parse()
@@ -92,6 +116,25 @@ mod tests {
             "is \"20000-65536\", which is no range of ports"
         );
         assert_eq!(problem("20000"), "is an integer");
+    }
+
+    #[test]
+    fn names_are_domain_names_and_no_wildcards() {
+        let name = |text| read(&host_name(), text);
+        assert_eq!(name("'SBC.example.org'"), Ok("sbc.example.org".to_owned()));
+        for wrong in [
+            "''",
+            "'*.example.org'",
+            "'a..b'",
+            "'sip:a.example'",
+            "'a b'",
+        ] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+        let port = read(&advertised_address(), "'203.0.113.1'").map(|to| to.port());
+        assert_eq!(port, Ok(0));
+        assert!(read(&advertised_address(), "'203.0.113.1:5060'").is_ok());
+        assert!(read(&advertised_address(), "'example.org'").is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::nearest::did_you_mean;
 
-pub(crate) use address::{ip_address, listen_address, port_range};
+pub(crate) use address::{advertised_address, host_name, ip_address, listen_address, port_range};
 pub(crate) use duration::{duration, duration_or_off, read_duration, spell_duration};
 pub(crate) use peer::{Peer, name_server, peer};
 pub(crate) use traffic::{bit_rate, network};
@@ -130,7 +130,7 @@ pub(crate) fn socket_path() -> Kind<PathBuf> {
     })
 }
 
-/// A file that is written: an absolute path.
+/// A file that is read or written: an absolute path.
 pub(crate) fn file_path() -> Kind<PathBuf> {
     Kind::of_text("an absolute path of a file", |text| {
         let path = PathBuf::from(text);

@@ -1,8 +1,10 @@
 //! A small carrier in network namespaces: hosts, scripted phones, audio that accounts for every packet,
 //! and tandem in the middle.
 
+pub(crate) mod authority;
 pub(crate) mod call;
 pub(crate) mod frames;
+pub(crate) mod line;
 pub(crate) mod network;
 pub(crate) mod pair;
 pub(crate) mod phone;

@@ -77,7 +77,7 @@ impl Sipp {
         let end = Instant::now() + Duration::from_secs(10);
         let wanted = format!(":{port}");
         while !host
-            .run("ss -Hlun")
+            .run("ss -Hatun")
             .split_whitespace()
             .any(|word| word.ends_with(&wanted))
         {

@@ -190,6 +190,7 @@ mod tests {
             name: "inside".into(),
             device: DeviceId(0),
             addresses: vec!["10.1.0.1".parse().expect("an address")],
+            advertised: Vec::new(),
             ports: (20_000, 20_009),
             latch: LatchPolicy::Sdp,
             dscp: DscpMarking::Preserve,

@@ -1,0 +1,156 @@
+//! Calls over TCP and TLS: nothing is repeated, connections that are lost end only what waits for them, and who
+//! somebody is follows from a certificate.
+
+use std::time::Duration;
+
+use controlplane::agent::Input;
+use controlplane::b2bua::CallState;
+use controlplane::identity::Identity;
+use controlplane::settings::{ListenerId, Settings, Transport};
+use controlplane::sip::HeaderName;
+
+use crate::phone::{Phone, expect, header, media_of, sdp};
+use crate::plain::established;
+use crate::world::{CALLEE, CALLER, INSIDE, OUTSIDE, SECOND, World, addr, settings};
+
+/// The listeners towards callers and callees are of this transport.
+fn over(transport: Transport) -> Settings {
+    let mut settings = settings();
+    for listener in settings.listeners.iter_mut().take(2) {
+        listener.transport = transport;
+    }
+    for trunk in &mut settings.trunks {
+        for peer in &mut trunk.peers {
+            peer.transport = match peer.address.is_ipv4() {
+                true => transport,
+                false => Transport::Udp,
+            };
+        }
+    }
+    settings
+}
+
+#[test]
+fn a_call_over_tcp_repeats_nothing_and_says_what_it_speaks() {
+    let mut world = World::with(over(Transport::Tcp), 1);
+    let mut caller = Phone::caller("stream");
+    caller.invite(&mut world, "+4930", &sdp("10.1.0.2", 4000));
+    caller.expect(&mut world, "100");
+    let invite = expect(&mut world, addr(CALLEE), "INVITE");
+    let via = header(&invite, HeaderName::Via);
+    assert!(via.starts_with(&format!("SIP/2.0/TCP {OUTSIDE};")), "{via}");
+    let contact = header(&invite, HeaderName::Contact);
+    assert_eq!(contact, format!("<sip:{OUTSIDE};transport=tcp>"));
+    // Over UDP there would be two repetitions by now.
+    world.advance(Duration::from_secs(2));
+    world.assert_quiet();
+    let callee = Phone::callee(CALLEE, &invite, "callee");
+    callee.respond(&mut world, &invite, 486, "");
+    callee.expect(&mut world, "ACK");
+    let busy = caller.expect(&mut world, "486");
+    world.advance(Duration::from_secs(2));
+    world.assert_quiet();
+    caller.ack(&mut world, &busy, "");
+    world.assert_clean();
+}
+
+#[test]
+fn a_connection_that_is_lost_before_a_response_leads_to_the_next_target() {
+    let mut world = World::with(over(Transport::Tcp), 1);
+    let mut caller = Phone::caller("lost");
+    caller.invite(&mut world, "+4930", &sdp("10.1.0.2", 4000));
+    caller.expect(&mut world, "100");
+    expect(&mut world, addr(CALLEE), "INVITE");
+    world.handle(Input::ConnectionLost {
+        listener: ListenerId(1),
+        remote: addr(CALLEE),
+    });
+    let second = expect(&mut world, addr(SECOND), "INVITE");
+    assert_eq!(world.agent.counters().failovers, 1);
+    let callee = Phone::callee(SECOND, &second, "second");
+    callee.respond(&mut world, &second, 480, "");
+    callee.expect(&mut world, "ACK");
+    let answer = caller.expect(&mut world, "480");
+    caller.ack(&mut world, &answer, "");
+    world.assert_clean();
+}
+
+#[test]
+fn a_call_that_is_up_outlives_its_connections() {
+    let mut world = World::with(over(Transport::Tcp), 1);
+    let (mut caller, callee) = established(&mut world, "up");
+    for (listener, remote) in [(0, CALLER), (1, CALLEE)] {
+        world.handle(Input::ConnectionLost {
+            listener: ListenerId(listener),
+            remote: addr(remote),
+        });
+    }
+    assert_eq!(world.state(), CallState::Established);
+    caller.request(&mut world, "BYE", "");
+    caller.expect(&mut world, "200");
+    callee.take_bye(&mut world);
+    world.assert_quiet();
+    world.assert_clean();
+}
+
+#[test]
+fn a_certificate_says_whose_request_it_is_while_its_connection_is_up() {
+    let mut settings = over(Transport::Tls);
+    settings.trunks[0].tls.names = vec!["caller.example".to_owned()];
+    let mut world = World::with(settings, 1);
+    // From the right address, without the name.
+    let mut stranger = Phone::caller("stranger");
+    stranger.invite(&mut world, "+4930", &sdp("10.1.0.2", 4000));
+    stranger.expect(&mut world, "403");
+    // From any address, with it.
+    let elsewhere = "10.77.0.7:40001";
+    let identified = |name: &str| Input::Identified {
+        listener: ListenerId(0),
+        remote: addr(elsewhere),
+        identity: Identity {
+            names: vec![name.to_owned()],
+            by_listener: true,
+            by_trunks: Vec::new(),
+        },
+    };
+    world.handle(identified("caller.example"));
+    let mut caller = Phone::new(elsewhere, INSIDE, "named");
+    caller.invite(&mut world, "404", &sdp("10.77.0.7", 4000));
+    caller.expect(&mut world, "100");
+    let refused = caller.expect(&mut world, "404");
+    caller.ack(&mut world, &refused, "");
+    world.handle(Input::ConnectionLost {
+        listener: ListenerId(0),
+        remote: addr(elsewhere),
+    });
+    let mut again = Phone::new(elsewhere, INSIDE, "unnamed");
+    again.invite(&mut world, "404", &sdp("10.77.0.7", 4000));
+    again.expect(&mut world, "403");
+    world.assert_clean();
+}
+
+#[test]
+fn behind_a_nat_the_outer_address_is_what_is_said() {
+    let mut settings = settings();
+    settings.listeners[1].advertised = Some(addr("203.0.113.1:0"));
+    settings.media_groups[1].advertised = vec!["203.0.113.2".parse().expect("an address")];
+    let mut world = World::with(settings, 1);
+    let mut caller = Phone::caller("outer");
+    caller.invite(&mut world, "900", &sdp("10.1.0.2", 4000));
+    caller.expect(&mut world, "100");
+    let invite = expect(&mut world, addr(CALLEE), "INVITE");
+    let via = header(&invite, HeaderName::Via);
+    assert!(via.starts_with("SIP/2.0/UDP 203.0.113.1:5060;"), "{via}");
+    assert_eq!(
+        header(&invite, HeaderName::Contact),
+        "<sip:203.0.113.1:5060>"
+    );
+    assert!(header(&invite, HeaderName::From).contains("@203.0.113.1:5060>"));
+    let text = String::from_utf8_lossy(&invite.to_bytes()).into_owned();
+    let head = text.split("\r\n\r\n").next().expect("headers");
+    assert!(!head.contains("10.2.0.1"), "{head}");
+    // The flow is at the inner address.
+    let (address, port) = media_of(&invite);
+    assert_eq!(address, "203.0.113.2");
+    world.flow("10.2.0.1", port);
+}
