@@ -501,9 +501,12 @@ impl Agent {
         match self.gate.judge(path, bytes, now, has_transaction) {
             Verdict::Pass => true,
             Verdict::Drop => false,
-            Verdict::Refuse(back, bytes) => {
+            Verdict::Refuse(back, answer, first) => {
                 self.calls.count_refused(StatusCode::SERVICE_UNAVAILABLE);
-                self.answer(path, back, bytes);
+                if first {
+                    self.calls.note_shed(bytes, path);
+                }
+                self.answer(path, back, answer);
                 false
             }
         }

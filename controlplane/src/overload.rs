@@ -37,8 +37,8 @@ const TAG: &str = "overload";
 pub(crate) enum Verdict {
     /// It goes on.
     Pass,
-    /// It is answered with these bytes, and that is all.
-    Refuse(SocketAddr, Vec<u8>),
+    /// It is answered with these bytes, and that is all. Whether it is refused for the first time.
+    Refuse(SocketAddr, Vec<u8>, bool),
     /// The ACK of a refusal: nobody waits for it.
     Drop,
 }
@@ -123,7 +123,8 @@ impl Gate {
             return Verdict::Pass;
         };
         let name = self.name(&via, &glance);
-        if !self.refused.contains(name) {
+        let again = self.refused.contains(name);
+        if !again {
             if has_transaction(&via) || self.controller.admit(now) {
                 return Verdict::Pass;
             }
@@ -133,7 +134,7 @@ impl Gate {
         self.view.refused += 1;
         let back = via.response_address().unwrap_or(path.remote);
         let response = glance.refusal(&via, TAG, self.settings.retry_after);
-        Verdict::Refuse(back, response)
+        Verdict::Refuse(back, response, !again)
     }
 
     /// What an INVITE has in common with its retransmissions.

@@ -288,24 +288,50 @@ impl B2bua {
         let release = release(cx.now, Cut::new(Releaser::Tandem, cause, code), None);
         cx.stories
             .tell(cx.now, id, What::Released(Box::new(release.clone())));
-        let trunk = cx.trunk_of(path);
-        let mut caller = leg(cx, trunk.unwrap_or(TrunkId(u16::MAX)), path, invite);
+        cx.stories.finish(id);
+        cx.leave_refused(id, invite, path, release);
+    }
+
+    /// An INVITE was refused for want of time, before it was looked at: it leaves a record, and no story that
+    /// others would have to go for.
+    pub(crate) fn note_shed(&mut self, invite: &[u8], path: Path) {
+        let Ok(invite) = Message::parse(invite) else {
+            return;
+        };
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        let cx = &mut self.cx;
+        let cut = Cut::new(
+            Releaser::Tandem,
+            "overload",
+            StatusCode::SERVICE_UNAVAILABLE,
+        );
+        let release = release(cx.now, cut, None);
+        cx.leave_refused(id, &invite, path, release);
+    }
+}
+
+impl Context {
+    /// The record of an INVITE that has become no call.
+    fn leave_refused(&mut self, id: CallId, invite: &Message, path: Path, release: Release) {
+        let trunk = self.trunk_of(path);
+        let mut caller = leg(self, trunk.unwrap_or(TrunkId(u16::MAX)), path, invite);
         if trunk.is_none() {
             caller.trunk.clear();
         }
-        cx.stories.finish(id);
-        cx.outbox.push_back(Output::CallEnded(Box::new(CallRecord {
-            id,
-            caller,
-            callee: None,
-            tries: Vec::new(),
-            started: cx.now,
-            ringing: None,
-            answered: None,
-            release,
-            media: None,
-            flows: Vec::new(),
-        })));
+        self.outbox
+            .push_back(Output::CallEnded(Box::new(CallRecord {
+                id,
+                caller,
+                callee: None,
+                tries: Vec::new(),
+                started: self.now,
+                ringing: None,
+                answered: None,
+                release,
+                media: None,
+                flows: Vec::new(),
+            })));
     }
 }
 

@@ -44,7 +44,7 @@ fn judge(gate: &mut Gate, text: &str) -> Verdict {
 }
 
 fn refusal(verdict: Verdict) -> Message {
-    let Verdict::Refuse(back, bytes) = verdict else {
+    let Verdict::Refuse(back, bytes, _) = verdict else {
         panic!("not refused: {verdict:?}");
     };
     assert_eq!(back, path().remote);
@@ -154,7 +154,7 @@ proptest! {
         }
         bytes.truncate(cut.max(7));
         bytes.extend(tail);
-        if let Verdict::Refuse(_, response) = shedding().judge(path(), &bytes, super::tests::at(1_000), |_| false) {
+        if let Verdict::Refuse(_, response, _) = shedding().judge(path(), &bytes, super::tests::at(1_000), |_| false) {
             prop_assert!(response.starts_with(b"SIP/2.0 503 "));
         }
     }

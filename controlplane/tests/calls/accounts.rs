@@ -349,3 +349,37 @@ fn an_end_at_once_loses_no_record() {
     assert_eq!(record.flows.len(), 4);
     assert_eq!(world.agent.calls(), []);
 }
+
+#[test]
+fn what_is_shed_leaves_one_record_however_often_it_is_sent() {
+    let mut world = World::new();
+    for _ in 0..60 {
+        let waited = Input::Waited(Duration::from_secs(1));
+        world.agent.handle(waited, world.now);
+        world.advance(Duration::from_millis(50));
+    }
+    for number in 0..50 {
+        let waited = Input::Waited(Duration::from_secs(1));
+        world.agent.handle(waited, world.now);
+        let mut caller = Phone::caller(&format!("shed-{number}"));
+        caller.invite(&mut world, "900", &sdp("10.1.0.2", 4000));
+        // The same INVITE once more.
+        caller.cseq -= 1;
+        caller.invite(&mut world, "900", &sdp("10.1.0.2", 4000));
+    }
+    let shed = world.records.iter();
+    let shed: Vec<_> = shed
+        .filter(|record| record.release.cause == "overload")
+        .collect();
+    assert!((40..=50).contains(&shed.len()), "{}", shed.len());
+    let overload = world.agent.overload(world.now);
+    assert_eq!(overload.refused, 2 * shed.len() as u64);
+    assert_eq!(shed[0].release.code, Some(503));
+    assert_eq!(shed[0].caller.trunk, "callers");
+    assert!(
+        world
+            .agent
+            .story(controlplane::story::Whose::Call(shed[0].id))
+            .is_none()
+    );
+}
