@@ -262,7 +262,7 @@ fn the_collector_gets_every_message_with_its_call() {
     assert!(world.mirrored.iter().all(|copy| copy.call.is_none()));
 }
 
-/// What the issue of memory is about: a story is a small part of what a call may cost.
+/// A story is a small part of what a call may cost the control plane.
 #[test]
 fn the_story_of_a_call_that_is_up_is_small() {
     let mut world = World::new();
