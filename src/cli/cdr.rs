@@ -63,11 +63,13 @@ pub(super) fn execute(args: &CdrArgs) -> Result<ExitCode, Failure> {
     let mut tail = Tail::new(path, format);
     let records = tail.last((*number).min(MOST))?;
     show(&records, args.query.json, true)?;
-    while *follow {
+    if !*follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(LOOK);
         show(&tail.more()?, args.query.json, false)?;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn format_of(path: &std::path::Path) -> Format {
