@@ -128,3 +128,101 @@ fn a_caller_that_knows_no_fax_talks_on() {
     );
     assert_eq!(relay.calls("answered"), 2);
 }
+
+#[test]
+fn provisional_responses_that_both_ends_acknowledge_and_updates_before_and_after_the_answer() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &Setup::default());
+    let calls = ["-m", "3", "-d", "500"];
+    for way in [IPV4, BRIDGED] {
+        run(
+            &network,
+            way,
+            "caller-updates.xml",
+            "callee-updated.xml",
+            &calls,
+        );
+    }
+    assert_eq!(relay.calls("answered"), 6);
+}
+
+#[test]
+fn provisional_responses_that_one_end_acknowledges() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &Setup::default());
+    let calls = ["-m", "3", "-d", "500"];
+    run(
+        &network,
+        IPV4,
+        "caller.xml",
+        "callee-acknowledged.xml",
+        &calls,
+    );
+    run(
+        &network,
+        IPV4,
+        "caller-requires-100rel.xml",
+        "callee.xml",
+        &calls,
+    );
+    assert_eq!(relay.calls("answered"), 6);
+}
+
+/// Session timers of a few seconds.
+fn hasty() -> Setup {
+    let timer = "session_timer = { min = \"2s\" }\n";
+    let trunk = "name = \"callers\"\npeers";
+    Setup::default().replace(trunk, &trunk.replace("peers", &format!("{timer}peers")))
+}
+
+#[test]
+fn a_session_that_tandem_refreshes() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &hasty());
+    run(
+        &network,
+        IPV4,
+        "caller-refreshed.xml",
+        "callee-abandoned.xml",
+        &["-m", "2"],
+    );
+    assert_eq!(relay.calls("answered"), 2);
+}
+
+#[test]
+fn a_session_that_nobody_refreshes_ends_on_both_sides() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &hasty());
+    run(
+        &network,
+        IPV4,
+        "caller-vanishes.xml",
+        "callee-abandoned.xml",
+        &["-m", "2"],
+    );
+    assert_eq!(relay.calls("answered"), 2);
+}
+
+#[test]
+fn early_media_from_two_forks() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    network.count_media(MEDIA_PORTS.0, MEDIA_PORTS.1);
+    let relay = Relay::start(&network, &Setup::default());
+    run(
+        &network,
+        IPV4,
+        "caller-hears-forks.xml",
+        "callee-forks.xml",
+        &["-m", "1", "-d", "1000"],
+    );
+    assert_eq!(relay.calls("answered"), 1);
+    // The second fork talks from its 183 on: half a second before the answer, and a second after.
+    let heard = network.caller.counted("received");
+    assert!(heard > 60, "{heard} packets");
+    assert_eq!(network.relay.counted("received"), 0);
+}

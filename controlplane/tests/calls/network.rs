@@ -57,6 +57,10 @@ struct Network {
     phones: HashMap<(String, Side), Phone>,
     /// Names of transactions that have had a final response, and of 2xx that have had their ACK.
     settled: HashSet<String>,
+    /// INVITEs that callees have answered reliably and provisionally.
+    pending: HashMap<String, Message>,
+    /// Calls without an offer in their INVITE.
+    late: HashSet<String>,
 }
 
 impl Network {
@@ -71,6 +75,8 @@ impl Network {
             count: 0,
             phones: HashMap::new(),
             settled: HashSet::new(),
+            pending: HashMap::new(),
+            late: HashSet::new(),
         }
     }
 
@@ -162,8 +168,18 @@ impl Network {
             1 => ("+4930", sdp("10.1.0.2", 4000)),
             _ => ("900", sdp("10.1.0.2", 4000)),
         };
-        caller.invite(&mut self.world, user, &offer);
+        // Some acknowledge provisional responses, some must; some have a session timer.
+        let more = match self.rng.random_range(0..6) {
+            0 | 1 => "Supported: 100rel\r\nAllow: INVITE, UPDATE\r\n",
+            2 => "Require: 100rel\r\nAllow: INVITE, UPDATE\r\n",
+            3 => "Supported: timer\r\nSession-Expires: 90\r\nAllow: INVITE, UPDATE\r\n",
+            _ => "",
+        };
+        caller.invite_with(&mut self.world, user, &offer, more);
         let call = caller.call_id.clone();
+        if offer.is_empty() {
+            self.late.insert(call.clone());
+        }
         self.phones.insert((call.clone(), Side::Caller), caller);
         if self.chance(20) {
             let later = self.within(3_000);
@@ -211,6 +227,11 @@ impl Network {
             Some(Method::Ack) => {
                 self.settled.insert(two_hundred(message));
             }
+            Some(Method::Prack) => {
+                self.settled.insert(format!("reliable {call}"));
+                self.answer(call.clone(), side, at, &Method::Prack, message);
+                self.answer_invite(&call);
+            }
             Some(Method::Invite) if !header(message, HeaderName::To).contains("tag=") => {
                 self.ring(at, call, message);
             }
@@ -230,7 +251,14 @@ impl Network {
             false => sdp("10.2.0.2", 6000),
         };
         let world = &mut self.world;
-        match self.rng.random_range(0..10) {
+        let reliable = invite.lists(&HeaderName::Supported, "100rel");
+        match self.rng.random_range(0..14) {
+            // The 2xx is a whim: it waits for the PRACK.
+            10.. if reliable => {
+                let more = "Require: 100rel\nRSeq: 77";
+                phone.respond_with(world, invite, 183, &body, more);
+                self.pending.insert(call.clone(), invite.clone());
+            }
             0 => {}
             1 => phone.respond(world, invite, 503, ""),
             2 => phone.respond(world, invite, 486, ""),
@@ -249,6 +277,18 @@ impl Network {
         self.phones.insert((call.clone(), Side::Callee), phone);
         let later = self.within(5_000);
         self.after(later, Due::Whim(call, Side::Callee));
+    }
+
+    /// A callee whose reliable response is acknowledged answers for good: all has been said.
+    fn answer_invite(&mut self, call: &str) {
+        let phone = self.phones.get(&(call.to_owned(), Side::Callee));
+        if let (Some(invite), Some(phone)) = (self.pending.remove(call), phone.cloned()) {
+            let body = match invite.body.is_empty() {
+                true => String::new(),
+                false => sdp("10.2.0.2", 6000),
+            };
+            phone.respond(&mut self.world, &invite, 200, &body);
+        }
     }
 
     /// A request within the dialog, or a CANCEL.
@@ -271,11 +311,12 @@ impl Network {
             "10.2.0.2"
         };
         let offers = *method == Method::Invite || !request.body.is_empty();
-        let body = match offers && *method != Method::Info {
+        let body = match offers && !matches!(method, Method::Info | Method::Prack) {
             true => described(host, 4000, phone.cseq, "recvonly"),
             false => String::new(),
         };
-        let code = match self.chance(20) && *method != Method::Bye && *method != Method::Cancel {
+        let refusable = !matches!(method, Method::Bye | Method::Cancel | Method::Prack);
+        let code = match self.chance(20) && refusable {
             true => 488,
             false => 200,
         };
@@ -325,6 +366,18 @@ impl Network {
             }
         } else if is_invite {
             phone.learn(response);
+            // Each is acknowledged once; what is repeated after that is acknowledged by the same PRACK.
+            if let Ok(rseq) = response.rseq()
+                && self.settled.insert(format!("heard {call} {rseq}"))
+            {
+                // An offer is answered.
+                let offered = !response.body.is_empty() && self.late.contains(&call);
+                let body = match offered {
+                    true => sdp("10.1.0.2", 4000),
+                    false => String::new(),
+                };
+                phone.prack(&mut self.world, response, &body);
+            }
         }
         self.phones.insert((call, side), phone);
     }
@@ -353,6 +406,9 @@ fn repeated(bytes: &[u8]) -> Option<String> {
         Some(_) => Some(branch(&message)),
         None if is_invite && message.code().is_some_and(|code| code.is_success()) => {
             Some(two_hundred(&message))
+        }
+        None if message.rseq().is_ok() => {
+            Some(format!("reliable {}", header(&message, HeaderName::CallId)))
         }
         None => None,
     }
@@ -385,6 +441,9 @@ fn simulate(seed: u64, calls: usize, weather: Weather) -> u64 {
     let ended: u64 = counters.calls_ended.values().sum();
     assert_eq!(failed + ended, offered, "seed {seed}: {counters:?}");
     assert_eq!(counters.calls_answered, ended, "seed {seed}");
+    // What is lost is sent again, and only that.
+    let repeats = counters.provisionals_repeated > 0;
+    assert_eq!(repeats, weather.lost > 0, "seed {seed}");
     counters.calls_answered
 }
 
