@@ -20,7 +20,9 @@ use crate::admin::views::{
 use crate::cdr::Moment;
 use crate::planes::SharedDataplane;
 use crate::witness::Witness;
-use crate::{call_views, dns_views, numa, session_views, status, story_views, trunk_views};
+use crate::{
+    call_views, dns_views, numa, route_views, session_views, status, story_views, trunk_views,
+};
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +93,10 @@ impl Answers {
             Request::CloseSessions { ids } => {
                 agent.close_sessions(ids.into_iter().map(SessionId).collect(), now)
             }
+            Request::Route(query) => {
+                let view = route_views::answer(agent, &query, jiff::Timestamp::now())?;
+                return json(&view).map(Reply::Now);
+            }
             Request::Reload { dry_run } => return Ok(Reply::Reload { dry_run }),
             other => {
                 return self
@@ -143,9 +149,10 @@ impl Answers {
             Request::SessionFlows { id } => json(&self.session_flows(id, agent, now)?),
             Request::Sessions { limit, after } => json(&sessions(agent, limit, after, now)),
             // Answered later.
-            Request::OpenSessions(_) | Request::CloseSessions { .. } | Request::Reload { .. } => {
-                Err("this request takes time".to_owned())
-            }
+            Request::OpenSessions(_)
+            | Request::Route(_)
+            | Request::CloseSessions { .. }
+            | Request::Reload { .. } => Err("this request takes time".to_owned()),
         }
     }
 

@@ -25,6 +25,7 @@ mod planes;
 mod privileges;
 mod reception;
 mod reload;
+mod route_views;
 mod session_views;
 mod startup;
 mod status;

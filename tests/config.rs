@@ -189,6 +189,55 @@ fn a_file_that_cannot_be_read_is_one_sentence() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// The example, its first route by a table in `routes.csv`.
+fn with_table(key: &str, table: &str) -> File {
+    let to = "from = \"callers\"\nto = [\"callees\"]";
+    assert!(EXAMPLE.contains(to));
+    let by_table = format!("from = \"callers\"\n{key} = \"routes.csv\"");
+    let file = File::new(&EXAMPLE.replacen(to, &by_table, 1));
+    fs::write(file.directory.path().join("routes.csv"), table).expect("the directory is ours");
+    file
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_shown_in_the_table() {
+    let file = with_table(
+        "rates",
+        "prefix,trunk,cost\n49,callees,0.01\n4x,callees,0.02\n33,nobody,cheap\n",
+    );
+    let output = file.check(&["--offline"]);
+    let text = stderr(&output);
+    for piece in [
+        "routes.csv:3:1: error: not a prefix: up to 24 of 0 to 9, *, # and a to d\n    3 | 4x,callees,0.02\n      | ^^\n",
+        "routes.csv:4:4: error: there is no [[trunk]] named \"nobody\"\n    4 | 33,nobody,cheap\n      |    ^^^^^^\n",
+        "      = expected: lines such as 4930,carrier-a,0.0125 under prefix,trunk,cost\ntandem.toml:",
+        ": note: the file is named here\n",
+        "cannot be used: 2 errors\n",
+    ] {
+        assert!(text.contains(piece), "{piece} in {text}");
+    }
+    let output = file.check(&["--offline", "--json"]);
+    let value: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let finding = &value["findings"][0];
+    assert_eq!(finding["file"], "routes.csv");
+    assert_eq!(
+        (&finding["line"], &finding["column"]),
+        (&3.into(), &1.into())
+    );
+}
+
+#[test]
+fn a_right_table_is_summed_up() {
+    let output =
+        with_table("prefixes", "prefix,trunks\n49,callees\n4930,callees\n").check(&["--offline"]);
+    assert_eq!(stderr(&output), "");
+    let text = stdout(&output);
+    assert!(
+        text.contains("2 routes with 2 prefixes in 1 tables of "),
+        "{text}"
+    );
+}
+
 fn check_in(namespace: &Namespace, path: &Path) -> Output {
     namespace
         .command(TANDEM)

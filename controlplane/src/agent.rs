@@ -19,7 +19,7 @@ use std::time::Duration;
 use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
 use rand::rngs::StdRng;
 
-use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, Gauges};
+use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, DryRun, Gauges};
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
 use crate::overload::{Gate, Verdict};
@@ -27,11 +27,12 @@ use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::records::{CallRecord, Measured};
 use crate::resolver::{Ask, Heard, Resolver};
 use crate::session::{FlowView, ProvisionedView, Reports, SessionId, Side};
-use crate::settings::{ListenerId, Settings, Unlike};
+use crate::settings::{ListenerId, Settings, TrunkId, Unlike};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::story::{self, Mirrored, StoryView, Way, Whose};
 use crate::transaction::Path;
 use crate::trunks::TrunkView;
+use crate::wall_clock::WallClock;
 
 pub use crate::overload::OverloadView;
 
@@ -246,6 +247,11 @@ impl Agent {
         }
     }
 
+    /// Tells the time of day, from now on. Until then it is 1970.
+    pub fn set_wall_clock(&mut self, clock: WallClock) {
+        self.calls.set_wall_clock(clock);
+    }
+
     /// Takes one input. Outputs that it causes wait in [`Self::poll_output`].
     pub fn handle(&mut self, input: Input, now: Timestamp) {
         self.calls.set_time(now);
@@ -387,6 +393,11 @@ impl Agent {
     /// Keeps whole messages in stories from now on, or only what they say in short.
     pub fn keep_messages(&mut self, keep: bool) {
         self.calls.keep_messages(keep);
+    }
+
+    /// What would become of an INVITE from a trunk at some time. Nothing is sent.
+    pub fn dry_run(&mut self, from: TrunkId, invite: &Message, at: jiff::Timestamp) -> DryRun {
+        self.calls.dry_run(from, invite, at)
     }
 
     /// Takes a request for sessions without SIP. [`Self::collect`] has the answer when it is there.

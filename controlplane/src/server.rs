@@ -267,6 +267,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
 
     /// One turn: every source gets its share, then time passes.
     fn work(&mut self, ready: &mut Ready) {
+        self.agent.set_wall_clock(self.server.clock.wall());
         if std::mem::take(&mut ready.signals) {
             self.take_signals();
         }

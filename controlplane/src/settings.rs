@@ -5,7 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use contract::{DeviceId, DscpMarking, LatchPolicy};
-use regex::Regex;
+
+mod normalisation;
+mod routes;
+
+pub use normalisation::{
+    CallerId, CauseRules, CodecName, CodecRules, Diversion, HeaderReplacement, HeaderRules,
+    Identity, Normalisation, Pattern, Rules, SayCause, Trust, UserRule,
+};
+pub use routes::{Choice, Route, RouteTo};
 
 use crate::resolver::{self, Destination};
 
@@ -253,6 +261,8 @@ pub struct Trunk {
     pub media: MediaGroupId,
     /// What TLS connections with it show and believe.
     pub tls: TrunkTls,
+    /// How its messages differ from ours.
+    pub normalisation: Normalisation,
     /// It is in the configuration no more. Calls that are up still know it by its number: it keeps its place,
     /// has no peers, and takes no calls.
     pub retired: bool,
@@ -291,6 +301,7 @@ impl Trunk {
             check: Check::default(),
             failover: Failover::default(),
             limits: TrunkLimits::default(),
+            normalisation: Normalisation::default(),
             retired: false,
             dialog: DialogPolicy::default(),
         }
@@ -341,32 +352,6 @@ pub struct NamedPeer {
     /// Its share among the peers of its priority; one with 0 is called after those with more. Among the servers
     /// of the name the DNS decides.
     pub weight: u16,
-}
-
-/// A routing rule.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Applies to requests from this trunk; `None`: from any.
-    pub from: Option<TrunkId>,
-    /// Applies when the whole user part of the Request-URI matches; `None`: always.
-    pub user: Option<Regex>,
-    /// Tried in order: the next on timeout, 503 or a network error.
-    pub to: Vec<TrunkId>,
-}
-
-impl Route {
-    /// A rule with defaults for everything that is not said here.
-    pub fn new(
-        from: Option<TrunkId>,
-        user: Option<Regex>,
-        to: impl IntoIterator<Item = TrunkId>,
-    ) -> Self {
-        Self {
-            from,
-            user,
-            to: to.into_iter().collect(),
-        }
-    }
 }
 
 /// The base timers of RFC 3261 §17.

@@ -85,6 +85,8 @@ pub(crate) enum Request {
         /// Their numbers; at most 256.
         ids: Vec<u64>,
     },
+    /// What would become of a call: [`super::views::Route`].
+    Route(RouteQuery),
     /// Read the configuration again: [`super::views::Reloaded`].
     Reload {
         /// Only say what would change.
@@ -100,6 +102,22 @@ pub(crate) enum Request {
         #[serde(default)]
         after: u64,
     },
+}
+
+/// A call to decide on without making it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RouteQuery {
+    /// The name of the trunk that it comes from.
+    pub(crate) from: String,
+    /// The Request-URI, or only its user part.
+    pub(crate) uri: String,
+    /// Headers of the INVITE, `Name: value`; at most 64.
+    #[serde(default)]
+    pub(crate) headers: Vec<String>,
+    /// When; nothing: now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<String>,
 }
 
 /// Sessions to be opened, all of one kind; at most 256.

@@ -13,6 +13,7 @@ mod flows;
 mod generate;
 mod output;
 mod reload;
+mod route;
 mod sessions;
 mod status;
 mod stories;
@@ -76,6 +77,16 @@ Examples:
 
 Exit code 0 when the file can be used, warnings or not.")]
     Check(CheckArgs),
+    /// Show where a call would go, why, and what each trunk would be sent
+    #[command(after_help = "\
+Examples:
+  tandem route callers +4930123456                      As the running tandem would do
+  tandem route callers +4930123456 -c draft.toml        As this file says
+  tandem route callers sip:100@example.com --header 'Privacy: id' --at '2026-12-24T20:00[Europe/Berlin]'
+  tandem route callers 4930123456 --json | jq -r '.candidates[] | \"\\(.trunk) \\(.cost)\"'
+
+Nothing is sent. Trunks that share a place by weight are drawn anew each time.")]
+    Route(route::RouteArgs),
     /// Show the state of a running tandem: calls, devices, ports, refusals and drops
     #[command(after_help = "\
 Examples:
@@ -308,6 +319,7 @@ impl Cli {
         let outcome = match self.verb {
             Verb::Run(args) => return startup::run(&args),
             Verb::Check(args) => check::check(&args),
+            Verb::Route(args) => route::route(&args),
             Verb::Status(query) => status::show(&query),
             Verb::Calls(args) => calls::execute(&args),
             Verb::Trunks(query) => trunks::show(&query),
@@ -345,6 +357,9 @@ pub(crate) enum Failure {
     /// The running tandem could not be asked, or said no.
     #[error(transparent)]
     Client(#[from] client::ClientError),
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Question(String),
     /// There were no two answers of one process.
     #[error("tandem was started again in this interval: its counters began anew")]
     Restarted,

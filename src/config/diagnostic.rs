@@ -38,6 +38,23 @@ pub(crate) struct Diagnostic {
     pub(crate) expected: String,
     /// The other place that this one clashes with, and what is there.
     pub(crate) other: Option<(Range<usize>, String)>,
+    /// Where it really is, when the offending bytes only name the file that it is in.
+    pub(crate) elsewhere: Option<Place>,
+}
+
+/// A place in a file. Lines and columns count from 1, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The file.
+    pub(crate) file: String,
+    /// The line.
+    pub(crate) line: usize,
+    /// The first offending character.
+    pub(crate) column: usize,
+    /// How many offend.
+    pub(crate) width: usize,
+    /// The line's text.
+    pub(crate) text: String,
 }
 
 impl Diagnostic {
@@ -53,6 +70,7 @@ impl Diagnostic {
             message: message.into(),
             expected: expected.into(),
             other: None,
+            elsewhere: None,
         }
     }
 
@@ -65,6 +83,14 @@ impl Diagnostic {
         Self {
             severity: Severity::Warning,
             ..Self::error(span, message, expected)
+        }
+    }
+
+    /// The same, in another file that the configuration names here.
+    pub(crate) fn elsewhere(self, place: Place) -> Self {
+        Self {
+            elsewhere: Some(place),
+            ..self
         }
     }
 
@@ -137,11 +163,15 @@ pub(crate) struct Finding<'a> {
 impl<'a> Finding<'a> {
     fn new(source: &'a Source, diagnostic: &'a Diagnostic) -> Self {
         let position = source.position(diagnostic.span.start);
+        let (file, line, column) = match &diagnostic.elsewhere {
+            Some(place) => (place.file.as_str(), place.line, place.column),
+            None => (source.name(), position.line, position.column),
+        };
         Self {
             severity: diagnostic.severity,
-            file: source.name(),
-            line: position.line,
-            column: position.column,
+            file,
+            line,
+            column,
             message: &diagnostic.message,
             expected: &diagnostic.expected,
         }
@@ -155,44 +185,43 @@ impl fmt::Display for Report {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
             };
-            write_place(
-                f,
-                &self.source,
-                &diagnostic.span,
-                severity,
-                &diagnostic.message,
-            )?;
+            let here = place_in(&self.source, &diagnostic.span);
+            let place = diagnostic.elsewhere.as_ref().unwrap_or(&here);
+            write_place(f, place, severity, &diagnostic.message)?;
             writeln!(f, "      = expected: {}", diagnostic.expected)?;
+            if diagnostic.elsewhere.is_some() {
+                write_place(f, &here, "note", "the file is named here")?;
+            }
             if let Some((span, what)) = &diagnostic.other {
-                write_place(f, &self.source, span, "note", what)?;
+                write_place(f, &place_in(&self.source, span), "note", what)?;
             }
         }
         Ok(())
     }
 }
 
-/// Writes `file:line:column: label: text`, the line, and carets under the span.
-fn write_place(
-    f: &mut fmt::Formatter<'_>,
-    source: &Source,
-    span: &Range<usize>,
-    label: &str,
-    text: &str,
-) -> fmt::Result {
+fn place_in(source: &Source, span: &Range<usize>) -> Place {
     let at = source.position(span.start);
-    let line = source.line(at.line);
-    writeln!(
-        f,
-        "{}:{}:{}: {label}: {text}",
-        source.name(),
-        at.line,
-        at.column
-    )?;
+    Place {
+        file: source.name().to_owned(),
+        line: at.line,
+        column: at.column,
+        width: source.width_on_first_line(span),
+        text: source.line(at.line).to_owned(),
+    }
+}
+
+/// Writes `file:line:column: label: text`, the line, and carets under what offends.
+fn write_place(f: &mut fmt::Formatter<'_>, place: &Place, label: &str, text: &str) -> fmt::Result {
+    let Place {
+        file, line, column, ..
+    } = place;
+    writeln!(f, "{file}:{line}:{column}: {label}: {text}")?;
     // Tabs stay tabs, so that the carets stand under the characters that they mean.
     let indent = |c| if c == '\t' { '\t' } else { ' ' };
-    let padding: String = line.chars().take(at.column - 1).map(indent).collect();
-    let carets = "^".repeat(source.width_on_first_line(span));
-    writeln!(f, "{:>5} | {line}", at.line)?;
+    let padding: String = place.text.chars().take(column - 1).map(indent).collect();
+    let carets = "^".repeat(place.width);
+    writeln!(f, "{line:>5} | {}", place.text)?;
     writeln!(f, "      | {padding}{carets}")
 }
 

@@ -2,6 +2,8 @@
 //! that a later check may complain about keeps its place. Nothing here depends on another section.
 
 mod dialog;
+mod normalisation;
+mod routes;
 mod transport;
 
 use std::net::IpAddr;
@@ -9,9 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::DscpMarking;
+use controlplane::settings::Normalisation;
 use controlplane::settings::Overload;
 use dataplane::settings::{Steering, XdpMode};
-use regex::Regex;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Diagnostic;
@@ -24,6 +26,7 @@ mod service;
 
 pub(crate) use dialog::Dialog;
 pub(crate) use dns::Dns;
+pub(crate) use routes::{Choice, Route, Schedule};
 pub(crate) use service::{Limits, NamedPeer, Peer, Service};
 pub(crate) use transport::{Files, Listener, TrunkTransport};
 
@@ -41,6 +44,7 @@ pub(crate) struct File {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) trunks: Vec<Trunk>,
     pub(crate) routes: Vec<Route>,
+    pub(crate) schedules: Vec<Schedule>,
     pub(crate) sip: Sip,
     pub(crate) calls: Calls,
     pub(crate) limits: Limits,
@@ -164,14 +168,7 @@ pub(crate) struct Trunk {
     pub(crate) service: Service,
     pub(crate) dialog: Dialog,
     pub(crate) transport: TrunkTransport,
-}
-
-/// `[[route]]`: where calls go.
-#[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) from: Option<Located<String>>,
-    pub(crate) user: Option<Regex>,
-    pub(crate) to: Vec<Located<String>>,
+    pub(crate) normalisation: Normalisation,
 }
 
 /// `[sip]`: timers and bounds.
@@ -210,7 +207,8 @@ impl File {
             media: root.tables("media", "[[media]]", media),
             listeners: root.tables("listener", "[[listener]]", Listener::read),
             trunks: root.tables("trunk", "[[trunk]]", trunk),
-            routes: root.tables("route", "[[route]]", route),
+            routes: root.tables("route", "[[route]]", routes::route),
+            schedules: root.optional_tables("schedule", "[[schedule]]", routes::schedule),
             sip: root.table_or_empty("sip", "[sip]", sip),
             calls: root.table_or_empty("calls", "[calls]", calls),
             limits: root.table_or_empty("limits", "[limits]", service::limits),
@@ -357,18 +355,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         service: service::service(section),
         dialog: dialog::read(section),
         transport: TrunkTransport::read(section),
-    }
-}
-
-fn route(section: &mut Section<'_>) -> Route {
-    Route {
-        from: section.optional("from", &kind::reference("[[trunk]]")),
-        user: section
-            .optional("user", &kind::user_pattern())
-            .map(|located| located.value),
-        to: section
-            .list("to", &kind::reference("[[trunk]]"))
-            .unwrap_or_default(),
+        normalisation: normalisation::normalisation(section),
     }
 }
 

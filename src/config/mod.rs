@@ -19,8 +19,10 @@ mod names;
 mod nearest;
 mod numbering;
 mod resolve;
+mod routes;
 mod section;
 mod source;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod transports;
@@ -135,7 +137,9 @@ fn check(source: Source, host: Option<&Host>, numbering: &Numbering) -> Checked 
         against_host::check(&file, host, &mut diagnostics);
         transports::check_files(&file, &mut diagnostics);
     }
-    let (control, data) = resolve::resolve(&file, host, numbering, &mut diagnostics);
+    let directory = Path::new(source.name()).parent();
+    let directory = directory.unwrap_or(Path::new(""));
+    let (control, data) = resolve::resolve(&file, directory, host, numbering, &mut diagnostics);
     drop(document);
     let report = Report::new(source, diagnostics);
     let config = report.is_usable().then_some(Config {

@@ -61,6 +61,13 @@ impl<'f> Names<'f> {
         self.listed.push(&name.value);
     }
 
+    /// Every name and its index.
+    pub(crate) fn indices(&self) -> impl Iterator<Item = (&'f str, u16)> + '_ {
+        self.by_name
+            .iter()
+            .map(|(name, (index, _))| (*name, *index))
+    }
+
     /// The index of the section that a reference means; a dangling reference is noted.
     pub(crate) fn find(
         &self,

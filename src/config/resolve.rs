@@ -1,6 +1,7 @@
 //! From the file to the settings of the two planes: names become indices, defaults that depend on other
 //! values are worked out.
 
+use std::path::Path;
 use std::time::Duration;
 
 use contract::{DeviceId, LatchPolicy};
@@ -15,6 +16,7 @@ use super::file::{Checksums, Dns, File, Idle, Latch, Media, Sip, Trunk, Workers}
 use super::kind::spell_duration;
 use super::names::Names;
 use super::numbering::Numbering;
+use super::routes;
 use super::transports;
 
 /// How long an adaptive worker looks before it sleeps. Longer burns a core for nothing on a quiet
@@ -30,10 +32,11 @@ const RINGS_OF_FRAMES: u64 = 4;
 /// Flows for which a worker has room by default: four ports a stream for the calls of a large appliance.
 const MOST_DEFAULT_FLOWS: u64 = 262_144;
 
-/// Both planes' settings. What cannot be resolved is noted and left out: the outcome means something only
+/// Both planes' settings. Paths in the file start at `directory`. What cannot be resolved is noted and left out: the outcome means something only
 /// when nothing was noted.
 pub(crate) fn resolve(
     file: &File,
+    directory: &Path,
     host: Option<&Host>,
     numbering: &Numbering,
     diagnostics: &mut Vec<Diagnostic>,
@@ -52,7 +55,7 @@ pub(crate) fn resolve(
         })
         .collect();
     let data = dataplane_settings(file, &media, host, diagnostics);
-    let control = controlplane_settings(file, media, numbering, host, diagnostics);
+    let control = controlplane_settings(file, directory, media, numbering, host, diagnostics);
     (control, data)
 }
 
@@ -77,6 +80,7 @@ fn media_group(group: &Media, device: DeviceId) -> control::MediaGroup {
 
 fn controlplane_settings(
     file: &File,
+    directory: &Path,
     media_groups: Vec<control::MediaGroup>,
     numbering: &Numbering,
     host: Option<&Host>,
@@ -92,20 +96,7 @@ fn controlplane_settings(
     let numbered = numbers.iter().copied().zip(trunk_names());
     let trunk_names = Names::numbered("[[trunk]]", numbered, diagnostics);
     let trunks = numbering.arrange(&numbers, trunks(file, diagnostics));
-    let routes = file
-        .routes
-        .iter()
-        .map(|route| control::Route {
-            from: trunk_names
-                .find_optional(route.from.as_ref(), diagnostics)
-                .map(control::TrunkId),
-            user: route.user.clone(),
-            to: ids(
-                trunk_names.find_all(&route.to, diagnostics),
-                control::TrunkId,
-            ),
-        })
-        .collect();
+    let routes = routes::resolve(file, directory, &trunk_names, diagnostics);
     control::Settings {
         server_name: file.appliance.name.clone(),
         listeners,
@@ -173,6 +164,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
             listeners: ids(listeners, control::ListenerId),
             media: control::MediaGroupId(media.unwrap_or(0)),
             tls: transports::trunk_tls(trunk),
+            normalisation: trunk.normalisation.clone(),
             retired: false,
             dialog: trunk.dialog.resolve(diagnostics),
         });
@@ -376,13 +368,14 @@ pub(crate) fn summary(control: &control::Settings, data: &data::Settings) -> Str
         .sum();
     format!(
         "{} workers on {} devices, {ports} media ports at {} addresses, {} listeners, {} trunks, \
-         {} routes, media timeout {}",
+         {} routes{}, media timeout {}",
         data.workers.len(),
         data.devices.len(),
         data.media.len(),
         control.listeners.len(),
         control.trunks.len(),
         control.routes.len(),
+        routes::spell_tables(control),
         control
             .media_timeout
             .map_or_else(|| "off".to_owned(), spell_duration),

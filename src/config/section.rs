@@ -156,6 +156,29 @@ impl<'a> Section<'a> {
         self.list(key, kind).unwrap_or_default()
     }
 
+    /// A table that is a value of this section, such as an element of a list; `None` when it is no table.
+    pub(crate) fn within<R>(
+        &mut self,
+        key: &'static str,
+        title: &'static str,
+        value: &'a Spanned<DeValue<'a>>,
+        read: impl FnOnce(&mut Section<'_>) -> R,
+    ) -> Option<R> {
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                let mut section = Section::over(title, value.span(), table, self.diagnostics);
+                let outcome = read(&mut section);
+                section.finish();
+                Some(outcome)
+            }
+            _ => {
+                let expected = format!("a table: {title}");
+                self.report(value.span(), key, "is no table", &expected);
+                None
+            }
+        }
+    }
+
     /// The value itself, for a key that takes several kinds.
     pub(crate) fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         if !self.asked.contains(&key) {
@@ -179,19 +202,7 @@ impl<'a> Section<'a> {
         read: impl FnOnce(&mut Section<'_>) -> R,
     ) -> Option<R> {
         let value = self.find(key)?;
-        match value.get_ref() {
-            DeValue::Table(table) => {
-                let mut section = Section::over(title, value.span(), table, self.diagnostics);
-                let outcome = read(&mut section);
-                section.finish();
-                Some(outcome)
-            }
-            _ => {
-                let expected = format!("a table: {title}");
-                self.report(value.span(), key, "is no table", &expected);
-                None
-            }
-        }
+        self.within(key, title, value, read)
     }
 
     /// A sub-table `[key]`, read as if it stood there empty when it is missing.
@@ -241,6 +252,20 @@ impl<'a> Section<'a> {
             }
         }
         outcomes
+    }
+
+    /// The tables `[[key]]`, of which there may be none.
+    pub(crate) fn optional_tables<R>(
+        &mut self,
+        key: &'static str,
+        title: &'static str,
+        read: impl FnMut(&mut Section<'_>) -> R,
+    ) -> Vec<R> {
+        if self.place_of_key(key).is_none() {
+            self.asked.push(key);
+            return Vec::new();
+        }
+        self.tables(key, title, read)
     }
 
     /// Notes the keys that nobody asked for.

@@ -13,6 +13,7 @@ mod lab;
 mod limits;
 mod nat;
 mod neighbours;
+mod normalisation;
 mod overload;
 mod reception;
 mod refusals;

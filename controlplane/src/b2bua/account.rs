@@ -11,7 +11,7 @@ use crate::records::{
     self, CallRecord, FlowRecord, LegRecord, MOST_TRIES, Measured, Outcome, Release, Releaser, Try,
     q850,
 };
-use crate::routing::Target;
+use crate::routing::{Decision, Target};
 use crate::session::SessionView;
 use crate::settings::TrunkId;
 use crate::sip::{Header, HeaderName, Message, StatusCode};
@@ -172,12 +172,25 @@ impl Context {
     }
 
     /// The route that a call takes.
-    pub(super) fn tell_route(&mut self, call: CallId, from: TrunkId, user: &str, to: &[Target]) {
-        let mut text = format!("{user:?} from {} to ", self.trunk_name(from));
+    pub(super) fn tell_route(
+        &mut self,
+        call: CallId,
+        from: TrunkId,
+        (user, decision): (&str, &Decision),
+        to: &[Target],
+    ) {
+        let route = decision.route_name().unwrap_or("no route");
+        let mut text = format!("{user:?} from {} by {route} to ", self.trunk_name(from));
         for (place, target) in to.iter().take(MOST_TARGETS).enumerate() {
             let comma = if place > 0 { ", " } else { "" };
             let trunk = self.trunk_name(target.trunk);
             text.push_str(&format!("{comma}{trunk} at {}", target.peer));
+            let mut candidates = decision.candidates.iter();
+            let why = candidates.find(|candidate| candidate.trunk == target.trunk);
+            let why = why.map(ToString::to_string).unwrap_or_default();
+            if !why.is_empty() {
+                text.push_str(&format!(" ({why})"));
+            }
         }
         match to.len().saturating_sub(MOST_TARGETS) {
             0 if to.is_empty() => text.push_str("nobody"),

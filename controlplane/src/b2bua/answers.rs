@@ -65,6 +65,10 @@ impl Call {
             return;
         }
         if code.is_failure() {
+            let mut response = response;
+            if let Some(rules) = cx.normalisation(self.trunk(Side::B)) {
+                rules.understand(&mut response);
+            }
             return self.on_setback(cx, Setback::Response(response));
         }
         match (code.is_provisional(), self.state()) {
@@ -415,6 +419,7 @@ impl Call {
         let mut passed = passing::response(invite, Some(tag), response);
         passing::record_routes(invite, &mut passed);
         cx.introduce(&mut passed, self.caller.path.listener);
+        cx.cross(self.way_from(Side::B), response, &mut passed);
         passed
     }
 }

@@ -263,6 +263,11 @@ impl Call {
         }
     }
 
+    /// The trunks of what comes from one side: from which, and to which.
+    pub(super) fn way_from(&self, side: Side) -> (TrunkId, TrunkId) {
+        (self.trunk(side), self.trunk(side.other()))
+    }
+
     /// Whether the transaction is that of the callee's INVITE.
     pub(super) fn is_invite(&self, key: ClientKey) -> bool {
         let attempt = self.attempt.as_ref();

@@ -9,10 +9,13 @@ use crate::agent::Output;
 use crate::deadlines::Deadlines;
 use crate::dialog::Dialog;
 use crate::identity::Identities;
+use crate::normalise::Crossing;
 use crate::resolver::{LookupId, Resolver, WatchId};
-use crate::routing::{NameId, Routing, Target};
+use crate::routing::{Candidate, Decision, NameId, Query, Routing, Target};
 use crate::session::{Engine, Family, LegSpec};
-use crate::settings::{DialogPolicy, ListenerId, MediaGroupId, Settings, Transport, TrunkId};
+use crate::settings::{
+    DialogPolicy, ListenerId, MediaGroupId, Normalisation, Settings, Transport, TrunkId,
+};
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, StatusCode, Tokens};
 use crate::story::Stories;
@@ -20,6 +23,7 @@ use crate::transaction::{
     ClientKey, Config, Path, RETRY_AFTER, ServerKey, TransactionError, Transactions,
 };
 use crate::trunks::Trunks;
+use crate::wall_clock::WallClock;
 
 use super::alarms::Alarms;
 use super::index::{Index, Owner};
@@ -34,6 +38,10 @@ pub(super) struct Context {
     pub(super) routing: Routing,
     /// Who is at the other end of TLS connections.
     pub(super) identities: Identities,
+    /// The dice of trunks that share calls.
+    dice: StdRng,
+    /// The time of day at [`Timestamp::ZERO`].
+    pub(super) wall: WallClock,
     pub(super) transactions: Transactions,
     pub(super) engine: Engine,
     pub(super) resolver: Resolver,
@@ -62,10 +70,13 @@ impl Context {
         let routing = Routing::new(&settings);
         let from = StdRng::from_rng(&mut rng);
         let trunks = Trunks::new(&settings, &routing, from, Timestamp::ZERO);
+        let dice = StdRng::from_rng(&mut rng);
         let mut tokens = Tokens::new(rng);
         let resolver = next_hops::resolver(&settings.dns, &routing, &mut tokens);
         Self {
             now: Timestamp::ZERO,
+            dice,
+            wall: WallClock::default(),
             routing,
             identities: Identities::default(),
             resolver,
@@ -96,6 +107,46 @@ impl Context {
         self.rename_peers();
     }
 
+    /// Where a call may go now.
+    pub(super) fn decide(&mut self, from: TrunkId, user: &str) -> Decision {
+        self.decide_at(from, user, self.wall.at(self.now))
+    }
+
+    /// Where a call may go at some time.
+    pub(super) fn decide_at(&mut self, from: TrunkId, user: &str, at: jiff::Timestamp) -> Decision {
+        let query = Query { from, user, at };
+        self.routing.decide(&query, &mut self.dice)
+    }
+
+    /// The user part that a call from the trunk is routed by.
+    pub(super) fn routed_user(&self, from: TrunkId, user: String) -> String {
+        match self.normalisation(from) {
+            Some(rules) => rules.routed_user(user),
+            None => user,
+        }
+    }
+
+    /// How the trunk's messages differ from ours.
+    pub(super) fn normalisation(&self, trunk: TrunkId) -> Option<&Normalisation> {
+        let trunk = self.settings.trunks.get(usize::from(trunk.0))?;
+        Some(&trunk.normalisation)
+    }
+
+    /// The rules for messages from one trunk to another.
+    pub(super) fn crossing(&self, from: TrunkId, to: TrunkId) -> Option<Crossing<'_>> {
+        Some(Crossing {
+            from: self.normalisation(from)?,
+            to: self.normalisation(to)?,
+        })
+    }
+
+    /// Changes what is to leave within a dialog, or as a response; `original` is what came.
+    pub(super) fn cross(&self, way: (TrunkId, TrunkId), original: &Message, message: &mut Message) {
+        if let Some(crossing) = self.crossing(way.0, way.1) {
+            crossing.within(original, message);
+        }
+    }
+
     /// The media that a party behind this trunk and address gets.
     pub(super) fn leg_spec(&self, trunk: TrunkId, path: Path) -> LegSpec {
         let group = self
@@ -110,6 +161,10 @@ impl Context {
         LegSpec {
             group,
             family: Some(family),
+            codecs: self
+                .normalisation(trunk)
+                .map(|rules| rules.codecs.clone())
+                .unwrap_or_default(),
         }
     }
 
@@ -119,11 +174,11 @@ impl Context {
         self.routing.trunk_of(path.listener, path.remote, identity)
     }
 
-    /// Where a call may go, in the order of trying; `None` without a route.
-    pub(super) fn targets(&mut self, from: TrunkId, user: &str) -> Option<Vec<Target>> {
+    /// The places of candidates, in the order of trying; none when their names lead nowhere.
+    pub(super) fn targets(&mut self, candidates: &[Candidate]) -> Vec<Target> {
         let resolver = &mut self.resolver;
         let locate = |name: NameId| resolver.order(WatchId(name.0));
-        self.routing.targets(from, user, locate)
+        self.routing.targets(candidates, locate)
     }
 
     /// The trunk's name.

@@ -114,10 +114,13 @@ impl B2bua {
                 return refusal.send(&mut self.cx, key, &message);
             }
         };
-        let Some(targets) = self.cx.targets(trunk, &user) else {
+        let user = self.cx.routed_user(trunk, user);
+        let decision = self.cx.decide(trunk, &user);
+        if decision.candidates.is_empty() {
             self.note_refused(&message, path, StatusCode::NOT_FOUND);
-            return self.cx.refuse(key, &message, StatusCode::NOT_FOUND);
-        };
+            return self.refuse_unrouted(key, &message, trunk);
+        }
+        let targets = self.cx.targets(&decision.candidates);
         if targets.is_empty() {
             // Its names lead nowhere: a server that cannot be located is one that cannot be reached (RFC 3261
             // §8.1.3.1).
@@ -145,7 +148,7 @@ impl B2bua {
         self.next_call += 1;
         let call_id = message.call_id().unwrap_or_default();
         self.cx.stories.begin(self.cx.now, id, &call_id);
-        self.cx.tell_route(id, trunk, &user, &targets);
+        self.cx.tell_route(id, trunk, (&user, &decision), &targets);
         let caller = Caller {
             trunk,
             path,
@@ -175,6 +178,17 @@ impl B2bua {
         }
         reliable::Demand::of(invite, policy.reliable_provisional)
             .map_err(|code| Refusal::extension(code, reliable::OPTION))
+    }
+
+    /// No route applies, or none of its trunks can be reached.
+    fn refuse_unrouted(&mut self, key: ServerKey, message: &Message, trunk: TrunkId) {
+        let tag = self.cx.tokens.tag();
+        let code = StatusCode::NOT_FOUND;
+        let mut response = self.cx.own_response(message, code, Some(&tag));
+        if let Some(rules) = self.cx.normalisation(trunk) {
+            rules.explain(&mut response);
+        }
+        self.cx.refuse_with(key, response);
     }
 
     fn admit(&self, message: &Message, path: Path) -> Result<(TrunkId, String), Refusal> {

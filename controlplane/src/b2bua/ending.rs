@@ -310,6 +310,9 @@ impl Call {
             bye.headers.push(HeaderName::Reason, reason);
         }
         cx.sign(&mut bye);
+        if let Some(rules) = cx.normalisation(trunk) {
+            rules.explain_end(&mut bye);
+        }
         match cx.request_within(Some(self.id), trunk, dialog, bye) {
             Ok(key) => self.farewell.byes.push(key),
             Err(_) => cx.count_dropped("bye_unsent"),

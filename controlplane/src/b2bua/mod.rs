@@ -11,6 +11,7 @@ mod answers;
 mod call;
 mod context;
 mod dispatch;
+mod dry_run;
 mod early_media;
 mod ending;
 mod held;
@@ -43,12 +44,14 @@ use crate::sip::typed::Via;
 use crate::sip::{Message, ParseErrorKind, StatusCode};
 use crate::transaction::Path;
 use crate::trunks::TrunkView;
+use crate::wall_clock::WallClock;
 
 use self::alarms::Alarm;
 use self::call::Call;
 use self::context::Context;
 use self::ending::Cause;
 
+pub use dry_run::{DryAttempt, DryRun};
 pub use state::{CallState, Row, TABLE, Trigger};
 pub use view::{CallDetail, CallId, CallSummary, Counters, Gauges, LegView};
 
@@ -87,6 +90,11 @@ impl B2bua {
     /// Sets the time of all that follows.
     pub(crate) fn set_time(&mut self, now: Timestamp) {
         self.cx.now = now;
+    }
+
+    /// Tells the time of day, from now on.
+    pub(crate) fn set_wall_clock(&mut self, clock: WallClock) {
+        self.cx.wall = clock;
     }
 
     pub(crate) fn on_datagram(&mut self, path: Path, bytes: &[u8]) {

@@ -200,6 +200,7 @@ impl Call {
         let Some(to) = known.map(|relay| relay.from.other()) else {
             return;
         };
+        let way = (self.trunk(to.other()), self.trunk(to));
         let policy = self.relayed_timer(cx, to);
         let Some(relay) = self.relays.iter_mut().find(|relay| relay.id == id) else {
             return;
@@ -241,6 +242,7 @@ impl Call {
             message.headers.push(HeaderName::RAck, rack.to_string());
         }
         passing::pass(&relay.request, &mut message);
+        cx.cross(way, &relay.request, &mut message);
         if let Some(sdp) = sdp {
             passing::set_sdp(&mut message, sdp);
         }
@@ -275,6 +277,7 @@ impl Call {
             if relay.method == Method::Invite && code != StatusCode::TRYING {
                 let mut passed = passing::response(&relay.request, None, response);
                 cx.introduce(&mut passed, self.dialog_path(relay).listener);
+                cx.cross(self.way_from(relay.from.other()), response, &mut passed);
                 cx.respond(relay.server, passed);
             }
             return;
@@ -288,6 +291,7 @@ impl Call {
         let relay = self.relays.remove(place);
         let mut passed = passing::response(&relay.request, None, response);
         cx.sign(&mut passed);
+        cx.cross(self.way_from(relay.from.other()), response, &mut passed);
         cx.respond(relay.server, passed);
         self.take_offer_back(cx, &relay);
         self.end_if_gone(cx, &relay, code);
@@ -325,12 +329,17 @@ impl Call {
         match relay.method {
             Method::Invite | Method::Update => {
                 cx.introduce(&mut passed, listener);
+                cx.cross(self.way_from(from.other()), response, &mut passed);
                 self.refresh_targets(place, response);
                 self.time_relayed(cx, place, response, &mut passed);
             }
-            Method::Prack => cx.sign(&mut passed),
+            Method::Prack => {
+                cx.sign(&mut passed);
+                cx.cross(self.way_from(from.other()), response, &mut passed);
+            }
             _ => {
                 cx.sign(&mut passed);
+                cx.cross(self.way_from(from.other()), response, &mut passed);
                 passing::pass_body(response, &mut passed);
             }
         }

@@ -3,7 +3,7 @@
 use crate::records::{Outcome, Releaser};
 use crate::routing::Target;
 use crate::session::{Rewritten, SessionError, Side};
-use crate::settings::Failover;
+use crate::settings::{Failover, TrunkId};
 use crate::sip::typed::{Host, NameAddr, Uri};
 use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
 use crate::story::What;
@@ -133,7 +133,7 @@ impl Call {
         self.focus = Focus::default();
         let tag = cx.tokens.tag();
         cx.index.add_tag(&tag, self.id, Side::B);
-        let mut invite = callee_invite(cx, &self.caller.invite, target, &tag);
+        let mut invite = callee_invite(cx, self.caller.trunk, &self.caller.invite, target, &tag);
         if let Some(header) = &reliable {
             invite.headers.push(header.clone(), reliable::OPTION);
         }
@@ -221,6 +221,7 @@ impl Call {
                 let tag = self.caller.tag.clone();
                 let mut passed = passing::response(&self.caller.invite, Some(&tag), &response);
                 cx.sign(&mut passed);
+                cx.cross(self.way_from(Side::B), &response, &mut passed);
                 self.reject_with(cx, passed);
             }
             Setback::Timeout => {
@@ -319,7 +320,10 @@ impl Call {
         self.reject_with(cx, response);
     }
 
-    pub(super) fn reject_with(&mut self, cx: &mut Context, response: Message) {
+    pub(super) fn reject_with(&mut self, cx: &mut Context, mut response: Message) {
+        if let Some(rules) = cx.normalisation(self.caller.trunk) {
+            rules.explain(&mut response);
+        }
         let code = response.code().map_or(0, StatusCode::as_u16);
         *cx.counters.calls_failed.entry(code).or_default() += 1;
         let cut = Cut {
@@ -335,7 +339,13 @@ impl Call {
 
 /// The INVITE for a callee, without body: nothing in it names the caller's side but what the caller
 /// says of itself in the headers that pass.
-fn callee_invite(cx: &mut Context, invite: &Message, target: Target, tag: &str) -> Message {
+pub(super) fn callee_invite(
+    cx: &mut Context,
+    from_trunk: TrunkId,
+    invite: &Message,
+    target: Target,
+    tag: &str,
+) -> Message {
     let peer = target.peer;
     let (host, port) = match target.name.and_then(|name| cx.routing.name(name)) {
         Some(name) => (Host::Name(name.host.to_string()), name.port),
@@ -370,6 +380,9 @@ fn callee_invite(cx: &mut Context, invite: &Message, target: Target, tag: &str) 
     headers.push(HeaderName::CSeq, "1 INVITE");
     cx.introduce(&mut message, target.listener);
     passing::pass(invite, &mut message);
+    if let Some(crossing) = cx.crossing(from_trunk, target.trunk) {
+        crossing.invite(invite, &mut message);
+    }
     message
 }
 

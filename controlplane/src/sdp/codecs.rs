@@ -48,7 +48,7 @@ pub(super) fn clock_rate(section: &Section) -> Option<u32> {
 }
 
 /// The name that `a=rtpmap:<format> <name>` gives.
-fn mapped_name<'a>(section: &'a Section, format: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn mapped_name<'a>(section: &'a Section, format: &[u8]) -> Option<&'a [u8]> {
     section.lines.iter().find_map(|line| {
         let value = line.attribute_named("rtpmap")?;
         let mut parts = fields(value).map(|range| &value[range]);
@@ -57,7 +57,7 @@ fn mapped_name<'a>(section: &'a Section, format: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The payload types in use whose names RFC 3551 §6 fixes.
-fn static_name(format: &[u8]) -> Option<&'static [u8]> {
+pub(super) fn static_name(format: &[u8]) -> Option<&'static [u8]> {
     Some(match number::<u8>(format)? {
         0 => b"PCMU/8000",
         3 => b"GSM/8000",

@@ -99,7 +99,7 @@ impl Description {
 
 impl MediaLine {
     /// `text` is the whole line, `m=` included.
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let value = text.get(2..)?;
         let mut fields = fields(value).map(|range| range.start + 2..range.end + 2);
         let media = fields.next()?;

@@ -1,9 +1,10 @@
 //! Session descriptions (RFC 8866): read for their meaning, edited by line, never re-generated.
 //!
 //! A [`Description`] keeps every line of the body byte for byte, with its own line ending. What it
-//! understands is only what a relay must: who receives media where ([`Stream`]), and the few lines that
-//! say so ([`Replacement`] rewrites them). It refuses to know codecs beyond showing their names, and it
-//! knows nothing of offers and answers: that is `session`'s.
+//! understands is only what a relay must: who receives media where ([`Stream`]), the few lines that
+//! say so ([`Replacement`] rewrites them), and which lines belong to which codec, so that one can be left out
+//! whole ([`Verdict`]). It refuses to know what a codec is, and it knows nothing of offers and answers: that is
+//! `session`'s.
 //!
 //! ```text
 //!   bytes ─► Description ─► streams(): Vec<Stream>          what the party wants
@@ -11,12 +12,14 @@
 //! ```
 
 mod bandwidth;
+mod codec_filter;
 mod codecs;
 mod description;
 mod line;
 mod rewrite;
 mod stream;
 
+pub use codec_filter::{Codec, Left, Verdict};
 pub use description::Description;
 pub use rewrite::{MuxLine, Origin, Replacement, StreamReplacement};
 pub use stream::{Direction, Profile, Stream, Use};

@@ -204,7 +204,7 @@ fn is_mux(line: &Line) -> bool {
 
 /// Adds an attribute to the section that begins at `start`: after its last line of the form `x=…`, so that
 /// blank lines at the end of the body stay at its end.
-fn insert_attribute(lines: &mut Vec<Line>, start: usize, text: &[u8]) {
+pub(super) fn insert_attribute(lines: &mut Vec<Line>, start: usize, text: &[u8]) {
     let is_typed = |line: &Line| matches!(line.text.as_slice(), [_, b'=', ..]);
     let last = lines[start..]
         .iter()

@@ -1,8 +1,10 @@
-//! The process's clock.
+//! The process's clock, and the machine's.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use contract::Timestamp;
+
+use crate::wall_clock::WallClock;
 
 /// A datagram that has waited longer is not believed to have: the wall clock was set meanwhile. No socket's
 /// buffer holds what takes as long to handle.
@@ -31,5 +33,11 @@ impl Clock {
     /// The time.
     pub fn now(&self) -> Timestamp {
         Timestamp::ZERO + self.origin.elapsed()
+    }
+
+    /// The time of day, as the machine has it now.
+    pub fn wall(&self) -> WallClock {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        WallClock::showing(since_1970.unwrap_or(Duration::ZERO), self.now())
     }
 }

@@ -14,6 +14,7 @@ use contract::{Command, Event, FlowId, FlowKey, Homes, Link, Timestamp, WorkerId
 use rand::rngs::StdRng;
 
 use self::provisioning::ProvisionedSessions;
+use super::codec_policy::{self, Turn};
 use super::leg::{Leg, Taker};
 use super::media_stream::MediaStream;
 use super::negotiation::{self, Outcome};
@@ -98,7 +99,7 @@ impl Engine {
         a: LegSpec,
         b: LegSpec,
     ) -> Result<SessionId, SessionError> {
-        let result = self.check_open([a, b]);
+        let result = self.check_open([&a, &b]);
         self.count(result)?;
         self.next_session += 1;
         let id = SessionId(self.next_session);
@@ -117,7 +118,7 @@ impl Engine {
         side: Side,
         leg: LegSpec,
     ) -> Result<(), SessionError> {
-        let result = self.check_retarget(session, leg);
+        let result = self.check_retarget(session, &leg);
         self.count(result)?;
         let leg = Leg::new(leg, &mut self.rng);
         self.change(now, session, |session| session.retarget(side, leg));
@@ -353,9 +354,11 @@ impl Engine {
         result
     }
 
-    fn check_open(&self, specs: [LegSpec; 2]) -> Result<(), SessionError> {
+    fn check_open(&self, specs: [&LegSpec; 2]) -> Result<(), SessionError> {
         self.check_room()?;
-        specs.iter().try_for_each(|spec| self.check_group(spec))
+        specs
+            .into_iter()
+            .try_for_each(|spec| self.check_group(spec))
     }
 
     fn check_room(&self) -> Result<(), SessionError> {
@@ -365,7 +368,7 @@ impl Engine {
         }
     }
 
-    fn check_retarget(&self, session: SessionId, leg: LegSpec) -> Result<(), SessionError> {
+    fn check_retarget(&self, session: SessionId, leg: &LegSpec) -> Result<(), SessionError> {
         let known = self
             .sessions
             .get(&session)
@@ -373,7 +376,7 @@ impl Engine {
         if known.established {
             return Err(SessionError::Established);
         }
-        self.check_group(&leg)
+        self.check_group(leg)
     }
 
     fn check_group(&self, leg: &LegSpec) -> Result<(), SessionError> {
@@ -392,7 +395,7 @@ impl Engine {
     ) -> Result<Rewritten, SessionError> {
         let session = self.sessions.get(&id).ok_or(SessionError::UnknownSession)?;
         session.may_offer(from)?;
-        let description = Description::parse(sdp)?;
+        let description = read(session, from, Turn::Offer, sdp)?;
         let streams = description.streams()?;
         negotiation::check_offer(session, &streams, self.max_streams)?;
         // A new offer says that the former exchange is over, whether or not anybody confirmed it.
@@ -416,7 +419,7 @@ impl Engine {
     ) -> Result<Rewritten, SessionError> {
         let session = self.sessions.get(&id).ok_or(SessionError::UnknownSession)?;
         session.offer_for(from)?;
-        let description = Description::parse(sdp)?;
+        let description = read(session, from, Turn::Answer, sdp)?;
         let streams = description.streams()?;
         let outcome = self.negotiate(now, id, |session, taker| {
             negotiation::answer(session, from, &streams, taker)
@@ -491,4 +494,17 @@ impl Engine {
         }
         Ok(Rewritten { sdp, ticket })
     }
+}
+
+/// The description that a party sends, with what both sides allow of it.
+fn read(
+    session: &Session,
+    from: Side,
+    turn: Turn,
+    sdp: &[u8],
+) -> Result<Description, SessionError> {
+    let mut description = Description::parse(sdp)?;
+    let rules = |side: Side| &session.legs[side.index()].spec.codecs;
+    codec_policy::apply(&mut description, turn, rules(from), rules(from.other()))?;
+    Ok(description)
 }

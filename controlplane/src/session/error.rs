@@ -45,6 +45,9 @@ pub enum SessionError {
     /// The offer has streams in use, and the relay can carry none of them.
     #[error("none of the offered streams is RTP or UDPTL")]
     NothingToRelay,
+    /// The rules of the two sides leave no stream a codec.
+    #[error("no codec of the description is allowed on both sides")]
+    NoCodec,
     /// The party uses an address family that its media group has no address of.
     #[error("the media group has no address of the party's family")]
     NoSuchFamily {
@@ -106,6 +109,7 @@ impl SessionError {
             | Self::AnswerCount { .. }
             | Self::MediaMismatch { .. }
             | Self::NothingToRelay
+            | Self::NoCodec
             | Self::NoSuchFamily { .. }
             | Self::BadParty(_) => ErrorClass::NotAcceptable,
             Self::OfferPending => ErrorClass::Glare,
@@ -127,6 +131,7 @@ impl SessionError {
             Self::AnswerCount { .. } => "answer_count",
             Self::MediaMismatch { .. } => "media_mismatch",
             Self::NothingToRelay => "nothing_to_relay",
+            Self::NoCodec => "no_codec",
             Self::NoSuchFamily { .. } => "no_such_family",
             Self::PortsExhausted(_) => "ports_exhausted",
             Self::BadParty(_) => "bad_party",

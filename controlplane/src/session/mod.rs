@@ -3,6 +3,7 @@
 //! It knows neither SIP nor ng: a front end gives it the session description of one side and sends
 //! what it gives back to the other.
 
+mod codec_policy;
 mod counters;
 mod engine;
 mod error;
@@ -14,6 +15,8 @@ mod provisioned;
 mod state;
 mod view;
 
+use std::sync::Arc;
+
 pub use counters::{Counters, Gauges, PortGauges};
 pub use engine::Engine;
 pub use error::{ErrorClass, SessionError};
@@ -23,7 +26,7 @@ pub use view::{FlowView, PartyView, SessionView, StreamState, StreamView};
 use contract::{Command, FlowKey, WorkerId};
 
 use crate::installer::{NextHopQuery, Ticket, TicketFailure};
-use crate::settings::MediaGroupId;
+use crate::settings::{CodecRules, MediaGroupId};
 
 /// A party of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,13 +64,15 @@ pub enum Family {
 }
 
 /// What the media towards one party uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegSpec {
     /// Where local addresses and ports come from.
     pub group: MediaGroupId,
     /// The family that is announced to a party whose own session description is not known yet; one that is
     /// known decides for itself. A group without that family gives what it has.
     pub family: Option<Family>,
+    /// Which codecs it may have: settled when the leg is made, whatever the settings become.
+    pub codecs: Arc<CodecRules>,
 }
 
 /// A session for its whole life; never used again within a process.

@@ -9,6 +9,7 @@ mod fax;
 mod name_server;
 mod names;
 mod network;
+mod normalising;
 mod phone;
 mod plain;
 mod reconfiguring;

@@ -186,7 +186,9 @@ fn a_trunk_whose_names_lead_nowhere_is_out_of_service() {
     caller.expect(&mut world, "100");
     expect(&mut world, addr(OTHER_TRUNK), "INVITE");
     let mut settings = named();
-    settings.routes[2].to.pop();
+    if let controlplane::settings::RouteTo::Trunks(trunks) = &mut settings.routes[2].to {
+        trunks.pop();
+    }
     let mut world = World::with(settings, 1);
     world.dns.know("caller.example 60 A 10.1.0.2");
     world.handle(Input::Time);

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use controlplane::b2bua::CallState;
+use controlplane::settings::Trust;
 use controlplane::sip::HeaderName;
 
 use crate::phone::{Phone, expect, header, media_of, sdp};
-use crate::world::{CALLEE, CALLER, INSIDE, OUTSIDE, World, addr};
+use crate::world::{CALLEE, CALLER, INSIDE, OUTSIDE, World, addr, settings};
 
 /// A call that is up: the caller, and the callee.
 pub(crate) fn established(world: &mut World, name: &str) -> (Phone, Phone) {
@@ -92,7 +93,11 @@ fn a_call_is_set_up_and_torn_down() {
 
 #[test]
 fn neither_side_sees_the_other_ones_names_or_addresses() {
-    let mut world = World::new();
+    let mut settings = settings();
+    for trunk in &mut settings.trunks {
+        trunk.normalisation.trust = Trust::Trusted;
+    }
+    let mut world = World::with(settings, 1);
     let mut caller = Phone::caller("hidden");
     let more = "Record-Route: <sip:10.1.0.9;lr>\r\n\
         P-Asserted-Identity: \"A\" <tel:+49301>\r\n\

@@ -84,7 +84,7 @@ fn a_whole_call_is_told_in_order() {
             &format!("in: INVITE (1 INVITE) from {CALLER}"),
             "sdp: audio 10.1.0.2:4000 PCMA/8000",
             &format!("out: 100 Trying (1 INVITE) to {CALLER}"),
-            &format!("route: \"900\" from callers to one at {CALLEE}"),
+            &format!("route: \"900\" from callers by route-2 to one at {CALLEE}"),
             &format!("target: one at {CALLEE}"),
             "flows: 4 flows are installed",
             "state: calling (by FlowsReady)",

@@ -75,6 +75,7 @@ pub(crate) fn leg(group: u16, family: Option<Family>) -> LegSpec {
     LegSpec {
         group: MediaGroupId(group),
         family,
+        codecs: Default::default(),
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod address;
 mod duration;
+mod normalisation;
 mod peer;
+mod time;
 mod traffic;
 
 use std::path::{Component, PathBuf};
@@ -17,7 +19,11 @@ use super::nearest::did_you_mean;
 
 pub(crate) use address::{advertised_address, host_name, ip_address, listen_address, port_range};
 pub(crate) use duration::{duration, duration_or_off, read_duration, spell_duration};
+pub(crate) use normalisation::{
+    boolean, codec, header_name, header_value, pattern, replacement, unknown_capture,
+};
 pub(crate) use peer::{Peer, name_server, peer};
+pub(crate) use time::{of_time, time_zone};
 pub(crate) use traffic::{bit_rate, network};
 
 /// Why a value is not of its kind: the predicate of a sentence whose subject is the key.
@@ -150,6 +156,18 @@ pub(crate) fn shared_secret() -> Kind<String> {
         match (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => Ok(text.to_owned()),
             false => Err("is empty, too long, or not printable".to_owned()),
+        }
+    })
+}
+
+/// Where a file is: absolute, or from the configuration file's directory.
+pub(crate) fn table_path() -> Kind<PathBuf> {
+    let expected = "a file's path, from the directory of the configuration file unless absolute";
+    Kind::of_text(expected, |text| {
+        let path = PathBuf::from(text);
+        match path.components().next_back() {
+            Some(Component::Normal(_)) if !text.contains('\0') => Ok(path),
+            _ => Err("names no file".to_owned()),
         }
     })
 }

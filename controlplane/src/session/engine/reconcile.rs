@@ -209,9 +209,10 @@ mod tests {
         let leg = LegSpec {
             group: MediaGroupId(0),
             family: None,
+            codecs: Default::default(),
         };
         for _ in 0..2 {
-            let id = engine.open(now, leg, leg).expect("room");
+            let id = engine.open(now, leg.clone(), leg.clone()).expect("room");
             let offer = engine.offer(now, id, Side::A, BODY).expect("valid");
             assert!(offer.ticket.is_some(), "the next hop is not known");
             engine.answer(now, id, Side::B, BODY).expect("valid");

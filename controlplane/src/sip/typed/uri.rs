@@ -176,6 +176,27 @@ impl Uri {
         })
     }
 
+    /// The same URI with another user part, given decoded: what must not stand there is escaped. All else stays,
+    /// but a password, which was the former user's. `None` where there is no place for a user.
+    pub fn with_user(&self, user: &str) -> Option<Self> {
+        let (start, end) = match &self.sip {
+            Some(parts) => match &parts.userinfo {
+                Some(userinfo) => (userinfo.start, userinfo.end),
+                None => return None,
+            },
+            None if self.scheme() == "tel" => {
+                let rest = self.part(self.colon + 1..self.text.len());
+                let length = rest.split(';').next().unwrap_or_default().len();
+                (self.colon + 1, self.colon + 1 + length)
+            }
+            None => return None,
+        };
+        let mut text = self.part(0..start).to_owned();
+        escape_user(&user.replace('%', "%25"), &mut text);
+        text.push_str(self.part(end..self.text.len()));
+        Self::parse(text.as_bytes()).ok()
+    }
+
     /// The same SIP URI at another host and port: user and parameters stay, except `maddr` and
     /// `transport`, which belong to the host, and headers, which a Request-URI cannot hold. A URI
     /// of another scheme stays as it is.

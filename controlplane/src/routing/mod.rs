@@ -1,15 +1,38 @@
-//! Who sent this, and whom may it go to: trunks by address, routes by trunk and user.
+//! Who sent this, and whom may it go to: trunks by address, routes by trunk, number and time.
 //!
-//! Pure functions over the settings. Knows no SIP syntax: the caller of [`Routing::targets`] has taken
-//! the user part out of the Request-URI already.
+//! Pure functions over the settings: the time and the dice are arguments. Knows no SIP syntax: the caller of
+//! [`Routing::decide`] has taken the user part out of the Request-URI already. Which of a trunk's peers is
+//! well is not its business.
+//!
+//! ```text
+//!   Query ─► route: the first whose conditions hold ─► trunks in order ─► Decision ─► targets: their peers
+//! ```
+
+mod cost;
+mod decision;
+mod prefixes;
+mod schedule;
+mod shares;
+mod table;
+pub mod table_file;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rand::Rng;
 use regex::Regex;
+
+pub use cost::{Cost, NotACost};
+pub use decision::{Candidate, Decision, MOST_CANDIDATES, PassedOver, Query, Skip, Skipped, Why};
+pub use prefixes::{NotAPrefix, Prefix, Prefixes};
+pub use schedule::{Dates, Days, Hours, NotATime, Schedule};
+pub use table::{Found, RouteTable, TableKind};
 
 use crate::identity::Identity;
 use crate::resolver::{Destination, Family, Location, Plan, Ways};
-use crate::settings::{Listener, ListenerId, Network, Peer, Settings, Transport, Trunk, TrunkId};
+use crate::settings::{
+    Listener, ListenerId, Network, Peer, Route, RouteTo, Settings, Transport, Trunk, TrunkId,
+};
 
 /// One place to send a call to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,22 +72,19 @@ struct Named {
 
 #[derive(Debug)]
 struct CompiledRoute {
+    name: Arc<str>,
     from: Option<TrunkId>,
     user: Option<Regex>,
-    to: Vec<TrunkId>,
+    when: Option<Arc<Schedule>>,
+    to: RouteTo,
 }
 
 impl Routing {
     /// Compiles the settings' trunks and routes.
     pub fn new(settings: &Settings) -> Self {
-        let routes = settings
-            .routes
-            .iter()
-            .map(|route| CompiledRoute {
-                from: route.from,
-                user: route.user.as_ref().map(anchored),
-                to: route.to.clone(),
-            })
+        let routes = settings.routes.iter().enumerate();
+        let routes = routes
+            .map(|(index, route)| CompiledRoute::new(index, route))
             .collect();
         let names = (0_u16..).map(TrunkId).zip(&settings.trunks);
         let names = names.flat_map(|(trunk, of)| {
@@ -162,21 +182,36 @@ impl Routing {
         }
     }
 
-    /// Where a call from `from` to `user` may go, in the order of trying: every peer of every trunk of
-    /// the first route that applies. `None` when none does; empty when its peers' names lead nowhere.
-    /// `locate` gives the places of a name in the order for this call.
+    /// Where a call may go: the trunks of the first route whose conditions hold, in the order of trying. Those
+    /// that share a place by weight are drawn.
+    pub fn decide(&self, query: &Query<'_>, rng: &mut impl Rng) -> Decision {
+        let mut decision = Decision::default();
+        for (index, route) in self.routes.iter().enumerate() {
+            match route.trunks(query) {
+                Ok(found) => {
+                    decision.route = Some((index, route.name.clone()));
+                    decision.take(found, rng);
+                    break;
+                }
+                Err(why) => decision.pass_over(index, &route.name, why),
+            }
+        }
+        decision
+    }
+
+    /// The places that candidates lead to, in the order of trying: every peer of every trunk that one of the
+    /// trunk's listeners reaches. Empty when their names lead nowhere. `locate` gives the places of a name in the
+    /// order for this call.
     pub fn targets(
         &self,
-        from: TrunkId,
-        user: &str,
+        candidates: &[Candidate],
         mut locate: impl FnMut(NameId) -> Vec<Location>,
-    ) -> Option<Vec<Target>> {
-        let route = self.routes.iter().find(|route| route.applies(from, user))?;
+    ) -> Vec<Target> {
         let mut targets = Vec::new();
-        for &id in &route.to {
-            self.targets_of(id, &mut locate, &mut targets);
+        for candidate in candidates {
+            self.targets_of(candidate.trunk, &mut locate, &mut targets);
         }
-        (!route.to.is_empty()).then_some(targets)
+        targets
     }
 
     /// By which transports and families a trunk's listeners reach something, the first listener's first.
@@ -291,12 +326,40 @@ impl Routing {
 }
 
 impl CompiledRoute {
-    fn applies(&self, from: TrunkId, user: &str) -> bool {
-        self.from.is_none_or(|trunk| trunk == from)
-            && self
-                .user
-                .as_ref()
-                .is_none_or(|pattern| pattern.is_match(user))
+    fn new(index: usize, route: &Route) -> Self {
+        let name = match route.name.as_str() {
+            "" => format!("route-{}", index + 1),
+            name => name.to_owned(),
+        };
+        Self {
+            name: name.into(),
+            from: route.from,
+            user: route.user.as_ref().map(anchored),
+            when: route.when.clone(),
+            to: route.to.clone(),
+        }
+    }
+
+    /// The trunks that the route gives, or which condition does not hold.
+    fn trunks(&self, query: &Query<'_>) -> Result<Vec<Found>, Why> {
+        if self.from.is_some_and(|trunk| trunk != query.from) {
+            return Err(Why::From);
+        }
+        let user = self.user.as_ref();
+        if user.is_some_and(|pattern| !pattern.is_match(query.user)) {
+            return Err(Why::User);
+        }
+        let when = self.when.as_ref();
+        if when.is_some_and(|schedule| !schedule.holds(query.at)) {
+            return Err(Why::When);
+        }
+        match &self.to {
+            RouteTo::Trunks(choices) => Ok(choices.iter().copied().map(Found::from).collect()),
+            RouteTo::Table(table) => match table.find(Prefix::of_user(query.user)) {
+                found if found.is_empty() => Err(Why::Prefix),
+                found => Ok(found),
+            },
+        }
     }
 }
 
@@ -319,7 +382,9 @@ fn anchored(pattern: &Regex) -> Regex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Listener, MediaGroupId, Route};
+    use crate::settings::{Choice, Listener, MediaGroupId, Route};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
 
     fn addr(text: &str) -> SocketAddr {
         text.parse().expect("an address")
@@ -354,9 +419,22 @@ mod tests {
         }
     }
 
+    fn query(from: u16, user: &str) -> Query<'_> {
+        Query {
+            from: TrunkId(from),
+            user,
+            at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn targets(routing: &Routing, from: u16, user: &str) -> Vec<Target> {
+        let mut rng = StdRng::seed_from_u64(1);
+        let decision = routing.decide(&query(from, user), &mut rng);
+        routing.targets(&decision.candidates, |_| Vec::new())
+    }
+
     fn first_trunk(routing: &Routing, from: u16, user: &str) -> Option<u16> {
-        routing
-            .targets(TrunkId(from), user, |_| Vec::new())?
+        targets(routing, from, user)
             .first()
             .map(|target| target.trunk.0)
     }
@@ -438,9 +516,7 @@ mod tests {
         settings.listeners[2] = Listener::new("tls", addr("10.0.0.1:5061")).over(Transport::Tls);
         settings.trunks[0].listeners.push(ListenerId(2));
         settings.trunks[0].peers[0].transport = Transport::Tls;
-        let routing = Routing::new(&settings);
-        let targets = routing.targets(TrunkId(0), "x", |_| Vec::new());
-        let targets = targets.expect("a route");
+        let targets = targets(&Routing::new(&settings), 0, "x");
         let target = targets.first().expect("a target");
         assert_eq!((target.peer, target.listener.0), (addr("10.0.0.2:5061"), 2));
     }
@@ -472,9 +548,7 @@ mod tests {
     #[test]
     fn targets_are_every_reachable_peer_in_order() {
         let routing = Routing::new(&settings(vec![route(None, None, &[2, 1, 0])]));
-        let targets: Vec<_> = routing
-            .targets(TrunkId(0), "x", |_| Vec::new())
-            .expect("a route")
+        let targets: Vec<_> = targets(&routing, 0, "x")
             .iter()
             .map(|target| (target.trunk.0, target.peer, target.listener.0))
             .collect();
@@ -486,5 +560,106 @@ mod tests {
                 (0, addr("10.0.0.2:5060"), 0),
             ]
         );
+    }
+
+    #[test]
+    fn a_decision_says_why() {
+        let table = "prefix,trunks\n4930,callees one-family callees\n";
+        let wrong = table_file::read(TableKind::Prefixes, table.as_bytes(), &names());
+        assert!(wrong.is_err(), "a trunk twice");
+        let table = "prefix,trunk,cost\n4930,callees,0.02\n49,one-family,0.01\n";
+        let table = table_file::read(TableKind::Rates, table.as_bytes(), &names()).expect("valid");
+        let never = Schedule {
+            dates: vec!["1999-01-01".parse().expect("a date")],
+            ..Schedule::always("never", Schedule::zone("UTC").expect("a zone"))
+        };
+        let routes = vec![
+            route(Some(1), None, &[0]),
+            route(None, Some("1.*"), &[0]),
+            Route {
+                when: Some(Arc::new(never)),
+                ..route(None, None, &[0])
+            },
+            Route {
+                name: "cheapest".into(),
+                to: RouteTo::Table(table),
+                ..route(None, None, &[])
+            },
+            route(None, None, &[1, 0, 1]),
+        ];
+        let routing = Routing::new(&settings(routes));
+        let mut rng = StdRng::seed_from_u64(1);
+        let decision = routing.decide(&query(0, "+493012"), &mut rng);
+        let names: Vec<_> = decision
+            .passed_over
+            .iter()
+            .map(|p| (&*p.route, p.why))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("route-1", Why::From),
+                ("route-2", Why::User),
+                ("route-3", Why::When)
+            ]
+        );
+        assert_eq!(decision.route_name(), Some("cheapest"));
+        let candidates: Vec<_> = decision
+            .candidates
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            candidates,
+            [
+                "prefix 49, cost 0.01, weight 1",
+                "prefix 4930, cost 0.02, weight 1"
+            ]
+        );
+
+        let decision = routing.decide(&query(0, "33"), &mut rng);
+        assert_eq!(
+            decision.passed_over.last().map(|p| p.why),
+            Some(Why::Prefix)
+        );
+        let trunks: Vec<_> = decision.candidates.iter().map(|c| c.trunk.0).collect();
+        assert_eq!(trunks, [1, 0]);
+        let skipped: Vec<_> = decision
+            .skipped
+            .iter()
+            .map(|s| (s.trunk.0, s.why))
+            .collect();
+        assert_eq!(skipped, [(1, Skip::Twice)]);
+    }
+
+    fn names() -> std::collections::HashMap<&'static str, TrunkId> {
+        let names = ["any-port", "callees", "one-family"];
+        names.into_iter().zip((0..).map(TrunkId)).collect()
+    }
+
+    #[test]
+    fn neighbours_with_a_weight_share_the_calls_and_the_others_keep_their_places() {
+        let choice = |trunk, weight| Choice {
+            trunk: TrunkId(trunk),
+            weight,
+        };
+        let mut shared = route(None, None, &[]);
+        shared.to = RouteTo::Trunks(vec![
+            choice(0, Some(3)),
+            choice(1, Some(1)),
+            choice(2, None),
+        ]);
+        let routing = Routing::new(&settings(vec![shared]));
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut first = [0; 3];
+        for _ in 0..4_000 {
+            let decision = routing.decide(&query(0, "x"), &mut rng);
+            let order: Vec<_> = decision.candidates.iter().map(|c| c.trunk.0).collect();
+            assert_eq!(order.len(), 3);
+            assert_eq!(order[2], 2);
+            first[usize::from(order[0])] += 1;
+        }
+        assert!((2_800..3_200).contains(&first[0]), "{first:?}");
+        assert_eq!(first[0] + first[1], 4_000);
     }
 }
