@@ -21,7 +21,8 @@ use crate::cdr::Moment;
 use crate::planes::SharedDataplane;
 use crate::witness::Witness;
 use crate::{
-    call_views, dns_views, numa, route_views, session_views, status, story_views, trunk_views,
+    call_views, dns_views, numa, registration_views, route_views, session_views, status,
+    story_views, trunk_views,
 };
 
 /// What a request comes to.
@@ -141,6 +142,11 @@ impl Answers {
                 json(&Keeping { keep })
             }
             Request::Dns {} => json(&dns_views::dns(agent, now)),
+            Request::Registrations {} => json(&registration_views::registrations(
+                &agent.registrations(),
+                agent.settings(),
+                now,
+            )),
             Request::Workers {} => {
                 let taken = self.taken();
                 json(&status::workers(&self.dataplane.report(), taken))
@@ -186,6 +192,7 @@ impl Answers {
             sip: status::sip_counts(&gauges, &counters),
             overload: trunk_views::overload(&agent.overload(now)),
             dns: dns_views::counts(agent.resolver(), now),
+            registrations: registration_views::counts(&agent.registrations()),
             listeners: status::listeners(&settings.listeners, &host.listeners()),
             media: status::media_counts(&gauges, &counters, self.port_pairs),
             next_hops: status::next_hops(&host.neighbours()),

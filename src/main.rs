@@ -24,6 +24,7 @@ mod numa;
 mod planes;
 mod privileges;
 mod reception;
+mod registration_views;
 mod reload;
 mod route_views;
 mod session_views;

@@ -37,6 +37,7 @@ pub(crate) fn call_counts(gauges: &Gauges, counters: &Counters, limit: usize) ->
 /// The signalling.
 pub(crate) fn sip_counts(gauges: &Gauges, counters: &Counters) -> SipCounts {
     let layer = &counters.transactions;
+    let (ours, callers) = (&counters.authentication, &counters.authentication.callers);
     SipCounts {
         dialogs: gauges.dialogs as u64,
         transactions: gauges.transactions as u64,
@@ -53,6 +54,15 @@ pub(crate) fn sip_counts(gauges: &Gauges, counters: &Counters) -> SipCounts {
             ("stray_cancels", layer.stray_cancels),
             ("timeouts", layer.timeouts),
             ("transport_errors", layer.transport_errors),
+            ("challenges_answered", ours.answered),
+            ("credentials_refused", ours.refused),
+            ("challenges_unanswerable", ours.unable),
+            ("callers_authenticated", callers.good),
+            ("callers_challenged", callers.asked),
+            ("callers_stale", callers.stale),
+            ("callers_replayed", callers.replayed),
+            ("callers_wrong", callers.wrong),
+            ("callers_shut_out", callers.shut_out),
             ("fallen_back_to_udp", layer.fallen_back),
         ]),
     }

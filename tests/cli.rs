@@ -249,6 +249,7 @@ fn without_a_running_tandem_the_verbs_say_so() {
         &["status"][..],
         &["calls"],
         &["calls", "hangup", "1"],
+        &["registrations"],
         &["workers"],
         &["flows", "1"],
         &["top", "--once"],

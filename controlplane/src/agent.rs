@@ -25,6 +25,7 @@ use crate::installer::NextHopQuery;
 use crate::overload::{Gate, Verdict};
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::records::{CallRecord, Measured};
+use crate::registration::RegistrationView;
 use crate::resolver::{Ask, Heard, Resolver};
 use crate::session::{FlowView, ProvisionedView, Reports, SessionId, Side};
 use crate::settings::{ListenerId, Settings, TrunkId, Unlike};
@@ -451,6 +452,11 @@ impl Agent {
     pub fn session_flows(&self, id: SessionId) -> Option<Vec<FlowView>> {
         let engine = self.calls.engine();
         engine.provisioned(id).map(|_| engine.flows(id))
+    }
+
+    /// What we register at trunks, and how far that has come.
+    pub fn registrations(&self) -> Vec<RegistrationView> {
+        self.calls.registrations()
     }
 
     /// What has happened since the start.

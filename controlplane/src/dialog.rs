@@ -116,6 +116,11 @@ impl Dialog {
         self.numbered(method, self.local_cseq)
     }
 
+    /// A request of ours has gone out again with this number: the next one has a higher.
+    pub fn advance_to(&mut self, number: u32) {
+        self.local_cseq = self.local_cseq.max(number);
+    }
+
     /// The ACK for a 2xx to the INVITE of this number (§13.2.2.4).
     pub fn ack(&self, number: u32) -> Message {
         self.numbered(Method::Ack, number)

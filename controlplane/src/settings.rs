@@ -17,20 +17,23 @@ pub use routes::{Choice, Route, RouteTo};
 
 use crate::resolver::{self, Destination};
 
+mod authentication;
 mod dialog;
 mod explain;
+mod service;
 mod transport;
 
+pub use authentication::{Challenge, Registration, Scope};
 pub use dialog::{
     DialogPolicy, EarlyMedia, Refresher, ReliableProvisional, SessionTimer, TimerMode,
 };
 pub use explain::Explain;
+pub use service::{Capacity, Check, Failover, Network, Overload, Rate, TrunkLimits};
 pub use transport::{
     ClientCertificates, ConnectionLimits, KeyPair, ListenerTls, Transport, TrunkTls,
 };
-mod service;
 
-pub use service::{Capacity, Check, Failover, Network, Overload, Rate, TrunkLimits};
+pub use crate::digest::{Login, Secret, User};
 
 /// A SIP listener: its index in [`Settings::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -274,6 +277,16 @@ pub struct Trunk {
     pub limits: TrunkLimits,
     /// What its dialogs may use.
     pub dialog: DialogPolicy,
+    /// The host that it is addressed by; `None`: the peer's address.
+    pub domain: Option<String>,
+    /// Where calls to it, and registrations, are sent instead of to the peers.
+    pub proxy: Option<Peer>,
+    /// Who we are to it, by realm. None: what it asks for is passed to the caller.
+    pub logins: Vec<Login>,
+    /// What its own callers are asked for.
+    pub challenge: Option<Challenge>,
+    /// What we register there.
+    pub registrations: Vec<Registration>,
 }
 
 impl Trunk {
@@ -304,6 +317,11 @@ impl Trunk {
             normalisation: Normalisation::default(),
             retired: false,
             dialog: DialogPolicy::default(),
+            domain: None,
+            proxy: None,
+            logins: Vec::new(),
+            challenge: None,
+            registrations: Vec::new(),
         }
     }
 

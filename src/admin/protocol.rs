@@ -66,6 +66,8 @@ pub(crate) enum Request {
     },
     /// What is known of names: [`super::views::Dns`].
     Dns {},
+    /// Our registrations at trunks: [`super::views::Registrations`].
+    Registrations {},
     /// The workers: [`super::views::Workers`].
     Workers {},
     /// The flows of a call: [`super::views::Flows`].

@@ -49,6 +49,9 @@ pub(crate) struct Status {
     /// Names.
     #[serde(default)]
     pub(crate) dns: DnsCounts,
+    /// Our registrations.
+    #[serde(default)]
+    pub(crate) registrations: RegistrationCounts,
     /// The SIP sockets.
     pub(crate) listeners: Vec<Listener>,
     /// The media.
@@ -298,6 +301,53 @@ pub(crate) struct SipCounts {
     pub(crate) parse_errors: Counts,
     /// What the transaction layer counted, by its name; what never happened is left out.
     pub(crate) events: Counts,
+}
+
+/// Our registrations at trunks, now and since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RegistrationCounts {
+    /// Those that there are to be.
+    pub(crate) configured: u64,
+    /// Those that a registrar has.
+    pub(crate) registered: u64,
+    /// REGISTERs that were sent.
+    pub(crate) sent: u64,
+    /// Rounds that no registrar accepted.
+    pub(crate) failed: u64,
+}
+
+/// `tandem registrations`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Registrations {
+    /// In the configuration's order.
+    pub(crate) registrations: Vec<Registration>,
+}
+
+/// One registration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Registration {
+    /// The trunk.
+    pub(crate) trunk: String,
+    /// The address of record.
+    pub(crate) aor: String,
+    /// Where REGISTERs go now.
+    pub(crate) registrar: Option<String>,
+    /// How far it has come.
+    pub(crate) state: String,
+    /// Until the registrar forgets the binding; nothing without one.
+    pub(crate) expires_seconds: Option<f64>,
+    /// Until something happens by itself: a refresh, the next attempt.
+    pub(crate) next_seconds: Option<f64>,
+    /// The last failure's status code since the last success; 408 is silence.
+    pub(crate) last_failure: Option<u16>,
+    /// REGISTERs sent.
+    pub(crate) sent: u64,
+    /// Accepted.
+    pub(crate) accepted: u64,
+    /// Rounds that no registrar accepted.
+    pub(crate) failed: u64,
+    /// Challenges that were answered.
+    pub(crate) challenged: u64,
 }
 
 /// One SIP listener; messages since the start.

@@ -12,6 +12,7 @@ mod dns;
 mod flows;
 mod generate;
 mod output;
+mod registrations;
 mod reload;
 mod route;
 mod sessions;
@@ -168,6 +169,12 @@ Examples:
   tandem sessions flows 17
   tandem sessions close --all")]
     Sessions(sessions::SessionsArgs),
+    /// Show our registrations at trunks: which stand, until when, and what failed
+    #[command(after_help = "\
+Examples:
+  tandem registrations
+  tandem registrations --json | jq '.registrations[] | select(.state != \"registered\")'")]
+    Registrations(Query),
     /// Read the configuration file again, and take over what has changed
     #[command(after_help = "\
 Examples:
@@ -331,6 +338,7 @@ impl Cli {
             Verb::Top(args) => top::show(&args),
             Verb::Flows(args) => flows::show(&args),
             Verb::Sessions(args) => sessions::execute(&args),
+            Verb::Registrations(query) => registrations::show(&query),
             Verb::Reload(args) => reload::reload(&args),
             Verb::Completions(args) => generate::completions(&args),
             Verb::Man(args) => generate::man(&args),

@@ -8,8 +8,8 @@ use super::table::{Columns, properties, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
 use crate::admin::views::{
-    CallCounts, DnsCounts, MediaCounts, NextHops, Numa, Overload, Residence, SipCounts, Status,
-    WorkerTotals,
+    CallCounts, DnsCounts, MediaCounts, NextHops, Numa, Overload, RegistrationCounts, Residence,
+    SipCounts, Status, WorkerTotals,
 };
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
@@ -40,6 +40,7 @@ fn summary(status: &Status) -> String {
         sip(&status.sip),
         vec![("  overload", overload(&status.overload))],
         dns(&status.dns),
+        registrations(&status.registrations),
         media(&status.media, &status.next_hops),
         workers(&status.workers),
         seen(status),
@@ -106,6 +107,17 @@ fn dns(dns: &DnsCounts) -> Vec<Row> {
         dns.resolved, dns.names, dns.records, dns.servers
     );
     vec![("dns", line), ("  events", spell_counts(&dns.events))]
+}
+
+fn registrations(counts: &RegistrationCounts) -> Vec<Row> {
+    if counts.configured == 0 {
+        return Vec::new();
+    }
+    let line = format!(
+        "{} of {} stand; {} REGISTERs, {} rounds failed",
+        counts.registered, counts.configured, counts.sent, counts.failed
+    );
+    vec![("registrations", line)]
 }
 
 fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {

@@ -207,7 +207,7 @@ fn place_in(source: &Source, span: &Range<usize>) -> Place {
         line: at.line,
         column: at.column,
         width: source.width_on_first_line(span),
-        text: source.line(at.line).to_owned(),
+        text: without_secrets(source.line(at.line)),
     }
 }
 
@@ -225,9 +225,37 @@ fn write_place(f: &mut fmt::Formatter<'_>, place: &Place, label: &str, text: &st
     writeln!(f, "      | {padding}{carets}")
 }
 
+/// The line as it may be shown: what follows a key that holds a secret is starred, in the same width.
+fn without_secrets(line: &str) -> String {
+    let word = |name: &str| {
+        let (before, after) = line.split_once(name)?;
+        let after = after.trim_start_matches(['"', '\'']).trim_start();
+        let at = line.len() - after.strip_prefix('=')?.len();
+        let ends_in_word = |text: &str| text.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        (!ends_in_word(before)).then_some(at)
+    };
+    let secret = ["password", "ha1"].into_iter().filter_map(word).min();
+    let (shown, hidden) = line.split_at(secret.unwrap_or(line.len()));
+    let star = |c: char| if c.is_whitespace() { c } else { '*' };
+    shown.chars().chain(hidden.chars().map(star)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (line, shown) in [
+            ("password = \"hush\" # 7", "password = ****** * *"),
+            ("  ha1='00ff'", "  ha1=******"),
+            ("x = { \"password\" = 5 }", "x = { \"password\" = * *"),
+            ("password_file = \"/etc/x\"", "password_file = \"/etc/x\""),
+            ("name = \"password\"", "name = \"password\""),
+        ] {
+            assert_eq!(without_secrets(line), shown);
+        }
+    }
 
     #[test]
     fn findings_come_in_the_files_order_with_line_and_carets() {

@@ -1,6 +1,7 @@
 //! The file's shape: which sections and keys there are, of which kind, with which defaults. Every value
 //! that a later check may complain about keeps its place. Nothing here depends on another section.
 
+pub(crate) mod authentication;
 mod dialog;
 mod normalisation;
 mod routes;
@@ -19,6 +20,7 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::Diagnostic;
 use super::kind;
 use super::section::{Located, Section};
+use authentication::{Access, User};
 
 mod dns;
 mod seen;
@@ -43,6 +45,7 @@ pub(crate) struct File {
     pub(crate) media: Vec<Media>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) trunks: Vec<Trunk>,
+    pub(crate) users: Vec<User>,
     pub(crate) routes: Vec<Route>,
     pub(crate) schedules: Vec<Schedule>,
     pub(crate) sip: Sip,
@@ -169,6 +172,8 @@ pub(crate) struct Trunk {
     pub(crate) dialog: Dialog,
     pub(crate) transport: TrunkTransport,
     pub(crate) normalisation: Normalisation,
+    /// Who proves to whom who they are.
+    pub(crate) access: Access,
 }
 
 /// `[sip]`: timers and bounds.
@@ -209,6 +214,7 @@ impl File {
             trunks: root.tables("trunk", "[[trunk]]", trunk),
             routes: root.tables("route", "[[route]]", routes::route),
             schedules: root.optional_tables("schedule", "[[schedule]]", routes::schedule),
+            users: root.optional_tables("user", "[[user]]", authentication::user),
             sip: root.table_or_empty("sip", "[sip]", sip),
             calls: root.table_or_empty("calls", "[calls]", calls),
             limits: root.table_or_empty("limits", "[limits]", service::limits),
@@ -356,6 +362,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         dialog: dialog::read(section),
         transport: TrunkTransport::read(section),
         normalisation: normalisation::normalisation(section),
+        access: authentication::access(section),
     }
 }
 

@@ -1,6 +1,8 @@
 //! From the file to the settings of the two planes: names become indices, defaults that depend on other
 //! values are worked out.
 
+mod authentication;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -95,6 +97,9 @@ fn controlplane_settings(
     let numbers = numbering.number(trunk_names());
     let numbered = numbers.iter().copied().zip(trunk_names());
     let trunk_names = Names::numbered("[[trunk]]", numbered, diagnostics);
+    for user in &file.users {
+        trunk_names.find_optional(user.trunk.as_ref(), diagnostics);
+    }
     let trunks = numbering.arrange(&numbers, trunks(file, diagnostics));
     let routes = routes::resolve(file, directory, &trunk_names, diagnostics);
     control::Settings {
@@ -150,7 +155,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
         if diagnostics.len() == before {
             check_reach(file, trunk, &listeners, diagnostics);
         }
-        trunks.push(control::Trunk {
+        let mut settings = control::Trunk {
             name: text(trunk.name.as_ref()),
             peers: (1..)
                 .zip(&trunk.peers)
@@ -167,7 +172,10 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
             normalisation: trunk.normalisation.clone(),
             retired: false,
             dialog: trunk.dialog.resolve(diagnostics),
-        });
+            ..control::Trunk::new("", [], [], control::MediaGroupId(0))
+        };
+        authentication::resolve(file, trunk, &mut settings, diagnostics);
+        trunks.push(settings);
     }
     trunks
 }

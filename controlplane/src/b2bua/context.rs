@@ -8,8 +8,10 @@ use rand::rngs::StdRng;
 use crate::agent::Output;
 use crate::deadlines::Deadlines;
 use crate::dialog::Dialog;
+use crate::digest::Guard;
 use crate::identity::Identities;
 use crate::normalise::Crossing;
+use crate::registration::Registrations;
 use crate::resolver::{LookupId, Resolver, WatchId};
 use crate::routing::{Candidate, Decision, NameId, Query, Routing, Target};
 use crate::session::{Engine, Family, LegSpec};
@@ -26,6 +28,7 @@ use crate::trunks::Trunks;
 use crate::wall_clock::WallClock;
 
 use super::alarms::Alarms;
+use super::challenges::Challenges;
 use super::index::{Index, Owner};
 use super::next_hops::Unsent;
 use super::{CallId, Counters};
@@ -60,14 +63,21 @@ pub(super) struct Context {
     pub(super) stories: Stories,
     /// What calls leave behind when they end, before everything else that is to be done.
     pub(super) outbox: VecDeque<Output>,
+    /// What our own requests have been asked for.
+    pub(super) challenges: Challenges,
+    /// What we register at trunks.
+    pub(super) registrations: Registrations,
+    /// Looks at the credentials of callers.
+    pub(super) guard: Guard,
 }
 
 impl Context {
     pub(super) fn new(settings: Settings, workers: usize, mut rng: StdRng) -> Self {
         use rand::SeedableRng;
         let transactions = Transactions::new(Config::from(&settings), StdRng::from_rng(&mut rng));
-        let engine = Engine::new(&settings, workers, StdRng::from_rng(&mut rng));
         let routing = Routing::new(&settings);
+        let guard = Guard::new(StdRng::from_rng(&mut rng));
+        let engine = Engine::new(&settings, workers, StdRng::from_rng(&mut rng));
         let from = StdRng::from_rng(&mut rng);
         let trunks = Trunks::new(&settings, &routing, from, Timestamp::ZERO);
         let dice = StdRng::from_rng(&mut rng);
@@ -77,6 +87,7 @@ impl Context {
             now: Timestamp::ZERO,
             dice,
             wall: WallClock::default(),
+            registrations: Registrations::new(&settings, &routing, tokens.split()),
             routing,
             identities: Identities::default(),
             resolver,
@@ -92,6 +103,8 @@ impl Context {
             counters: Counters::default(),
             stories: Stories::new(settings.explain, settings.mirror),
             outbox: VecDeque::new(),
+            challenges: Challenges::default(),
+            guard,
             settings,
         }
     }
@@ -105,6 +118,8 @@ impl Context {
         self.trunks.reconfigure(&settings, &self.routing, self.now);
         self.settings = settings;
         self.rename_peers();
+        self.registrations
+            .reconfigure(self.now, &self.settings, &self.routing);
     }
 
     /// Where a call may go now.
@@ -256,11 +271,13 @@ impl Context {
         &mut self,
         call: CallId,
         origin: ServerKey,
-        message: Message,
+        mut message: Message,
         path: Path,
     ) -> Result<ClientKey, TransactionError> {
         let now = self.now;
+        let tag = self.challenges.equip(&mut message);
         let key = self.transactions.forward(now, origin, message, path)?;
+        self.challenges.sent(key, tag);
         self.index.add_client(key, Owner::Call(call));
         Ok(key)
     }

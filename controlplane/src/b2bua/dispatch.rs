@@ -56,6 +56,12 @@ impl B2bua {
                 });
             }
             Occurrence::Response { key, message, path } => self.on_response(key, message, path),
+            Occurrence::Challenged {
+                key,
+                message,
+                path,
+                sent,
+            } => self.on_challenged(key, message, path, &sent),
             Occurrence::Timeout(key) => self.on_lost(key, Setback::Timeout),
             Occurrence::TransportError(key) => self.on_lost(key, Setback::Unreachable),
             Occurrence::Unacknowledged(key) | Occurrence::ServerTransportError(key) => {
@@ -65,7 +71,10 @@ impl B2bua {
                     }
                 });
             }
-            Occurrence::ClientEnded(key) => self.cx.index.remove_client(key),
+            Occurrence::ClientEnded(key) => {
+                self.cx.index.remove_client(key);
+                self.cx.challenges.ended(key);
+            }
             Occurrence::ServerEnded(key) => self.cx.index.remove_server(key),
         }
         None
@@ -86,7 +95,8 @@ impl B2bua {
         })
     }
 
-    fn on_request(&mut self, key: ServerKey, message: Message, path: Path) {
+    fn on_request(&mut self, key: ServerKey, mut message: Message, path: Path) {
+        self.take_proof(path, &mut message);
         let in_dialog = message.to().is_ok_and(|to| to.tag().is_some());
         if let Err(refusal) = admission::check(&message) {
             if !in_dialog && message.method() == Some(&Method::Invite) {
@@ -275,7 +285,11 @@ impl B2bua {
         Some((id, side, place))
     }
 
-    fn on_response(&mut self, key: ClientKey, message: Message, path: Path) {
+    pub(super) fn on_response(&mut self, key: ClientKey, message: Message, path: Path) {
+        if self.on_register(key, Some(&message)) {
+            return;
+        }
+        self.cx.challenges.hear(key, &message);
         let id = match self.cx.index.take_client(key) {
             Some(Owner::Call(id)) => id,
             Some(Owner::LateAnswers(mut late)) => {
@@ -286,7 +300,8 @@ impl B2bua {
                 self.on_check_response(id, &message);
                 return self.cx.index.add_client(key, Owner::Check(id));
             }
-            None => return,
+            // A registration's is known by now.
+            Some(Owner::Registration(..)) | None => return,
         };
         self.cx.index.add_client(key, Owner::Call(id));
         self.with_call(id, |call, cx| {
@@ -304,7 +319,7 @@ impl B2bua {
     }
 
     pub(super) fn on_lost(&mut self, key: ClientKey, setback: Setback) {
-        if self.on_check_lost(key) {
+        if self.on_register(key, None) || self.on_check_lost(key) {
             return;
         }
         let Some(id) = self.cx.index.call_of(key) else {
@@ -357,6 +372,7 @@ impl B2bua {
             call.release_media(&mut self.cx);
             Self::give_account(&mut self.cx, call);
             call.leave(&mut self.cx);
+            self.cx.challenges.call_over(id);
             self.calls.remove(&id);
         }
     }

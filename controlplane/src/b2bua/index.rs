@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use crate::installer::Ticket;
+use crate::registration::RegistrationId;
 use crate::session::{SessionId, Side};
 use crate::transaction::{ClientKey, ServerKey};
 
@@ -18,6 +19,8 @@ use super::late_answers::LateAnswers;
 pub(super) enum Owner {
     /// A call.
     Call(CallId),
+    /// A registration, and which of its requests.
+    Registration(RegistrationId, u32),
     /// Nobody but the rule that every further 2xx to an answered INVITE is acknowledged and ended.
     LateAnswers(Box<LateAnswers>),
     /// Whoever wants to know whether the peer is well.
@@ -64,7 +67,7 @@ impl Index {
     pub(super) fn call_of(&self, key: ClientKey) -> Option<CallId> {
         match self.clients.get(&key)? {
             Owner::Call(call) => Some(*call),
-            Owner::LateAnswers(_) | Owner::Check(_) => None,
+            Owner::Registration(..) | Owner::LateAnswers(_) | Owner::Check(_) => None,
         }
     }
 
@@ -72,8 +75,13 @@ impl Index {
     pub(super) fn check(&self, key: ClientKey) -> Option<Target> {
         match self.clients.get(&key)? {
             Owner::Check(id) => Some(*id),
-            Owner::Call(_) | Owner::LateAnswers(_) => None,
+            Owner::Call(_) | Owner::LateAnswers(_) | Owner::Registration(..) => None,
         }
+    }
+
+    /// Who hears of the responses to one of our requests.
+    pub(super) fn owner(&self, key: ClientKey) -> Option<&Owner> {
+        self.clients.get(&key)
     }
 
     pub(super) fn take_client(&mut self, key: ClientKey) -> Option<Owner> {

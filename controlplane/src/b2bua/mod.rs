@@ -9,17 +9,21 @@ mod admission;
 mod alarms;
 mod answers;
 mod call;
+mod challenges;
 mod context;
 mod dispatch;
 mod dry_run;
 mod early_media;
 mod ending;
+mod gate;
 mod held;
 mod index;
 mod late_answers;
 mod negotiation;
 mod next_hops;
+mod outbound;
 mod passing;
+mod registering;
 mod relay;
 mod reliable;
 mod service;
@@ -53,7 +57,9 @@ use self::ending::Cause;
 
 pub use dry_run::{DryAttempt, DryRun};
 pub use state::{CallState, Row, TABLE, Trigger};
-pub use view::{CallDetail, CallId, CallSummary, Counters, Gauges, LegView};
+pub use view::{
+    AuthenticationCounters, CallDetail, CallId, CallSummary, Counters, Gauges, LegView,
+};
 
 /// Every call, and what they work with.
 #[derive(Debug)]
@@ -98,7 +104,9 @@ impl B2bua {
     }
 
     pub(crate) fn on_datagram(&mut self, path: Path, bytes: &[u8]) {
-        self.cx.transactions.receive(self.cx.now, path, bytes);
+        if self.may_enter(path, bytes) {
+            self.cx.transactions.receive(self.cx.now, path, bytes);
+        }
     }
 
     pub(crate) fn on_send_failed(&mut self, path: Path) {
@@ -146,6 +154,7 @@ impl B2bua {
     /// Does what is due.
     pub(crate) fn on_time(&mut self) {
         self.cx.transactions.on_time(self.cx.now);
+        self.cx.registrations.on_time(self.cx.now);
         self.cx.engine.on_time(self.cx.now);
         self.cx.resolver.on_time(self.cx.now);
         self.take_news();
@@ -169,6 +178,7 @@ impl B2bua {
         let cx = &self.cx;
         [
             cx.transactions.deadline(),
+            cx.registrations.deadline(),
             cx.engine.deadline(),
             cx.resolver.deadline(),
             cx.timers.next(),
@@ -184,6 +194,7 @@ impl B2bua {
     /// Refuses new calls from now on.
     pub(crate) fn close(&mut self) {
         self.closed = true;
+        self.cx.registrations.stop(self.cx.now);
     }
 
     /// Whether the trunks know the sender, or the request belongs to a dialog that there is.
@@ -232,7 +243,7 @@ impl B2bua {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && (!self.closed || self.cx.registrations.is_idle())
     }
 
     pub(crate) fn count_dropped(&mut self, why: &'static str) {
@@ -262,6 +273,9 @@ impl B2bua {
             }
             if let Some(ask) = self.cx.resolver.poll_ask() {
                 return Some(Output::Dns(ask));
+            }
+            if self.send_registers() {
+                continue;
             }
             match self.cx.engine.poll()? {
                 EngineOutput::Command { worker, command } => {
@@ -331,6 +345,10 @@ impl B2bua {
             transactions,
             sessions: self.cx.engine.counters(),
             peer_changes: self.cx.trunks.changes(),
+            authentication: AuthenticationCounters {
+                callers: self.cx.guard.tally(),
+                ..self.cx.counters.authentication
+            },
             ..self.cx.counters.clone()
         }
     }
@@ -342,10 +360,10 @@ impl B2bua {
             calls: self.calls.len(),
             dialogs: self.cx.index.dialogs(),
             transactions: transactions.clients + transactions.servers,
-            owned: self.cx.index.held(),
             leases: self.cx.trunks.ledger().held(),
             bandwidth: self.cx.trunks.ledger().bandwidth(),
             resolving: self.cx.unsent.len(),
+            owned: self.cx.index.held() + self.cx.challenges.held(),
             sessions: media.sessions,
             provisioned: media.provisioned,
             flows: media.flows,

@@ -88,8 +88,9 @@ impl Context {
         call: Option<CallId>,
         trunk: TrunkId,
         dialog: &Dialog,
-        message: Message,
+        mut message: Message,
     ) -> Result<ClientKey, TransactionError> {
+        let tag = self.challenges.equip(&mut message);
         let key = match self.way(trunk, dialog) {
             Way::Known(path) => self.transactions.request(self.now, message, path)?,
             Way::Awaited(lookup) => {
@@ -98,6 +99,7 @@ impl Context {
                 key
             }
         };
+        self.challenges.sent(key, tag);
         if let Some(call) = call {
             self.index.add_client(key, Owner::Call(call));
         }

@@ -243,6 +243,7 @@ impl Call {
         }
         passing::pass(&relay.request, &mut message);
         cx.cross(way, &relay.request, &mut message);
+        cx.withhold_credentials(trunk, &mut message);
         if let Some(sdp) = sdp {
             passing::set_sdp(&mut message, sdp);
         }

@@ -7,7 +7,7 @@ use crate::settings::{Failover, TrunkId};
 use crate::sip::typed::{Host, NameAddr, Uri};
 use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
 use crate::story::What;
-use crate::transaction::{Path, TransactionError};
+use crate::transaction::TransactionError;
 
 use super::account::{self, Cut};
 use super::call::{Attempt, Call, code_of};
@@ -16,6 +16,7 @@ use super::held::Then;
 use super::index::Owner;
 use super::late_answers::LateAnswers;
 use super::negotiation::Focus;
+use super::outbound::{at_domain, named_at_domain};
 use super::{Trigger, passing, reliable, session_timer};
 use crate::dialog::MAX_FORWARDS;
 
@@ -25,7 +26,7 @@ use crate::dialog::MAX_FORWARDS;
 const LONGEST_RINGING: u32 = 4;
 
 /// The host of callers that want to stay unknown (RFC 3323 §4.1.1.3): it names nobody's network.
-const ANONYMOUS_HOST: &str = "anonymous.invalid";
+pub(super) const ANONYMOUS_HOST: &str = "anonymous.invalid";
 
 /// Why a target is given up.
 #[derive(Debug)]
@@ -107,9 +108,10 @@ impl Call {
         target: Target,
         reliable: Option<HeaderName>,
     ) -> Result<Option<Rewritten>, SessionError> {
-        let path = Path {
-            listener: target.listener,
-            remote: target.peer,
+        let path = cx.way_out(target);
+        let target = Target {
+            listener: path.listener,
+            ..target
         };
         let callee = cx.leg_spec(target.trunk, path);
         let session = match self.session {
@@ -163,10 +165,7 @@ impl Call {
         if let Some(sdp) = sdp {
             passing::set_sdp(&mut attempt.invite, sdp);
         }
-        let path = Path {
-            listener: attempt.target.listener,
-            remote: attempt.target.peer,
-        };
+        let path = cx.way_out(attempt.target);
         match cx.forward(self.id, self.caller.key, attempt.invite.clone(), path) {
             Ok(key) => {
                 attempt.key = Some(key);
@@ -355,6 +354,8 @@ pub(super) fn callee_invite(
         Some(uri) => addressed_to(uri, &host, port),
         None => Uri::sip_at(None, host.clone(), port),
     };
+    let domain = cx.domain_of(target);
+    let uri = at_domain(uri, domain);
     let mut message = Message::request(Method::Invite, uri);
     let hops = invite.max_forwards().ok().flatten();
     let hops = hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
@@ -362,14 +363,20 @@ pub(super) fn callee_invite(
     let from = invite.from().ok().map(|from| match own {
         Some(own) => {
             let own = own.announced();
-            hidden(from, &Host::from(own.ip()), Some(own.port()))
+            let from = hidden(from, &Host::from(own.ip()), Some(own.port()));
+            named_at_domain(from, domain)
         }
         None => from,
     });
-    let to = invite.to().ok().map(|to| hidden(to, &host, port));
+    let to = invite.to().ok();
+    let to = to.map(|to| named_at_domain(hidden(to, &host, port), domain));
+    let routes = cx.routes_out(target);
     let call_id = cx.tokens.call_id();
     let headers = &mut message.headers;
     headers.push(HeaderName::MaxForwards, hops.to_string());
+    for route in routes {
+        headers.push(HeaderName::Route, route.to_bytes());
+    }
     if let Some(from) = from {
         headers.push(HeaderName::From, from.with_tag(tag).to_bytes());
     }
@@ -383,6 +390,7 @@ pub(super) fn callee_invite(
     if let Some(crossing) = cx.crossing(from_trunk, target.trunk) {
         crossing.invite(invite, &mut message);
     }
+    cx.withhold_credentials(target.trunk, &mut message);
     message
 }
 

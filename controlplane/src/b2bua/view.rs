@@ -8,6 +8,7 @@ use std::str::FromStr;
 use contract::Timestamp;
 
 use super::CallState;
+use crate::digest;
 use crate::session::{self, FlowView, SessionView};
 use crate::transaction;
 
@@ -115,10 +116,25 @@ pub struct Counters {
     pub provisionals_repeated: u64,
     /// Sessions that we have refreshed, or tried to.
     pub sessions_refreshed: u64,
+    /// Credentials, asked for and given.
+    pub authentication: AuthenticationCounters,
     /// Those of the transaction layer, parse errors among them.
     pub transactions: transaction::Counters,
     /// Those of the session engine.
     pub sessions: session::Counters,
+}
+
+/// What has become of credentials since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthenticationCounters {
+    /// Requests of ours that were challenged, and sent again with credentials.
+    pub answered: u64,
+    /// Those whose credentials were refused.
+    pub refused: u64,
+    /// Those that were asked for a realm, or in a way, that the trunk has no credentials for.
+    pub unable: u64,
+    /// Requests of callers that are challenged.
+    pub callers: digest::Tally,
 }
 
 /// What is held now.

@@ -131,7 +131,10 @@ impl Routing {
         let holding = |is_it: &dyn Fn(SocketAddr) -> bool| {
             of_listener()
                 .filter(by_address)
-                .find(|(_, trunk)| trunk.peers.iter().any(|peer| is_it(peer.address)))
+                .find(|(_, trunk)| {
+                    let known = trunk.peers.iter().chain(&trunk.proxy);
+                    known.into_iter().any(|peer| is_it(peer.address))
+                })
                 .map(|(id, _)| id)
         };
         let any_port = SocketAddr::new(remote.ip(), 0);
@@ -246,6 +249,12 @@ impl Routing {
                         && listener.transport == transport
                 })
         })
+    }
+
+    /// The listener of the trunk that reaches a peer, and the peer's address with its port.
+    pub fn way_to(&self, trunk: TrunkId, peer: &Peer) -> Option<(ListenerId, SocketAddr)> {
+        let listener = self.listener_for(trunk, peer.address, peer.transport)?;
+        Some((listener, with_port(peer)))
     }
 
     /// What a listener speaks.

@@ -17,6 +17,8 @@ impl StatusCode {
     pub const OK: Self = Self(200);
     /// 400 Bad Request.
     pub const BAD_REQUEST: Self = Self(400);
+    /// 401 Unauthorized.
+    pub const UNAUTHORIZED: Self = Self(401);
     /// 403 Forbidden.
     pub const FORBIDDEN: Self = Self(403);
     /// 404 Not Found.
@@ -100,6 +102,11 @@ impl StatusCode {
     /// 3xx to 6xx.
     pub const fn is_failure(self) -> bool {
         self.0 >= 300
+    }
+
+    /// 401 or 407: credentials are asked for.
+    pub const fn is_challenge(self) -> bool {
+        matches!(self.0, 401 | 407)
     }
 
     /// The reason phrase that the RFCs give; for a code that they don't name, its class's (§8.1.3.2

@@ -12,13 +12,17 @@ use crate::sip::{Header, HeaderName, Message, Method};
 /// A client transaction.
 #[derive(Debug)]
 pub(super) struct Client {
+    /// What the user knows it by.
+    key: ClientKey,
     machine: Machine,
     pub(super) state: State,
     pub(super) path: Path,
     /// The path that is left when this one fails: this one was chosen only because the request is large.
-    fallback: Option<Path>,
+    pub(super) fallback: Option<Path>,
     /// With our Via.
-    request: Message,
+    pub(super) request: Message,
+    /// What its branch remembers.
+    pub(super) passage: u32,
     pub(super) branch: String,
     pub(super) method: Method,
     /// How long the timer that repeats the request ran last.
@@ -28,8 +32,17 @@ pub(super) struct Client {
     /// The ACKs of the 2xx, by To tag.
     acknowledged: Vec<(String, Path, Message)>,
     cancel: Cancellation,
-    /// A CANCEL: of interest to nobody but the layer.
-    silent: bool,
+    /// A CANCEL, or a request that has gone out again: of interest to nobody but the layer.
+    pub(super) silent: bool,
+}
+
+/// How a client transaction begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Onset {
+    /// What the user knows it by, if it does already.
+    pub(super) key: Option<ClientKey>,
+    /// What the branch remembers.
+    pub(super) passage: u32,
 }
 
 /// How far taking an INVITE back has come.
@@ -51,10 +64,10 @@ impl Transactions {
         now: Timestamp,
         request: Message,
         path: Path,
-        passage: u32,
+        onset: Onset,
     ) -> Result<ClientKey, TransactionError> {
         let id = self.new_id();
-        self.start_client_as(now, id, request, path, passage)?;
+        self.start_client_as(now, id, request, path, onset)?;
         Ok(ClientKey(id))
     }
 
@@ -65,7 +78,7 @@ impl Transactions {
         id: Id,
         mut request: Message,
         path: Path,
-        passage: u32,
+        onset: Onset,
     ) -> Result<(), TransactionError> {
         if self.clients.len() + self.servers.len() >= self.config.capacity.saturating_mul(2) {
             return Err(TransactionError::Full);
@@ -73,7 +86,7 @@ impl Transactions {
         let large = self.path_for_large(now, path, request.size());
         let fallback = large.map(|_| path);
         let path = large.unwrap_or(path);
-        let branch = self.add_via(&mut request, path, passage)?;
+        let branch = self.add_via(&mut request, path, onset.passage)?;
         let Some(method) = request.method().cloned() else {
             return Err(TransactionError::Unfit);
         };
@@ -81,6 +94,8 @@ impl Transactions {
             return Err(TransactionError::Unfit);
         }
         let client = Client {
+            key: onset.key.unwrap_or(ClientKey(id)),
+            passage: onset.passage,
             machine: match method {
                 Method::Invite => Machine::InviteClient,
                 _ => Machine::Client,
@@ -172,6 +187,10 @@ impl Transactions {
             true => client.path,
             false => path,
         };
+        if let Ok(answered) = client.request.cseq() {
+            let number = answered.number;
+            ack.headers.set(HeaderName::CSeq, format!("{number} ACK"));
+        }
         self.add_via(&mut ack, path, 0)?;
         ack.check().map_err(|_| TransactionError::Unfit)?;
         let to_tag = ack
@@ -267,7 +286,7 @@ impl Transactions {
         let Some(client) = self.clients.get(&id) else {
             return;
         };
-        let (path, silent) = (client.path, client.silent);
+        let (key, path, silent) = (client.key, client.path, client.silent);
         match action {
             Action::SendRequest => {
                 let bytes = client.request.to_bytes();
@@ -285,11 +304,11 @@ impl Transactions {
             Action::TellSuccess => self.tell_success(id, message),
             Action::TellTimeout if !silent => {
                 self.counters.timeouts += 1;
-                self.say(Occurrence::Timeout(ClientKey(id)));
+                self.say(Occurrence::Timeout(key));
             }
             Action::TellTransportError if !silent => {
                 self.counters.transport_errors += 1;
-                self.say(Occurrence::TransportError(ClientKey(id)));
+                self.say(Occurrence::TransportError(key));
             }
             Action::Start(timer) => {
                 let first = timer.first(&self.config.timers, self.is_reliable(path));
@@ -329,9 +348,24 @@ impl Transactions {
     }
 
     fn tell_response(&mut self, id: Id, message: &mut Received) {
-        if let Some((message, path)) = message.take() {
-            let key = ClientKey(id);
-            self.say(Occurrence::Response { key, message, path });
+        let Some((message, path)) = message.take() else {
+            return;
+        };
+        let Some(client) = self.clients.get(&id) else {
+            return;
+        };
+        let key = client.key;
+        let challenged = message.code().is_some_and(|code| code.is_challenge());
+        // Nobody wants the answer to an INVITE that was taken back.
+        let wanted = client.cancel == Cancellation::None;
+        match self.sent(id).filter(|_| challenged && wanted) {
+            Some(sent) => self.say(Occurrence::Challenged {
+                key,
+                message,
+                path,
+                sent: Box::new(sent),
+            }),
+            None => self.say(Occurrence::Response { key, message, path }),
         }
     }
 
@@ -371,9 +405,11 @@ impl Transactions {
         for header in headers {
             request.headers.append(header);
         }
-        let (path, branch) = (client.path, client.branch.clone());
+        let (key, path, branch) = (client.key, client.path, client.branch.clone());
         let cancel = self.new_id();
         let client = Client {
+            key,
+            passage: 0,
             machine: Machine::Client,
             state: State::Start,
             path,
@@ -402,7 +438,8 @@ impl Transactions {
         self.by_branch.remove(&(client.branch, client.method));
         self.by_path.remove(&(client.path, id));
         if !client.silent {
-            self.say(Occurrence::ClientEnded(ClientKey(id)));
+            self.retried.remove(&client.key.0);
+            self.say(Occurrence::ClientEnded(client.key));
         }
     }
 }

@@ -20,6 +20,7 @@ mod hop;
 mod incoming;
 mod key;
 mod occurrence;
+mod retry;
 mod server;
 mod stateless;
 mod table;
@@ -43,7 +44,7 @@ use crate::settings::{ListenerId, Settings, SipTimers};
 use crate::sip::typed::Via;
 use crate::sip::{Header, Message, Method, ParseErrorKind, Tokens};
 
-use client::Client;
+use client::{Client, Onset};
 use hop::Refusals;
 use key::{AckKey, MatchKey, MergeKey, Secret};
 use server::Server;
@@ -53,6 +54,7 @@ use timer::Timer;
 pub use counters::Counters;
 pub use hop::Hop;
 pub use occurrence::{Occurrence, TransactionError};
+pub use retry::Sent;
 pub use stateless::RETRY_AFTER;
 
 /// One transaction, of either side. Never used twice.
@@ -107,6 +109,8 @@ pub struct Transactions {
     last_id: Id,
     clients: BTreeMap<Id, Client>,
     servers: BTreeMap<Id, Server>,
+    /// The transaction that stands for a key whose request was challenged and sent again.
+    retried: BTreeMap<Id, Id>,
     /// Client transactions by branch and method of CSeq.
     by_branch: HashMap<(String, Method), Id>,
     /// Server transactions by what their retransmissions have in common.
@@ -133,6 +137,7 @@ impl Transactions {
             last_id: 0,
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
+            retried: BTreeMap::new(),
             by_branch: HashMap::new(),
             by_match: HashMap::new(),
             by_merge: HashMap::new(),
@@ -164,7 +169,7 @@ impl Transactions {
         message: Message,
         path: Path,
     ) -> Result<ClientKey, TransactionError> {
-        self.start_client(now, message, path, 0)
+        self.start_client(now, message, path, Onset::default())
     }
 
     /// The name of a request that will be sent, or given up, once it is known where to.
@@ -183,7 +188,7 @@ impl Transactions {
         message: Message,
         path: Path,
     ) -> Result<(), TransactionError> {
-        self.start_client_as(now, key.0, message, path, 0)
+        self.start_client_as(now, key.0, message, path, Onset::default())
     }
 
     /// Like [`Self::request`], for a request that passes on the one of `origin`: should it come back from
@@ -201,7 +206,7 @@ impl Transactions {
     ) -> Result<ClientKey, TransactionError> {
         let origin = self.servers.get(&origin.0);
         let passage = origin.ok_or(TransactionError::TooLate)?.passage;
-        self.start_client(now, message, path, passage)
+        self.start_client(now, message, path, Onset { key: None, passage })
     }
 
     /// Answers a request. A 2xx to an INVITE is sent again until its ACK comes.
@@ -219,7 +224,8 @@ impl Transactions {
     }
 
     /// Sends the ACK for a 2xx of this INVITE, and sends it again whenever the 2xx with the same To-tag
-    /// comes again. The layer adds the Via. The ACK may leave by another path than the INVITE.
+    /// comes again. The layer adds the Via, and the number of the INVITE that was answered: another than the user's
+    /// when that was challenged. The ACK may leave by another path than the INVITE.
     ///
     /// # Errors
     /// [`TransactionError::TooLate`] or [`TransactionError::Unfit`].
@@ -229,7 +235,7 @@ impl Transactions {
         ack: Message,
         path: Path,
     ) -> Result<(), TransactionError> {
-        self.acknowledge_success(key.0, ack, path)
+        self.acknowledge_success(self.current(key), ack, path)
     }
 
     /// Takes an INVITE back: a CANCEL leaves as soon as a provisional response allows it (RFC 3261 §9.1),
@@ -244,7 +250,7 @@ impl Transactions {
         key: ClientKey,
         headers: Vec<Header>,
     ) -> Result<(), TransactionError> {
-        self.cancel_client(now, key.0, headers)
+        self.cancel_client(now, self.current(key), headers)
     }
 
     /// The transport could not send to this path (an ICMP error, no route, no connection).
@@ -296,7 +302,13 @@ impl Transactions {
 
     /// The next thing that the layer has to say.
     pub fn poll(&mut self) -> Option<Occurrence> {
-        self.said.pop_front()
+        loop {
+            match self.said.pop_front()? {
+                // A reliable transport forgets a challenged request at once: its successor lives.
+                Occurrence::ClientEnded(key) if self.lives(key) => {}
+                occurrence => return Some(occurrence),
+            }
+        }
     }
 
     /// What the layer has done, and holds.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::{ClientKey, Path, ServerKey};
+use super::{ClientKey, Path, Sent, ServerKey};
 use crate::sip::Message;
 use crate::sip::typed::Host;
 
@@ -67,6 +67,18 @@ pub enum Occurrence {
         message: Message,
         /// How it came.
         path: Path,
+    },
+    /// The request was answered with 401 or 407 (and an INVITE's response acknowledged). Either it is sent again with
+    /// [`super::Transactions::retry`], or this is its final response.
+    Challenged {
+        /// The request.
+        key: ClientKey,
+        /// The response.
+        message: Message,
+        /// How it came.
+        path: Path,
+        /// The request as it was sent.
+        sent: Box<Sent>,
     },
     /// No final response came in time (timers B, F; or 64*T1 after a CANCEL). As good as a 408.
     Timeout(ClientKey),

@@ -208,6 +208,7 @@ fn word(occurrence: &Occurrence) -> String {
             let code = message.code().map(|code| code.to_string());
             format!("response {}", code.unwrap_or_default())
         }
+        Occurrence::Challenged { .. } => "challenged".to_owned(),
         Occurrence::Timeout(_) => "timeout".to_owned(),
         Occurrence::TransportError(_) | Occurrence::ServerTransportError(_) => {
             "transport error".to_owned()

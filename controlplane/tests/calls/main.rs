@@ -2,6 +2,8 @@
 
 mod accounts;
 mod cancelling;
+mod challenged;
+mod challenging;
 mod early;
 mod ending;
 mod failover;
@@ -14,6 +16,7 @@ mod phone;
 mod plain;
 mod reconfiguring;
 mod refusals;
+mod registering;
 mod reliable;
 mod reliable_offers;
 mod renegotiating;

@@ -5,6 +5,7 @@ mod address;
 mod duration;
 mod normalisation;
 mod peer;
+mod secret;
 mod time;
 mod traffic;
 
@@ -22,7 +23,8 @@ pub(crate) use duration::{duration, duration_or_off, read_duration, spell_durati
 pub(crate) use normalisation::{
     boolean, codec, header_name, header_value, pattern, replacement, unknown_capture,
 };
-pub(crate) use peer::{Peer, name_server, peer};
+pub(crate) use peer::{Peer, name_server, peer, server_address};
+pub(crate) use secret::{digest_text, domain, ha1, password, password_file, user_part};
 pub(crate) use time::{of_time, time_zone};
 pub(crate) use traffic::{bit_rate, network};
 

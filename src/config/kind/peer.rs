@@ -36,6 +36,16 @@ pub(crate) fn peer() -> Kind<Peer> {
     })
 }
 
+/// A proxy or registrar: an address and port, or an address alone (port 0: the default port).
+pub(crate) fn server_address() -> Kind<SocketAddr> {
+    let expected =
+        "an address, such as \"192.0.2.9\", or an address and port, such as \"[2001:db8::9]:5061\"";
+    Kind::of_text(expected, |text| match text.parse::<IpAddr>() {
+        Ok(address) => Ok(SocketAddr::new(usable(address)?, 0)),
+        Err(_) => address_and_port(text),
+    })
+}
+
 /// A name server: an address, with a port other than 53 if need be.
 pub(crate) fn name_server() -> Kind<SocketAddr> {
     let expected = "an address, such as \"192.0.2.53\", or an address and port";

@@ -220,6 +220,14 @@ impl Uri {
         moved
     }
 
+    /// The same SIP URI at a host that is not known by its address: user and parameters stay as with [`Self::at`].
+    /// `None` when the host is none.
+    pub fn at_domain(&self, host: &str) -> Option<Self> {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let moved = self.at(unspecified).text.replacen("0.0.0.0:0", host, 1);
+        Self::parse(moved.as_bytes()).ok().filter(Self::is_sip)
+    }
+
     fn parameters(&self) -> impl Iterator<Item = &str> {
         let tail = self
             .sip

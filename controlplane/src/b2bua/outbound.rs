@@ -1,0 +1,81 @@
+//! By which way calls to a trunk leave: straight to the peer, or through its outbound proxy, along the route that its
+//! registrar wants (RFC 3261 §8.1.2, RFC 3608).
+
+use crate::routing::Target;
+use crate::settings::Transport;
+use crate::sip::typed::{Host, NameAddr, Uri};
+use crate::transaction::Path;
+
+use super::context::Context;
+use super::setup::ANONYMOUS_HOST;
+
+impl Context {
+    /// The listener and address that a call to the target is sent by and to: the proxy, or the first hop of the service
+    /// route where that is a literal address, or the peer.
+    pub(super) fn way_out(&self, target: Target) -> Path {
+        let trunk = self.settings.trunks.get(usize::from(target.trunk.0));
+        let proxy = trunk.and_then(|trunk| trunk.proxy);
+        let through = proxy.and_then(|proxy| self.routing.way_to(target.trunk, &proxy));
+        let straight = Path {
+            listener: target.listener,
+            remote: target.peer,
+        };
+        if let Some((listener, remote)) = through {
+            return Path { listener, remote };
+        }
+        let route = self.registrations.service_route(target.trunk).first();
+        let hop = route.and_then(|route| route.uri.socket_addr());
+        match hop.filter(|hop| hop.is_ipv4() == target.peer.is_ipv4()) {
+            Some(remote) => Path { remote, ..straight },
+            None => straight,
+        }
+    }
+
+    /// The Routes of a call to the target.
+    pub(super) fn routes_out(&self, target: Target) -> Vec<NameAddr> {
+        let trunk = self.settings.trunks.get(usize::from(target.trunk.0));
+        let proxy = trunk.and_then(|trunk| trunk.proxy).and_then(|proxy| {
+            let (_, address) = self.routing.way_to(target.trunk, &proxy)?;
+            let transport = match proxy.transport {
+                Transport::Udp => String::new(),
+                other => format!(";transport={}", other.name()),
+            };
+            let uri = format!("sip:{address}{transport};lr");
+            Uri::parse(uri.as_bytes()).ok()
+        });
+        let service = self.registrations.service_route(target.trunk);
+        proxy
+            .map(NameAddr::new)
+            .into_iter()
+            .chain(service.iter().cloned())
+            .collect()
+    }
+
+    /// The host that the trunk wants to be addressed by.
+    pub(super) fn domain_of(&self, target: Target) -> Option<&str> {
+        let trunk = self.settings.trunks.get(usize::from(target.trunk.0))?;
+        trunk.domain.as_deref()
+    }
+}
+
+/// The same address at the trunk's domain, if it has one.
+pub(super) fn at_domain(uri: Uri, domain: Option<&str>) -> Uri {
+    domain
+        .and_then(|domain| uri.at_domain(domain))
+        .unwrap_or(uri)
+}
+
+/// The same name at the trunk's domain, unless it says that it wants to be at none.
+pub(super) fn named_at_domain(name: NameAddr, domain: Option<&str>) -> NameAddr {
+    let anonymous = matches!(
+        name.uri.host(),
+        Some(Host::Name(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST)
+    );
+    match name.uri.is_sip() && !anonymous {
+        true => NameAddr {
+            uri: at_domain(name.uri, domain),
+            ..name
+        },
+        false => name,
+    }
+}

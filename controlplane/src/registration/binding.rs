@@ -1,0 +1,403 @@
+//! One binding and its machine.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use contract::Timestamp;
+
+use crate::digest::{Answers, Exchange, Outcome};
+use crate::routing::Routing;
+use crate::settings::{self, Login, Settings, TrunkId};
+use crate::sip::typed::{NameAddr, Uri};
+use crate::sip::{HeaderName, Message, Method, StatusCode, Tokens};
+use crate::transaction::Path;
+
+use super::table::{State, Trigger};
+use super::{Counts, Doing, Order, RegistrationView, Reply, backoff, reading};
+
+/// How long taking a binding back may last: retransmissions at 0.5, 1.5 and 3.5 s have left by then. A process that stops does
+/// not wait longer for a registrar that does not answer; the binding ends by itself.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(4);
+
+/// The longest binding that is asked for when a registrar wants a longer one than we do.
+const MOST_EXPIRES: Duration = Duration::from_secs(24 * 3600);
+
+/// The shortest binding that is kept: below, a registrar would be asked all the time.
+const LEAST_EXPIRES: Duration = Duration::from_secs(10);
+
+/// How often 423 is believed in a row.
+const MOST_TOO_BRIEF: u32 = 2;
+
+#[derive(Debug)]
+pub(super) struct Binding {
+    pub(super) trunk: TrunkId,
+    registration: settings::Registration,
+    /// Who we are to the registrar.
+    logins: Vec<Login>,
+    state: State,
+    /// Where REGISTERs may go, in order, and what we are called there.
+    ways: Vec<(Path, NameAddr)>,
+    way: usize,
+    server_name: String,
+    aor: Uri,
+    call_id: String,
+    tag: String,
+    cseq: u32,
+    /// How long we ask for now.
+    asked: Duration,
+    too_brief: u32,
+    answers: Answers,
+    exchange: Exchange,
+    /// When the registrar forgets us.
+    expires: Option<Timestamp>,
+    service_route: Vec<NameAddr>,
+    /// Rounds in a row.
+    failures: u32,
+    retry_after: Option<Duration>,
+    last_failure: Option<u16>,
+    counts: Counts,
+    /// The configuration has it no more, or not so.
+    dismissed: bool,
+}
+
+impl Binding {
+    pub(super) fn new(
+        settings: &Settings,
+        routing: &Routing,
+        trunk: TrunkId,
+        registration: &settings::Registration,
+        tokens: &mut Tokens,
+    ) -> Self {
+        let aor = format!("sip:{}@{}", registration.user, registration.domain);
+        Self {
+            trunk,
+            logins: logins(settings, trunk, registration),
+            state: State::Idle,
+            ways: ways(settings, routing, trunk, registration),
+            way: 0,
+            server_name: settings.server_name.clone(),
+            aor: Uri::parse(aor.as_bytes())
+                .unwrap_or_else(|_| Uri::sip(None, SocketAddr::from(([0; 4], 0)))),
+            call_id: tokens.call_id(),
+            tag: tokens.tag(),
+            cseq: 0,
+            asked: registration.expires,
+            too_brief: 0,
+            answers: Answers::default(),
+            exchange: Exchange::default(),
+            expires: None,
+            service_route: Vec::new(),
+            failures: 0,
+            retry_after: None,
+            last_failure: None,
+            counts: Counts::default(),
+            dismissed: false,
+            registration: registration.clone(),
+        }
+    }
+
+    /// Whether it is still what these settings say.
+    pub(super) fn is_of(
+        &self,
+        settings: &Settings,
+        routing: &Routing,
+        trunk: TrunkId,
+        registration: &settings::Registration,
+    ) -> bool {
+        !self.dismissed
+            && self.trunk == trunk
+            && self.registration == *registration
+            && self.logins == logins(settings, trunk, registration)
+            && self.ways == ways(settings, routing, trunk, registration)
+    }
+
+    pub(super) const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Ended, and not to be seen any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.dismissed && self.state == State::Idle
+    }
+
+    pub(super) fn service_route(&self) -> &[NameAddr] {
+        &self.service_route
+    }
+
+    /// It is time.
+    pub(super) fn on_due(&mut self, doing: &mut Doing<'_>) {
+        let from_the_first = matches!(self.state, State::Idle | State::Backoff);
+        if self.dismissed && from_the_first || !self.step(Trigger::Due) {
+            return;
+        }
+        match self.state {
+            State::Registering | State::Refreshing => {
+                if from_the_first {
+                    self.way = 0;
+                }
+                self.begin(doing);
+            }
+            _ => self.end(),
+        }
+    }
+
+    /// It is to be taken back.
+    pub(super) fn stop(&mut self, doing: &mut Doing<'_>) {
+        self.dismissed = true;
+        if !self.step(Trigger::Stop) {
+            return;
+        }
+        doing.stop_waiting();
+        match self.state {
+            State::Unregistering => self.take_back(doing),
+            State::Withdrawing => doing.wait(LONGEST_FAREWELL),
+            _ => self.end(),
+        }
+    }
+
+    /// What came of a REGISTER.
+    pub(super) fn on_reply(&mut self, doing: &mut Doing<'_>, attempt: u32, reply: Reply<'_>) {
+        let waits = !matches!(self.state, State::Idle | State::Registered | State::Backoff);
+        if attempt != self.cseq || !waits {
+            return;
+        }
+        let response = match reply {
+            Reply::Response(response) => response,
+            Reply::Lost => return self.on_failure(doing, StatusCode::REQUEST_TIMEOUT, None),
+        };
+        let Some(code) = response.code().filter(|code| code.is_final()) else {
+            return;
+        };
+        if code.is_success() {
+            return self.on_success(doing, response);
+        }
+        if code.is_challenge() && self.answer(doing, response) {
+            return;
+        }
+        if code.as_u16() == 423 && self.ask_longer(doing, response) {
+            return;
+        }
+        self.on_failure(doing, code, Some(response));
+    }
+
+    fn on_success(&mut self, doing: &mut Doing<'_>, response: &Message) {
+        self.answers.hear(response);
+        let was_withdrawing = self.state == State::Withdrawing;
+        let granted = match self.state {
+            State::Unregistering => Some(Duration::ZERO),
+            _ => self
+                .contact()
+                .and_then(|contact| reading::granted(response, &contact, self.asked)),
+        };
+        let Some(granted) = granted else {
+            // It has accepted something else than what we asked for.
+            return self.on_failure(doing, StatusCode::BAD_GATEWAY, None);
+        };
+        if !self.step(Trigger::Accepted) {
+            return;
+        }
+        self.counts.accepted += 1;
+        doing.stop_waiting();
+        if was_withdrawing {
+            return self.take_back(doing);
+        }
+        if self.state == State::Idle {
+            return self.end();
+        }
+        let granted = granted.max(LEAST_EXPIRES);
+        self.failures = 0;
+        self.last_failure = None;
+        self.expires = Some(doing.now + granted);
+        self.service_route = reading::service_route(response);
+        let luck = doing.luck();
+        doing.wait(backoff::refresh(granted, luck));
+    }
+
+    /// Sends it again with credentials; whether there were some.
+    fn answer(&mut self, doing: &mut Doing<'_>, response: &Message) -> bool {
+        let tokens = &mut *doing.tokens;
+        let outcome = self
+            .answers
+            .take(response, &mut self.exchange, &self.logins, || tokens.tag());
+        let answered = outcome == Outcome::Answered;
+        if answered {
+            self.counts.challenged += 1;
+            self.send(doing);
+        }
+        answered
+    }
+
+    /// Sends it again as the registrar wants it; whether that is something that we can ask for.
+    fn ask_longer(&mut self, doing: &mut Doing<'_>, response: &Message) -> bool {
+        let least = reading::min_expires(response);
+        let Some(least) = least.filter(|least| *least > self.asked && *least <= MOST_EXPIRES)
+        else {
+            return false;
+        };
+        if self.too_brief >= MOST_TOO_BRIEF || !self.step(Trigger::TooBrief) {
+            return false;
+        }
+        self.too_brief += 1;
+        self.asked = least;
+        self.send(doing);
+        true
+    }
+
+    fn on_failure(&mut self, doing: &mut Doing<'_>, code: StatusCode, response: Option<&Message>) {
+        self.last_failure = Some(code.as_u16());
+        let asked = response.and_then(reading::retry_after);
+        self.retry_after = self.retry_after.max(asked);
+        let elsewhere = matches!(code.as_u16(), 408 | 500..=599) && self.way + 1 < self.ways.len();
+        if elsewhere && self.step(Trigger::NextRegistrar) {
+            self.way += 1;
+            self.answers = Answers::default();
+            self.exchange = Exchange::default();
+            return self.send(doing);
+        }
+        if !self.step(Trigger::Failed) {
+            return;
+        }
+        doing.stop_waiting();
+        if self.state == State::Idle {
+            return self.end();
+        }
+        self.counts.failed += 1;
+        self.failures = self.failures.saturating_add(1);
+        tracing::warn!(
+            aor = self.aor.as_str(),
+            code = code.as_u16(),
+            "registration failed"
+        );
+        let luck = doing.luck();
+        let retry_after = self.retry_after.take();
+        doing.wait(backoff::wait(self.failures, luck, retry_after));
+    }
+
+    /// A new round.
+    fn begin(&mut self, doing: &mut Doing<'_>) {
+        self.too_brief = 0;
+        self.retry_after = None;
+        self.exchange = Exchange::default();
+        if self.expires.is_some_and(|at| at <= doing.now) {
+            self.expires = None;
+        }
+        self.send(doing);
+    }
+
+    fn take_back(&mut self, doing: &mut Doing<'_>) {
+        self.exchange = Exchange::default();
+        self.asked = Duration::ZERO;
+        doing.wait(LONGEST_FAREWELL);
+        self.send(doing);
+    }
+
+    /// No binding any more.
+    fn end(&mut self) {
+        self.expires = None;
+        self.service_route.clear();
+    }
+
+    fn send(&mut self, doing: &mut Doing<'_>) {
+        let Some((path, contact)) = self.ways.get(self.way).cloned() else {
+            return self.on_failure(doing, StatusCode::REQUEST_TIMEOUT, None);
+        };
+        self.cseq = self.cseq.saturating_add(1);
+        self.counts.sent += 1;
+        let mut request = self.request(&contact);
+        self.answers.sign(&mut request);
+        doing.orders.push_back(Order {
+            id: doing.id,
+            attempt: self.cseq,
+            request,
+            path,
+        });
+    }
+
+    fn request(&self, contact: &NameAddr) -> Message {
+        let registrar = format!("sip:{}", self.registration.domain);
+        let uri = Uri::parse(registrar.as_bytes()).unwrap_or_else(|_| self.aor.clone());
+        let mut request = Message::request(Method::Register, uri);
+        let own = NameAddr::new(self.aor.clone());
+        let seconds = self.asked.as_secs().to_string();
+        let headers = &mut request.headers;
+        headers.push(HeaderName::MaxForwards, "70");
+        headers.push(HeaderName::From, own.clone().with_tag(&self.tag).to_bytes());
+        headers.push(HeaderName::To, own.to_bytes());
+        headers.push(HeaderName::CallId, &self.call_id);
+        headers.push(HeaderName::CSeq, format!("{} REGISTER", self.cseq));
+        headers.push(HeaderName::Contact, contact.to_bytes());
+        headers.push(HeaderName::Expires, seconds);
+        if !self.server_name.is_empty() {
+            headers.push(HeaderName::UserAgent, &self.server_name);
+        }
+        request
+    }
+
+    fn contact(&self) -> Option<NameAddr> {
+        self.ways.get(self.way).map(|(_, contact)| contact.clone())
+    }
+
+    fn step(&mut self, trigger: Trigger) -> bool {
+        let Some(next) = self.state.after(trigger) else {
+            return false;
+        };
+        tracing::debug!(aor = self.aor.as_str(), state = %self.state, ?trigger, %next);
+        self.state = next;
+        true
+    }
+
+    pub(super) fn view(&self, due: Option<Timestamp>) -> RegistrationView {
+        RegistrationView {
+            trunk: self.trunk,
+            aor: self.aor.to_string(),
+            registrar: self.ways.get(self.way).map(|(path, _)| path.remote),
+            state: self.state,
+            expires: self.expires,
+            due,
+            last_failure: self.last_failure,
+            counts: self.counts,
+        }
+    }
+}
+
+/// Its own login goes before the trunk's.
+fn logins(
+    settings: &Settings,
+    trunk: TrunkId,
+    registration: &settings::Registration,
+) -> Vec<Login> {
+    let of_trunk = settings
+        .trunks
+        .get(usize::from(trunk.0))
+        .map(|trunk| trunk.logins.clone());
+    let own = registration.login.clone().into_iter();
+    own.chain(of_trunk.unwrap_or_default()).collect()
+}
+
+/// Where REGISTERs may go, and the Contact that is registered there: our address at the listener that they leave by.
+fn ways(
+    settings: &Settings,
+    routing: &Routing,
+    trunk: TrunkId,
+    registration: &settings::Registration,
+) -> Vec<(Path, NameAddr)> {
+    let Some(known) = settings.trunks.get(usize::from(trunk.0)) else {
+        return Vec::new();
+    };
+    let peers = match registration.registrar.or(known.proxy) {
+        Some(only) => vec![only],
+        None => known.peers.clone(),
+    };
+    let way = |peer: settings::Peer| {
+        let (listener, remote) = routing.way_to(trunk, &peer)?;
+        let path = Path { listener, remote };
+        let listener = settings.listeners.get(usize::from(path.listener.0))?;
+        let contact = Uri::sip(Some(&registration.user), listener.announced());
+        let contact = match listener.transport {
+            settings::Transport::Udp => contact,
+            other => contact.with_parameter("transport", other.name()),
+        };
+        Some((path, NameAddr::new(contact)))
+    };
+    peers.into_iter().filter_map(way).collect()
+}
