@@ -21,6 +21,7 @@ mod authentication;
 mod dialog;
 mod explain;
 mod service;
+mod transfer;
 mod transport;
 
 pub use authentication::{Challenge, Registration, Scope};
@@ -29,6 +30,7 @@ pub use dialog::{
 };
 pub use explain::Explain;
 pub use service::{Capacity, Check, Failover, Network, Overload, Rate, TrunkLimits};
+pub use transfer::{Redirect, TransferPolicy};
 pub use transport::{
     ClientCertificates, ConnectionLimits, KeyPair, ListenerTls, Transport, TrunkTls,
 };
@@ -287,6 +289,8 @@ pub struct Trunk {
     pub challenge: Option<Challenge>,
     /// What we register there.
     pub registrations: Vec<Registration>,
+    /// What it may do with calls besides taking them.
+    pub transfer: TransferPolicy,
 }
 
 impl Trunk {
@@ -322,6 +326,7 @@ impl Trunk {
             logins: Vec::new(),
             challenge: None,
             registrations: Vec::new(),
+            transfer: TransferPolicy::default(),
         }
     }
 

@@ -12,8 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::DscpMarking;
-use controlplane::settings::Normalisation;
-use controlplane::settings::Overload;
+use controlplane::settings::{Normalisation, Overload, TransferPolicy};
 use dataplane::settings::{Steering, XdpMode};
 use toml::de::{DeTable, DeValue};
 
@@ -25,6 +24,7 @@ use authentication::{Access, User};
 mod dns;
 mod seen;
 mod service;
+mod transfer;
 
 pub(crate) use dialog::Dialog;
 pub(crate) use dns::Dns;
@@ -174,6 +174,7 @@ pub(crate) struct Trunk {
     pub(crate) normalisation: Normalisation,
     /// Who proves to whom who they are.
     pub(crate) access: Access,
+    pub(crate) transfer: TransferPolicy,
 }
 
 /// `[sip]`: timers and bounds.
@@ -363,6 +364,7 @@ fn trunk(section: &mut Section<'_>) -> Trunk {
         transport: TrunkTransport::read(section),
         normalisation: normalisation::normalisation(section),
         access: authentication::access(section),
+        transfer: transfer::read(section),
     }
 }
 

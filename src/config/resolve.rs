@@ -172,6 +172,7 @@ fn trunks(file: &File, diagnostics: &mut Vec<Diagnostic>) -> Vec<control::Trunk>
             normalisation: trunk.normalisation.clone(),
             retired: false,
             dialog: trunk.dialog.resolve(diagnostics),
+            transfer: trunk.transfer,
             ..control::Trunk::new("", [], [], control::MediaGroupId(0))
         };
         authentication::resolve(file, trunk, &mut settings, diagnostics);

@@ -281,6 +281,25 @@ fn peers_that_clash() {
 }
 
 #[test]
+fn what_a_trunk_may_do_with_calls() {
+    use controlplane::settings::Redirect;
+    let text = changed(
+        "media = \"inside\"\n\n[[trunk]]",
+        "media = \"inside\"\nredirect = \"follow-181\"\n\n[[trunk]]",
+    );
+    let checked = check_text(&text, Some(&host()));
+    assert_eq!(checked.report.to_string(), "");
+    let trunks = checked.config.expect("it has no error").control.trunks;
+    assert_eq!(trunks[0].transfer.redirect, Redirect::FollowAloud);
+    assert_eq!(trunks[1].transfer, Default::default());
+    findings(
+        "media = \"inside\"\n\n[[trunk]]",
+        "media = \"inside\"\nredirect = \"yes\"\n\n[[trunk]]",
+        &["`redirect`"],
+    );
+}
+
+#[test]
 fn what_a_trunk_says_of_its_dialogs() {
     use controlplane::settings::{EarlyMedia, Refresher, ReliableProvisional, TimerMode};
     let more = "media = \"inside\"\nreliable_provisional = \"required\"\nearly_media = \"ring\"\n\

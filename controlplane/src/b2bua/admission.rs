@@ -83,6 +83,7 @@ pub(super) fn check(message: &Message) -> Result<(), Refusal> {
             | Method::Options
             | Method::Info
             | Method::Message
+            | Method::Notify
             | Method::Prack
             | Method::Update,
         ) => {}

@@ -22,6 +22,7 @@ use super::context::Context;
 use super::ending::Cause;
 use super::held::{Held, Then};
 use super::negotiation::{Focus, Talk};
+use super::redirect::Redirection;
 use super::relay::{Relay, in_dialog};
 use super::reliable::{Demand, Incoming, Outgoing};
 use super::service::Leases;
@@ -36,6 +37,7 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     /// The targets that are left to try, in order.
     pub(super) targets: VecDeque<Target>,
+    pub(super) redirection: Redirection,
     /// The callee's INVITE: the last one that was made.
     pub(super) attempt: Option<Attempt>,
     /// The early dialogs while the callee rings, one for each fork; the one that won once it has
@@ -139,6 +141,7 @@ impl Call {
             id,
             state: CallState::Preparing,
             caller,
+            redirection: Redirection::new(&targets),
             targets: targets.into(),
             attempt: None,
             pairs: Vec::new(),

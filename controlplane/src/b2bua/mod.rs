@@ -23,6 +23,7 @@ mod negotiation;
 mod next_hops;
 mod outbound;
 mod passing;
+mod redirect;
 mod registering;
 mod relay;
 mod reliable;

@@ -7,7 +7,8 @@
 use crate::sip::{Header, HeaderName, Headers, Message, StartLine, StatusCode};
 
 /// The methods that we take, for Allow.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, PRACK, UPDATE";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, NOTIFY, PRACK, UPDATE";
 
 /// The media type of session descriptions.
 pub(super) const SDP: &str = "application/sdp";
@@ -32,6 +33,7 @@ pub(super) const PASSED: &[&str] = &[
     "date",
     "diversion",
     "error-info",
+    "event",
     "expires",
     "geolocation",
     "geolocation-error",
@@ -55,6 +57,7 @@ pub(super) const PASSED: &[&str] = &[
     "retry-after",
     "session-id",
     "subject",
+    "subscription-state",
     "user-to-user",
     "www-authenticate",
 ];

@@ -1,4 +1,5 @@
-//! Requests within the dialog that pass from one side to the other: re-INVITE, UPDATE, PRACK, INFO, MESSAGE.
+//! Requests within the dialog that pass from one side to the other: re-INVITE, UPDATE, PRACK, INFO,
+//! MESSAGE, NOTIFY.
 //!
 //! Each is a transaction on either leg, joined by a [`Relay`]. One that carries an offer waits for its
 //! flows, and so does the answer. A failure puts the session back to what it was.
@@ -22,6 +23,10 @@ use super::{CallState, passing};
 /// How many requests of one call may be on their way. A dialog has one INVITE at a time and INFOs follow
 /// key presses: more than a few unanswered ones mean that the other side does not keep up.
 const MAX_RELAYS: usize = 8;
+
+/// The longest body that passes within a dialog. Session descriptions are the longest there are: a few KB. What is
+/// longer is a file, which has no place in signalling.
+const MAX_BODY: usize = 16 * 1024;
 
 /// A relay within its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +81,15 @@ enum Phase {
 impl Relay {
     /// Whether the dialog is taken for gone when nobody answers.
     const fn keeps_alive(&self) -> bool {
-        !matches!(self.method, Method::Info | Method::Message | Method::Prack)
+        !matches!(
+            self.method,
+            Method::Info | Method::Message | Method::Notify | Method::Prack
+        )
     }
 }
 
 impl Call {
-    /// Takes a re-INVITE, UPDATE, INFO or MESSAGE from one side; the dialog and the number have been checked.
+    /// Takes a re-INVITE, UPDATE, INFO, MESSAGE or NOTIFY from one side; the dialog and the number have been checked.
     pub(super) fn begin_relay(
         &mut self,
         cx: &mut Context,
@@ -95,6 +103,9 @@ impl Call {
         };
         if let Some(code) = self.in_the_way(&method, from) {
             return cx.refuse(key, &request, code);
+        }
+        if request.body.len() > MAX_BODY {
+            return cx.refuse(key, &request, StatusCode::REQUEST_ENTITY_TOO_LARGE);
         }
         if let Some(least) = self.interval_in_the_way(cx, from, &request) {
             return Refusal::interval(least).send(cx, key, &request);

@@ -1,5 +1,7 @@
 //! The caller's INVITE: offered to one target after another until one takes it.
 
+use contract::Timestamp;
+
 use crate::records::{Outcome, Releaser};
 use crate::routing::Target;
 use crate::session::{Rewritten, SessionError, Side};
@@ -64,7 +66,7 @@ impl Call {
     /// Makes the offer for the next target; the INVITE leaves once its flows are there.
     pub(super) fn try_next_target(&mut self, cx: &mut Context) {
         let mut code = StatusCode::NOT_FOUND;
-        while let Some(target) = self.targets.pop_front() {
+        while let Some(target) = self.next_target(cx.now) {
             self.forget_attempt(cx);
             let policy = reliable::policy(cx, target.trunk);
             let reliable = match reliable::offered(policy, self.caller.reliable, self.has_offer()) {
@@ -98,6 +100,7 @@ impl Call {
             }
         }
         self.targets.clear();
+        self.redirection.clear();
         self.step(Trigger::Failure);
         self.reject(cx, code);
     }
@@ -135,7 +138,8 @@ impl Call {
         self.focus = Focus::default();
         let tag = cx.tokens.tag();
         cx.index.add_tag(&tag, self.id, Side::B);
-        let mut invite = callee_invite(cx, self.caller.trunk, &self.caller.invite, target, &tag);
+        let wished = self.redirected_invite();
+        let mut invite = callee_invite(cx, self.caller.trunk, &wished, target, &tag);
         if let Some(header) = &reliable {
             invite.headers.push(header.clone(), reliable::OPTION);
         }
@@ -195,7 +199,7 @@ impl Call {
             return;
         }
         if let Setback::Response(response) = &setback
-            && self.ask_for_longer(cx, response)
+            && (self.ask_for_longer(cx, response) || self.follow(cx, response))
         {
             return;
         }
@@ -239,7 +243,8 @@ impl Call {
     /// Whether the target's failure leads to the next one, as its trunk is configured.
     fn leads_on(&self, cx: &Context, response: &Message) -> bool {
         let code = response.code().map_or(0, StatusCode::as_u16);
-        self.failover(cx).codes.contains(&code)
+        // A redirection names its Contacts for the very case that one of them fails (RFC 3261 §8.1.3.4).
+        self.redirection.has_more() && code < 600 || self.failover(cx).codes.contains(&code)
     }
 
     fn failover(&self, cx: &Context) -> Failover {
@@ -250,26 +255,37 @@ impl Call {
 
     /// Goes on to the next target, if there is one and there is time for it; false when not.
     fn fail_over(&mut self, cx: &mut Context) -> bool {
-        let until = self.started + self.failover(cx).total;
-        if self.targets.is_empty() || cx.now >= until || !self.step(Trigger::NextTarget) {
+        let until = self.searching_since() + self.failover(cx).total;
+        let in_time = cx.now < until || self.redirection.has_more();
+        if !self.has_target() || !in_time || !self.step(Trigger::NextTarget) {
             return false;
         }
         cx.counters.failovers += 1;
+        self.move_on(cx);
+        true
+    }
+
+    /// Leaves the present target for the next.
+    pub(super) fn move_on(&mut self, cx: &mut Context) {
         for ticket in self.held.clear() {
             cx.index.take_ticket(ticket);
         }
         self.try_next_target(cx);
-        true
+    }
+
+    /// Since when somebody who answers is looked for: a redirection starts anew.
+    fn searching_since(&self) -> Timestamp {
+        self.redirection.since().unwrap_or(self.started)
     }
 
     /// The INVITE is out: for how long its target may be silent. The last one may be until the caller has to be
     /// answered.
     fn await_target(&mut self, cx: &mut Context) {
         let failover = self.failover(cx);
-        let total = self.started + failover.total;
-        let until = match self.targets.is_empty() {
-            true => total,
-            false => total.min(cx.now + failover.after),
+        let total = self.searching_since() + failover.total;
+        let until = match self.has_target() {
+            false => total,
+            true => total.min(cx.now + failover.after),
         };
         cx.patience.set(self.id, until.max(cx.now));
     }
@@ -345,11 +361,7 @@ pub(super) fn callee_invite(
     target: Target,
     tag: &str,
 ) -> Message {
-    let peer = target.peer;
-    let (host, port) = match target.name.and_then(|name| cx.routing.name(name)) {
-        Some(name) => (Host::Name(name.host.to_string()), name.port),
-        None => (Host::from(peer.ip()), Some(peer.port())),
-    };
+    let (host, port) = host_of(cx, target);
     let uri = match invite.uri() {
         Some(uri) => addressed_to(uri, &host, port),
         None => Uri::sip_at(None, host.clone(), port),
@@ -394,9 +406,18 @@ pub(super) fn callee_invite(
     message
 }
 
+/// What a target is called by: its name if that led there, its address if not.
+pub(super) fn host_of(cx: &Context, target: Target) -> (Host, Option<u16>) {
+    let peer = target.peer;
+    match target.name.and_then(|name| cx.routing.name(name)) {
+        Some(name) => (Host::Name(name.host.to_string()), name.port),
+        None => (Host::from(peer.ip()), Some(peer.port())),
+    }
+}
+
 /// The callee's address at the target's host, by its name if that led there: the user and its parameters
 /// stay. A telephone number becomes a SIP URI that says it is one (RFC 3261 §19.1.6).
-fn addressed_to(uri: &Uri, host: &Host, port: Option<u16>) -> Uri {
+pub(super) fn addressed_to(uri: &Uri, host: &Host, port: Option<u16>) -> Uri {
     if uri.is_sip() {
         return uri.at_host(host.clone(), port);
     }

@@ -104,6 +104,8 @@ pub struct Counters {
     pub parse_errors: BTreeMap<&'static str, u64>,
     /// How often a call went on to another target.
     pub failovers: u64,
+    /// How often a call followed a redirection.
+    pub redirections: u64,
     /// Dialogs that lost against another fork's 2xx and were ended.
     pub forks_ended: u64,
     /// How often a target was given up because it was silent for too long.

@@ -125,6 +125,13 @@ impl Message {
         }
     }
 
+    /// Gives a request another Request-URI.
+    pub fn readdress(&mut self, to: Uri) {
+        if let StartLine::Request { uri, .. } = &mut self.start {
+            *uri = to;
+        }
+    }
+
     /// The status code, if it is a response.
     pub fn code(&self) -> Option<StatusCode> {
         match &self.start {

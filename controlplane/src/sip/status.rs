@@ -11,6 +11,8 @@ impl StatusCode {
     pub const TRYING: Self = Self(100);
     /// 180 Ringing.
     pub const RINGING: Self = Self(180);
+    /// 181 Call Is Being Forwarded.
+    pub const CALL_IS_BEING_FORWARDED: Self = Self(181);
     /// 183 Session Progress.
     pub const SESSION_PROGRESS: Self = Self(183);
     /// 200 OK.
@@ -27,6 +29,8 @@ impl StatusCode {
     pub const METHOD_NOT_ALLOWED: Self = Self(405);
     /// 408 Request Timeout.
     pub const REQUEST_TIMEOUT: Self = Self(408);
+    /// 413 Request Entity Too Large.
+    pub const REQUEST_ENTITY_TOO_LARGE: Self = Self(413);
     /// 415 Unsupported Media Type.
     pub const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
     /// 406 Not Acceptable.

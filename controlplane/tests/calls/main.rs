@@ -15,6 +15,7 @@ mod normalising;
 mod phone;
 mod plain;
 mod reconfiguring;
+mod redirecting;
 mod refusals;
 mod registering;
 mod reliable;

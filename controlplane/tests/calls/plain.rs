@@ -123,7 +123,7 @@ fn neither_side_sees_the_other_ones_names_or_addresses() {
         "Max-Forwards: 69\r\n",
         "CSeq: 1 INVITE\r\n",
         &format!("Contact: <sip:{OUTSIDE}>\r\n"),
-        "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, PRACK, UPDATE\r\n",
+        "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, NOTIFY, PRACK, UPDATE\r\n",
         "User-Agent: tandem\r\n",
         "P-Asserted-Identity: \"A\" <tel:+49301>\r\n",
         "Organization:  two  spaces\r\n",

@@ -146,7 +146,7 @@ fn a_trunk_is_known_only_at_its_own_listener() {
 fn methods_outside_dialogs() {
     for (method, code) in [
         ("REFER", "405"),
-        ("NOTIFY", "405"),
+        ("NOTIFY", "481"),
         ("SUBSCRIBE", "405"),
         ("MESSAGE", "405"),
         ("PRACK", "481"),
@@ -182,7 +182,7 @@ fn options_say_what_we_take() {
     caller.request(&mut world, "OPTIONS", "");
     let answer = caller.expect(&mut world, "200");
     assert_eq!(header(&answer, HeaderName::Allow), "INVITE");
-    assert_eq!(answer.headers.values(&HeaderName::Allow).len(), 9);
+    assert_eq!(answer.headers.values(&HeaderName::Allow).len(), 10);
     assert_eq!(header(&answer, HeaderName::Accept), "application/sdp");
     for option in ["timer", "histinfo", "uui", "100rel"] {
         assert!(answer.lists(&HeaderName::Supported, option), "{option}");

@@ -485,7 +485,6 @@ fn other_methods_are_refused_within_the_dialog_too() {
     for (method, code) in [
         ("OPTIONS", "200"),
         ("REFER", "405"),
-        ("NOTIFY", "405"),
         ("SUBSCRIBE", "405"),
         ("REGISTER", "405"),
         ("PUBLISH", "405"),
@@ -498,6 +497,29 @@ fn other_methods_are_refused_within_the_dialog_too() {
             "{method}"
         );
     }
+    callee.expect_nothing(&mut world);
+    end(&mut world, caller, callee);
+}
+
+#[test]
+fn notify_passes_with_its_event_and_its_481_ends_nothing() {
+    let mut world = World::new();
+    let (mut caller, callee) = established(&mut world, "notify");
+    let more = "Event: refer;id=7\r\nSubscription-State: active;expires=60\r\nContent-Type: text/plain\r\n";
+    caller.request_with(&mut world, "NOTIFY", "so far", more);
+    let notify = callee.expect(&mut world, "NOTIFY");
+    assert_eq!(header(&notify, HeaderName::Event), "refer;id=7");
+    assert_eq!(
+        header(&notify, HeaderName::SubscriptionState),
+        "active;expires=60"
+    );
+    assert_eq!(notify.body, b"so far");
+    callee.respond(&mut world, &notify, 481, "");
+    caller.expect(&mut world, "481");
+    assert_eq!(world.state(), CallState::Established);
+    let long = "x".repeat(20_000);
+    caller.request_with(&mut world, "NOTIFY", &long, more);
+    caller.expect(&mut world, "413");
     callee.expect_nothing(&mut world);
     end(&mut world, caller, callee);
 }

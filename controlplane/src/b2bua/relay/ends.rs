@@ -115,7 +115,8 @@ impl Call {
     /// §12.2.1.2, RFC 5057). While it rings, only the INVITE decides: there may be other early dialogs.
     pub(super) fn end_if_gone(&mut self, cx: &mut Context, relay: &Relay, code: StatusCode) {
         let gone = match code {
-            StatusCode::NO_SUCH_CALL => true,
+            // Of NOTIFY it may be the subscription alone that is gone (RFC 5057 §5.1).
+            StatusCode::NO_SUCH_CALL => relay.method != Method::Notify,
             StatusCode::REQUEST_TIMEOUT => relay.keeps_alive(),
             _ => false,
         };
