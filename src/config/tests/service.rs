@@ -102,8 +102,8 @@ fn what_is_wrong_is_said_where_it_stands() {
     );
     findings(
         PEERS,
-        "peers = [{ address = \"here\" }]",
-        &["`address` is \"here\""],
+        "peers = [{ address = \"10.2.0\" }]",
+        &["`address` is \"10.2.0\""],
     );
     findings(PEERS, "peers = []", &["`peers` is empty"]);
     findings(

@@ -1,0 +1,127 @@
+//! Who proves what to whom.
+
+use super::*;
+
+/// The example with keys added to its second trunk, and sections at its end.
+fn with_access(keys: &str, sections: &str) -> String {
+    changed(
+        "# --- Where calls go",
+        &format!("{keys}\n# --- Where calls go"),
+    ) + sections
+}
+
+#[test]
+fn who_proves_what_to_whom() {
+    use controlplane::settings::{Scope, Secret};
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("secret");
+    std::fs::write(&file, "from a file\nand more\n").expect("the directory is ours");
+    let keys = format!(
+        "domain = \"carrier.example\"\nproxy = \"10.2.0.5\"\nuser = \"tandem\"\npassword_file = {file:?}\n\
+         challenge = \"all\"\n\
+         [[trunk.login]]\nrealm = \"transit\"\nuser = \"t\"\npassword = \"x\"\n\
+         [[trunk.register]]\nuser = \"+4930\"\nexpires = \"10m\"\n\
+         [[trunk.register]]\nuser = \"+4931\"\npassword = \"y\"\nregistrar = \"10.2.0.9:5070\"\ndomain = \"r.example\"\n"
+    );
+    let users = "[[user]]\nname = \"alice\"\ntrunk = \"callees\"\nha1 = \"939e7578ed9e3c518a452acee763bce9\"\n";
+    let checked = check_text(&with_access(&keys, users), Some(&host()));
+    let config = checked
+        .config
+        .unwrap_or_else(|| panic!("{}", checked.report));
+    let trunk = &config.control.trunks[1];
+    assert_eq!(trunk.domain.as_deref(), Some("carrier.example"));
+    assert_eq!(
+        trunk
+            .proxy
+            .map(|proxy| proxy.address.to_string())
+            .as_deref(),
+        Some("10.2.0.5:0")
+    );
+    let logins: Vec<_> = trunk
+        .logins
+        .iter()
+        .map(|login| (login.realm.as_deref(), login.user.as_str()))
+        .collect();
+    assert_eq!(logins, [(Some("transit"), "t"), (None, "tandem")]);
+    assert_eq!(
+        trunk.logins[1].secret,
+        Secret::Password("from a file".into())
+    );
+    let challenge = trunk.challenge.as_ref().expect("it challenges");
+    assert_eq!(
+        (challenge.realm.as_str(), challenge.scope),
+        ("tandem", Scope::All)
+    );
+    assert_eq!(challenge.users.len(), 1);
+    let [first, second] = &trunk.registrations[..] else {
+        panic!("two registrations");
+    };
+    assert_eq!(
+        (first.domain.as_str(), first.expires),
+        ("carrier.example", Duration::from_secs(600))
+    );
+    assert_eq!(
+        (second.domain.as_str(), second.expires),
+        ("r.example", Duration::from_secs(3600))
+    );
+    assert!(first.login.is_none() && second.login.is_some());
+    assert!(!format!("{config:?}").contains("from a file"));
+}
+
+#[test]
+fn what_is_wrong_with_authentication() {
+    let user = |more: &str| format!("[[user]]\nname = \"alice\"\ntrunk = \"callees\"\n{more}\n");
+    for (keys, sections, message) in [
+        ("user = \"t\"", String::new(), "user \"t\" has no password"),
+        (
+            "password = \"t\"",
+            String::new(),
+            "[[trunk]] has a password and no user",
+        ),
+        (
+            "user = \"t\"\npassword = \"a\"\npassword_file = \"/b\"",
+            String::new(),
+            "two secrets for one user",
+        ),
+        (
+            "user = \"t\"\npassword_file = \"/nonexistent\"",
+            String::new(),
+            "cannot take a password from /nonexistent: No such file or directory (os error 2)",
+        ),
+        (
+            "",
+            user("password = \"x\""),
+            "the trunk of this [[user]] asks nobody for credentials",
+        ),
+        ("challenge = \"calls\"", user(""), "[[user]] has no secret"),
+        (
+            "challenge = \"calls\"",
+            user("password = \"x\"").repeat(2),
+            "two users of the trunk are named \"alice\"",
+        ),
+        (
+            "challenge_realm = \"r\"",
+            String::new(),
+            "`challenge_realm` means nothing to a trunk that asks nobody",
+        ),
+        (
+            "challenge = \"calls\"",
+            String::new(),
+            "the trunk asks for credentials, and nobody has any",
+        ),
+        (
+            "challenge = \"calls\"",
+            user("password = \"x\"") + &user("password = \"x\"").replace("callees", "nobody"),
+            "there is no [[trunk]] named \"nobody\"",
+        ),
+    ] {
+        let checked = check_text(&with_access(keys, &sections), Some(&host()));
+        let found: Vec<_> = checked
+            .report
+            .diagnostics()
+            .iter()
+            .map(|one| one.message.as_str())
+            .collect();
+        assert!(found.contains(&message), "{message} in {found:?}");
+    }
+}
