@@ -66,8 +66,10 @@ pub(super) fn peers(section: &mut Section<'_>) -> (Vec<Peer>, Vec<NamedPeer>) {
     (peers, names)
 }
 
-/// Each with its priority and weight, when it is written as a table.
-fn listed(section: &mut Section<'_>) -> Vec<(Located<kind::Peer>, Option<(u16, u16)>)> {
+/// A peer, and its priority and weight when it is written as a table.
+type Listed = (Located<kind::Peer>, Option<(u16, u16)>);
+
+fn listed(section: &mut Section<'_>) -> Vec<Listed> {
     let address = kind::peer();
     let listed = section.list("peers", &kind::anything(address.expected()));
     let Some(DeValue::Array(elements)) = section.find("peers").map(toml::Spanned::get_ref) else {
