@@ -18,6 +18,7 @@ mod overload;
 mod reception;
 mod refusals;
 mod reload;
+mod resolution;
 mod seen;
 mod sessions;
 mod silence;

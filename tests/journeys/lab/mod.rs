@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod call;
 pub(crate) mod frames;
 pub(crate) mod line;
+pub(crate) mod name_server;
 pub(crate) mod network;
 pub(crate) mod pair;
 pub(crate) mod phone;
