@@ -4,6 +4,7 @@
 //! loudly without. `docs/testing.md` says which journey proves what.
 
 mod audio;
+mod authentication;
 mod churn;
 mod dialogs;
 mod ends;
