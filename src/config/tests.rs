@@ -282,15 +282,16 @@ fn peers_that_clash() {
 
 #[test]
 fn what_a_trunk_may_do_with_calls() {
-    use controlplane::settings::Redirect;
+    use controlplane::settings::{Redirect, Refer};
     let text = changed(
         "media = \"inside\"\n\n[[trunk]]",
-        "media = \"inside\"\nredirect = \"follow-181\"\n\n[[trunk]]",
+        "media = \"inside\"\nredirect = \"follow-181\"\nrefer = \"local\"\n\n[[trunk]]",
     );
     let checked = check_text(&text, Some(&host()));
     assert_eq!(checked.report.to_string(), "");
     let trunks = checked.config.expect("it has no error").control.trunks;
     assert_eq!(trunks[0].transfer.redirect, Redirect::FollowAloud);
+    assert_eq!(trunks[0].transfer.refer, Refer::Local);
     assert_eq!(trunks[1].transfer, Default::default());
     findings(
         "media = \"inside\"\n\n[[trunk]]",

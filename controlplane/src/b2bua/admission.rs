@@ -84,6 +84,7 @@ pub(super) fn check(message: &Message) -> Result<(), Refusal> {
             | Method::Info
             | Method::Message
             | Method::Notify
+            | Method::Refer
             | Method::Prack
             | Method::Update,
         ) => {}

@@ -16,13 +16,16 @@ pub(super) enum Alarm {
     Reliable,
     /// The session on this leg is to be refreshed, or has expired.
     Session(Side),
+    /// A transfer's target has had its time, or the party that remains is asked again.
+    Transfer,
 }
 
 impl Alarm {
-    const ALL: [Self; 3] = [
+    const ALL: [Self; 4] = [
         Self::Reliable,
         Self::Session(Side::A),
         Self::Session(Side::B),
+        Self::Transfer,
     ];
 }
 

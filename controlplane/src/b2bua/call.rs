@@ -27,6 +27,7 @@ use super::relay::{Relay, in_dialog};
 use super::reliable::{Demand, Incoming, Outgoing};
 use super::service::Leases;
 use super::session_timer::Timers;
+use super::transfer::Transfer;
 use super::{CallId, CallState, CallSummary, LegView, Trigger};
 
 /// A call.
@@ -53,6 +54,8 @@ pub(super) struct Call {
     /// Requests within the dialog that are being passed on.
     pub(super) relays: Vec<Relay>,
     pub(super) next_relay: u32,
+    /// A transfer that tandem carries out.
+    pub(super) transfer: Option<Box<Transfer>>,
     pub(super) farewell: Farewell,
     /// What it holds of the trunks' limits.
     pub(super) leases: Leases,
@@ -117,6 +120,8 @@ pub(super) struct Farewell {
     /// The caller is owed a BYE that may not leave before its ACK (RFC 3261 §15), with this Reason,
     /// if any.
     pub(super) owed: Option<Vec<u8>>,
+    /// This side has ended its dialog while the call went on, to be transferred.
+    pub(super) departed: Option<Side>,
 }
 
 impl Pair {
@@ -151,6 +156,7 @@ impl Call {
             timers: Timers::default(),
             relays: Vec::new(),
             next_relay: 0,
+            transfer: None,
             farewell: Farewell::default(),
             leases: Leases::default(),
             started: now,
@@ -204,6 +210,8 @@ impl Call {
                 Then::AcknowledgeRelay(relay, sdp) => {
                     self.acknowledge_relay(cx, relay, Some(sdp));
                 }
+                Then::Join => self.send_join(cx),
+                Then::Connect(sdp) => self.connect(cx, sdp),
             }
         }
     }
@@ -230,6 +238,7 @@ impl Call {
             Then::Acknowledge(_) | Then::AcknowledgeRelay(..) => {
                 self.hang_up(cx, Cause::NoRoom);
             }
+            Then::Join | Then::Connect(_) => self.on_join_without_flows(cx, in_dialog(code)),
             Then::Forward(relay, _) => self.fail_relay(cx, relay, in_dialog(code)),
             Then::Respond(relay, _) => {
                 self.fail_relay(cx, relay, in_dialog(code));

@@ -228,7 +228,7 @@ impl B2bua {
             .tag(tag)
             .and_then(|(id, side)| Some((self.calls.get(&id)?, side)));
         if let Some((call, side)) = call {
-            return (Some(call.id), Some(call.trunk(side)));
+            return (Some(call.id), Some(call.trunk_behind(tag, side)));
         }
         let known = self
             .cx
@@ -277,6 +277,9 @@ impl B2bua {
             return;
         };
         self.with_call(id, |call, cx| {
+            if call.renumber_candidate(key, number) {
+                return;
+            }
             if call.is_invite(key) {
                 call.retain_pair(cx, None);
                 if let Some(attempt) = &mut call.attempt {
@@ -318,7 +321,7 @@ fn tag_of(request: &Message) -> Option<String> {
     from.tag().map(str::to_owned)
 }
 
-fn renumber(request: &mut Message, number: u32) {
+pub(super) fn renumber(request: &mut Message, number: u32) {
     if let Some(method) = request.method() {
         let value = format!("{number} {method}");
         request.headers.set(HeaderName::CSeq, value);

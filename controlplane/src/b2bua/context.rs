@@ -16,10 +16,10 @@ use crate::resolver::{LookupId, Resolver, WatchId};
 use crate::routing::{Candidate, Decision, NameId, Query, Routing, Target};
 use crate::session::{Engine, Family, LegSpec};
 use crate::settings::{
-    DialogPolicy, ListenerId, MediaGroupId, Normalisation, Settings, Transport, TrunkId,
+    DialogPolicy, ListenerId, MediaGroupId, Normalisation, Refer, Settings, Transport, TrunkId,
 };
 use crate::sip::typed::{NameAddr, Uri};
-use crate::sip::{HeaderName, Message, StatusCode, Tokens};
+use crate::sip::{HeaderName, Message, Method, StatusCode, Tokens};
 use crate::story::Stories;
 use crate::transaction::{
     ClientKey, Config, Path, RETRY_AFTER, ServerKey, TransactionError, Transactions,
@@ -227,7 +227,18 @@ impl Context {
             message.headers.push(HeaderName::Contact, contact);
         }
         message.headers.push(HeaderName::Allow, passing::ALLOW);
+        if self.takes_refer(listener) {
+            let refer = Method::Refer.as_str();
+            message.headers.push(HeaderName::Allow, refer);
+        }
         self.sign(message);
+    }
+
+    /// Whether a trunk at this listener may transfer calls.
+    fn takes_refer(&self, listener: ListenerId) -> bool {
+        let mut trunks = self.settings.trunks.iter();
+        trunks
+            .any(|trunk| trunk.transfer.refer != Refer::Off && trunk.listeners.contains(&listener))
     }
 
     /// Adds our product token.
@@ -277,6 +288,20 @@ impl Context {
         let now = self.now;
         let tag = self.challenges.equip(&mut message);
         let key = self.transactions.forward(now, origin, message, path)?;
+        self.challenges.sent(key, tag);
+        self.index.add_client(key, Owner::Call(call));
+        Ok(key)
+    }
+
+    /// Sends a request of a call outside of its dialogs, and remembers whose it is.
+    pub(super) fn request_outside(
+        &mut self,
+        call: CallId,
+        mut message: Message,
+        path: Path,
+    ) -> Result<ClientKey, TransactionError> {
+        let tag = self.challenges.equip(&mut message);
+        let key = self.transactions.request(self.now, message, path)?;
         self.challenges.sent(key, tag);
         self.index.add_client(key, Owner::Call(call));
         Ok(key)

@@ -108,7 +108,7 @@ impl B2bua {
             (true, _) => self.on_dialog_request(key, message, path),
             (false, Some(Method::Invite)) => self.on_invite(key, message, path),
             (false, Some(Method::Options)) => self.on_options(key, &message, path),
-            (false, Some(Method::Message)) => {
+            (false, Some(Method::Message | Method::Refer)) => {
                 Refusal::method_not_allowed().send(&mut self.cx, key, &message)
             }
             // The rest has a meaning only within a dialog.
@@ -247,9 +247,13 @@ impl B2bua {
 
     fn on_dialog_request(&mut self, key: ServerKey, message: Message, path: Path) {
         let Some((id, side, place)) = self.dialog_of(&message) else {
+            if self.on_candidate_request(key, &message) {
+                return;
+            }
             return self.cx.refuse(key, &message, StatusCode::NO_SUCH_CALL);
         };
         let number = message.cseq().map_or(0, |cseq| cseq.number);
+        let named = self.named_in(&message);
         self.with_call(id, |call, cx| {
             let admitted = call
                 .pairs
@@ -268,6 +272,9 @@ impl B2bua {
                 // We send no callee anything that it could acknowledge.
                 Some(Method::Prack) => cx.refuse(key, &message, StatusCode::NO_SUCH_CALL),
                 _ => match admission::check_hops(&message) {
+                    Ok(()) if message.method() == Some(&Method::Refer) => {
+                        call.on_refer(cx, (side, place), key, message, named);
+                    }
                     Ok(()) => call.begin_relay(cx, side, place, key, message),
                     Err(refusal) => refusal.send(cx, key, &message),
                 },
@@ -308,6 +315,8 @@ impl B2bua {
             let is_final = message.code().is_some_and(|code| code.is_final());
             if call.is_invite(key) {
                 call.on_invite_response(cx, key, message, path);
+            } else if call.transfers(key) {
+                call.on_transfer_response(cx, key, &message, path);
             } else if let Some(side) = call.refreshes(key) {
                 call.on_refresh_response(cx, side, &message);
             } else if !call.farewell.byes.contains(&key) {
@@ -335,6 +344,8 @@ impl B2bua {
         self.with_call(id, |call, cx| {
             if call.is_invite(key) {
                 call.on_setback(cx, setback);
+            } else if call.transfers(key) {
+                call.on_transfer_lost(cx, key, code);
             } else if let Some(side) = call.refreshes(key) {
                 call.on_refresh_lost(cx, side);
             } else if call.farewell.byes.contains(&key) {

@@ -221,6 +221,7 @@ impl Call {
                 self.released(cx, cut, reason.as_ref());
                 self.withdraw(cx, Trigger::Bye, code, None);
             }
+            (CallState::Established, _) if self.transferor_leaves(cx, side) => {}
             (CallState::Answered | CallState::Established, _) => {
                 self.on_final_bye(cx, side, reason.as_ref());
             }
@@ -233,7 +234,7 @@ impl Call {
         }
     }
 
-    fn on_final_bye(&mut self, cx: &mut Context, side: Side, reason: Option<&Header>) {
+    pub(super) fn on_final_bye(&mut self, cx: &mut Context, side: Side, reason: Option<&Header>) {
         let acknowledged = self.state() == CallState::Established;
         if !self.step(Trigger::Bye) {
             return;
@@ -293,6 +294,9 @@ impl Call {
     }
 
     pub(super) fn send_bye_with(&mut self, cx: &mut Context, side: Side, reason: Option<&[u8]>) {
+        if self.farewell.departed == Some(side) {
+            return;
+        }
         let owes_ack = self
             .attempt
             .as_ref()
@@ -322,6 +326,7 @@ impl Call {
     /// An answered call comes down: no more media, no more requests.
     fn part(&mut self, cx: &mut Context, why: &'static str) {
         *cx.counters.calls_ended.entry(why).or_default() += 1;
+        self.abandon_transfer(cx);
         self.end_relays(cx);
         self.end_refreshes(cx);
         self.release_media(cx);

@@ -27,6 +27,10 @@ pub(super) enum Then {
     Respond(RelayId, Message),
     /// Acknowledge the 2xx to a request within the dialog with an answer.
     AcknowledgeRelay(RelayId, Vec<u8>),
+    /// Send the offer of a transfer's target to the party that remains.
+    Join,
+    /// Acknowledge the target's 2xx with this answer, and give it its place in the call.
+    Connect(Vec<u8>),
 }
 
 /// What a call holds back.
@@ -65,6 +69,22 @@ impl Held {
             .iter()
             .position(|(waits_for, _)| *waits_for == Some(ticket))?;
         self.queue.remove(place).map(|(_, then)| then)
+    }
+
+    /// Forgets what belongs to a transfer; the tickets that it waited for.
+    pub(super) fn forget_transfer(&mut self) -> Vec<Ticket> {
+        let of_transfer = |(_, then): &mut (_, Then)| matches!(then, Then::Join | Then::Connect(_));
+        let mut tickets = Vec::new();
+        let mut place = 0;
+        while let Some(held) = self.queue.get_mut(place) {
+            if of_transfer(held) {
+                let taken = self.queue.remove(place);
+                tickets.extend(taken.and_then(|(ticket, _)| ticket));
+            } else {
+                place += 1;
+            }
+        }
+        tickets
     }
 
     /// Forgets everything; the tickets that it waited for.

@@ -79,7 +79,12 @@ impl LateAnswers {
 }
 
 /// ACK and BYE for an answer to an INVITE that made this dialog. Nobody waits for the BYE's response.
-fn acknowledge_and_end(cx: &mut Context, key: ClientKey, trunk: TrunkId, mut dialog: Dialog) {
+pub(super) fn acknowledge_and_end(
+    cx: &mut Context,
+    key: ClientKey,
+    trunk: TrunkId,
+    mut dialog: Dialog,
+) {
     let number = dialog.local_cseq();
     acknowledge(cx, key, trunk, &dialog, number, None);
     let mut bye = dialog.request(Method::Bye);

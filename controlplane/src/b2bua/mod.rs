@@ -31,6 +31,7 @@ mod service;
 mod session_timer;
 mod setup;
 mod state;
+mod transfer;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -170,6 +171,7 @@ impl B2bua {
             self.with_call(id, |call, cx| match alarm {
                 Alarm::Reliable => call.on_reliable_due(cx),
                 Alarm::Session(side) => call.on_session_due(cx, side),
+                Alarm::Transfer => call.on_transfer_due(cx),
             });
         }
     }

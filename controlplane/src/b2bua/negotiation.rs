@@ -68,6 +68,18 @@ impl Talk {
         }
     }
 
+    /// Where this exchange is what was agreed on.
+    pub(super) fn agreed(by: Side, offer: Vec<u8>, answer: Vec<u8>) -> Self {
+        Self {
+            agreed: Some(Exchange {
+                offer: Offer { by, sdp: offer },
+                answer,
+            }),
+            settled: [true, true],
+            ..Self::default()
+        }
+    }
+
     /// Whose offer is open.
     pub(super) fn open(&self) -> Option<Side> {
         self.open.as_ref().map(|offer| offer.by)

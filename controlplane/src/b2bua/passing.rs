@@ -53,6 +53,7 @@ pub(super) const PASSED: &[&str] = &[
     "proxy-authorization",
     "reason",
     "recv-info",
+    "refer-sub",
     "remote-party-id",
     "retry-after",
     "session-id",

@@ -1,5 +1,5 @@
 //! Requests within the dialog that pass from one side to the other: re-INVITE, UPDATE, PRACK, INFO,
-//! MESSAGE, NOTIFY.
+//! MESSAGE, NOTIFY, REFER.
 //!
 //! Each is a transaction on either leg, joined by a [`Relay`]. One that carries an offer waits for its
 //! flows, and so does the answer. A failure puts the session back to what it was.
@@ -18,7 +18,7 @@ use super::context::Context;
 use super::ending::Cause;
 use super::held::Then;
 use super::late_answers;
-use super::{CallState, passing};
+use super::{CallState, passing, transfer};
 
 /// How many requests of one call may be on their way. A dialog has one INVITE at a time and INFOs follow
 /// key presses: more than a few unanswered ones mean that the other side does not keep up.
@@ -83,7 +83,7 @@ impl Relay {
     const fn keeps_alive(&self) -> bool {
         !matches!(
             self.method,
-            Method::Info | Method::Message | Method::Notify | Method::Prack
+            Method::Info | Method::Message | Method::Notify | Method::Prack | Method::Refer
         )
     }
 }
@@ -172,6 +172,9 @@ impl Call {
             _ if *method == Method::Invite => return Some(StatusCode::REQUEST_PENDING),
             _ => {}
         }
+        if let Some(code) = self.transfer_in_the_way(method, from) {
+            return Some(code);
+        }
         let mut invites = self
             .relays
             .iter()
@@ -244,6 +247,10 @@ impl Call {
                 }
             }
             Method::Prack => cx.sign(&mut message),
+            Method::Refer | Method::Notify => {
+                cx.introduce(&mut message, listener);
+                transfer::complete(&relay.request, &mut message);
+            }
             _ => {
                 cx.sign(&mut message);
                 passing::pass_body(&relay.request, &mut message);
@@ -525,7 +532,9 @@ impl Call {
     pub(super) fn exchanges(&self) -> bool {
         let mut open = self.pairs.iter().filter_map(|pair| pair.talk.open());
         let mut relays = self.relays.iter();
-        open.next().is_some() || relays.any(|relay| relay.method == Method::Invite)
+        self.transfer.is_some()
+            || open.next().is_some()
+            || relays.any(|relay| relay.method == Method::Invite)
     }
 
     /// A target refresh has been agreed on: both sides' Contacts hold.

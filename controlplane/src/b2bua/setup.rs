@@ -428,7 +428,7 @@ pub(super) fn addressed_to(uri: &Uri, host: &Host, port: Option<u16>) -> Uri {
 }
 
 /// The same name and user at a host that this side may know, without any parameters.
-fn hidden(name: NameAddr, host: &Host, port: Option<u16>) -> NameAddr {
+pub(super) fn hidden(name: NameAddr, host: &Host, port: Option<u16>) -> NameAddr {
     let anonymous = matches!(
         name.uri.host(),
         Some(Host::Name(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST)

@@ -106,6 +106,14 @@ pub struct Counters {
     pub failovers: u64,
     /// How often a call followed a redirection.
     pub redirections: u64,
+    /// How often a REFER was passed on.
+    pub referrals_passed: u64,
+    /// Transfers that tandem began to carry out.
+    pub transfers_begun: u64,
+    /// Those that gave another party its place.
+    pub transfers_made: u64,
+    /// Those that nothing came of.
+    pub transfers_failed: u64,
     /// Dialogs that lost against another fork's 2xx and were ended.
     pub forks_ended: u64,
     /// How often a target was given up because it was silent for too long.

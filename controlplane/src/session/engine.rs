@@ -125,6 +125,21 @@ impl Engine {
         Ok(())
     }
 
+    /// The party on `side` of one session is that of another, too: what it is sent from now on goes on where the
+    /// former left off (RFC 3264 §8: the same `o=` line, in a higher version). Unknown sessions are ignored.
+    pub fn carry_name(&mut self, from: SessionId, to: SessionId, side: Side) {
+        let former = self
+            .sessions
+            .get(&from)
+            .map(|session| &session.legs[side.index()]);
+        let Some(former) = former.cloned() else {
+            return;
+        };
+        if let Some(session) = self.sessions.get_mut(&to) {
+            session.legs[side.index()].take_name(&former);
+        }
+    }
+
     /// An offer from one side, to be sent to the other. A second offer from the same side before an answer
     /// replaces the first. Streams that cannot be relayed go on with port 0.
     pub fn offer(

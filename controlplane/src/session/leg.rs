@@ -51,6 +51,12 @@ impl Leg {
         }
     }
 
+    /// Goes on with the name of another leg to the same party.
+    pub(super) fn take_name(&mut self, former: &Self) {
+        self.origin = former.origin;
+        self.sent.clone_from(&former.sent);
+    }
+
     /// What the party is told in the place of [`Self::address`].
     pub(super) fn announced(&self, groups: &[MediaGroup]) -> Option<IpAddr> {
         let group = groups.get(usize::from(self.spec.group.0))?;

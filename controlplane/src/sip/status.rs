@@ -17,6 +17,8 @@ impl StatusCode {
     pub const SESSION_PROGRESS: Self = Self(183);
     /// 200 OK.
     pub const OK: Self = Self(200);
+    /// 202 Accepted.
+    pub const ACCEPTED: Self = Self(202);
     /// 400 Bad Request.
     pub const BAD_REQUEST: Self = Self(400);
     /// 401 Unauthorized.
@@ -73,6 +75,8 @@ impl StatusCode {
     pub const VERSION_NOT_SUPPORTED: Self = Self(505);
     /// 513 Message Too Large.
     pub const MESSAGE_TOO_LARGE: Self = Self(513);
+    /// 603 Decline.
+    pub const DECLINE: Self = Self(603);
 
     /// The code, if it is one: 100 to 699.
     pub const fn new(code: u16) -> Option<Self> {

@@ -29,5 +29,6 @@ mod sessions;
 mod stories;
 mod streams;
 mod torture;
+mod transferring;
 mod trunks;
 mod world;

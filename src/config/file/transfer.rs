@@ -1,6 +1,6 @@
-//! A trunk's keys for calls that it sends elsewhere: `redirect`.
+//! A trunk's keys for calls that it sends elsewhere: `redirect`, `refer`.
 
-use controlplane::settings::{Redirect, TransferPolicy};
+use controlplane::settings::{Redirect, Refer, TransferPolicy};
 
 use crate::config::kind;
 use crate::config::section::Section;
@@ -12,7 +12,13 @@ pub(super) fn read(section: &mut Section<'_>) -> TransferPolicy {
         ("follow", Redirect::Follow),
         ("follow-181", Redirect::FollowAloud),
     ];
+    const REFER: &[(&str, Refer)] = &[
+        ("off", Refer::Off),
+        ("pass", Refer::Pass),
+        ("local", Refer::Local),
+    ];
     TransferPolicy {
         redirect: section.or_default("redirect", &kind::word(REDIRECT), Redirect::default()),
+        refer: section.or_default("refer", &kind::word(REFER), Refer::default()),
     }
 }

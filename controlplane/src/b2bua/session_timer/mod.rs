@@ -108,6 +108,11 @@ impl Timers {
     pub(super) fn forget_callee(&mut self) {
         self.callee = LegTimer::default();
     }
+
+    /// Another party has the place of this side.
+    pub(super) fn forget(&mut self, side: Side) {
+        *self.of(side) = LegTimer::default();
+    }
 }
 
 /// The policy of a leg on the one trunk whose other leg is on the other. The peers agree between themselves only

@@ -228,6 +228,16 @@ impl Uri {
         Self::parse(moved.as_bytes()).ok().filter(Self::is_sip)
     }
 
+    /// A header of a SIP URI, its escapes decoded: what a request to it is to carry.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let tail = self.sip.as_ref()?.tail;
+        let (_, headers) = self.part(tail..self.text.len()).split_once('?')?;
+        headers.split('&').find_map(|header| {
+            let (known, value) = header.split_once('=')?;
+            known.eq_ignore_ascii_case(name).then(|| unescape(value))
+        })
+    }
+
     fn parameters(&self) -> impl Iterator<Item = &str> {
         let tail = self
             .sip

@@ -1,0 +1,391 @@
+//! The target of a transfer: called on behalf of the party that remains, without a session description, so that what it
+//! answers is an offer.
+
+use crate::dialog::Dialog;
+use crate::records::Outcome;
+use crate::routing::Target;
+use crate::session::Side;
+use crate::settings::{Failover, TrunkId};
+use crate::sip::typed::NameAddr;
+use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
+use crate::story::What;
+use crate::transaction::{ClientKey, Path, ServerKey};
+use crate::trunks::{Lease, Way};
+
+use super::super::alarms::Alarm;
+use super::super::call::Call;
+use super::super::challenges::renumber;
+use super::super::context::Context;
+use super::super::ending::Cause;
+use super::super::index::Owner;
+use super::super::late_answers::{self, LateAnswers};
+use super::super::{passing, session_timer, setup};
+use super::referral::Referral;
+use super::table::{Stage, Trigger};
+
+/// One target and its INVITE.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) target: Target,
+    /// As it was sent, without Via.
+    pub(super) invite: Message,
+    pub(super) tag: String,
+    pub(super) key: ClientKey,
+    pub(super) lease: Option<Lease>,
+    /// It has answered, be it with 100.
+    heard: bool,
+    /// Its 2xx, and the dialog that this makes.
+    pub(super) answer: Option<(Message, Dialog)>,
+    /// It has hung up again.
+    pub(super) gone: bool,
+}
+
+impl Candidate {
+    /// Nobody wants it any more: its INVITE is taken back, or its dialog ended.
+    pub(super) fn end(mut self, cx: &mut Context) {
+        self.forget(cx);
+        let trunk = self.target.trunk;
+        let answered = self.answer.take();
+        let late = LateAnswers::Forks {
+            trunk,
+            invite: Box::new(self.invite),
+            settled: answered
+                .iter()
+                .map(|(_, dialog)| dialog.remote_tag().to_owned())
+                .collect(),
+        };
+        cx.index
+            .add_client(self.key, Owner::LateAnswers(Box::new(late)));
+        if let Some((_, dialog)) = answered {
+            return late_answers::acknowledge_and_end(cx, self.key, trunk, dialog);
+        }
+        let reason = Header::new(HeaderName::Reason, "SIP;cause=487;text=\"Not transferred\"");
+        if cx
+            .transactions
+            .cancel(cx.now, self.key, vec![reason])
+            .is_err()
+        {
+            cx.count_dropped("cancel_too_late");
+        }
+    }
+
+    /// It has failed: nothing is owed to it.
+    fn forget(&mut self, cx: &mut Context) {
+        cx.index.remove_tag(&self.tag);
+        if let Some(lease) = self.lease.take() {
+            cx.trunks.ledger_mut().release(lease);
+        }
+    }
+}
+
+impl Call {
+    /// The INVITE as the party that remains would send it: from it, to whom the REFER names.
+    pub(super) fn wish(&self, by: Side, request: &Message, referral: &Referral) -> Message {
+        let rest = by.other();
+        let invite = &self.caller.invite;
+        let mut wish = Message::request(Method::Invite, referral.target.clone());
+        if let Some(hops) = request.headers.value(&HeaderName::MaxForwards) {
+            wish.headers.push(HeaderName::MaxForwards, hops);
+        }
+        let who = match rest {
+            Side::A => invite.from(),
+            Side::B => invite.to(),
+        };
+        if let Ok(who) = who {
+            wish.headers.push(HeaderName::From, who.to_bytes());
+        }
+        let to = NameAddr::new(referral.target.clone());
+        wish.headers.push(HeaderName::To, to.to_bytes());
+        if let Some(by) = &referral.by {
+            wish.headers.push(HeaderName::ReferredBy, by.to_bytes());
+        }
+        if rest == Side::A {
+            for name in [
+                HeaderName::from("Privacy"),
+                HeaderName::from("P-Asserted-Identity"),
+            ] {
+                for field in invite.headers.all(&name) {
+                    wish.headers.append(field.clone());
+                }
+            }
+        }
+        wish
+    }
+
+    /// Calls the next target; with none left the transfer fails with this code.
+    pub(super) fn next_candidate(&mut self, cx: &mut Context, mut code: StatusCode) {
+        while let Some(target) = self
+            .transfer
+            .as_mut()
+            .and_then(|transfer| transfer.targets.pop_front())
+        {
+            let bandwidth = match self.session {
+                Some(session) => cx.engine.bandwidth(session).unwrap_or_default(),
+                None => 0,
+            };
+            let ledger = cx.trunks.ledger_mut();
+            let Ok(lease) = ledger.lease(target.trunk, Way::Out, bandwidth, cx.now) else {
+                cx.counters.full_targets += 1;
+                code = StatusCode::SERVICE_UNAVAILABLE;
+                continue;
+            };
+            let Some((invite, tag)) = self.candidate_invite(cx, target) else {
+                return;
+            };
+            let path = cx.way_out(target);
+            let Ok(key) = cx.request_outside(self.id, invite.clone(), path) else {
+                cx.trunks.ledger_mut().release(lease);
+                code = StatusCode::SERVICE_UNAVAILABLE;
+                continue;
+            };
+            cx.index.add_tag(&tag, self.id, Side::B);
+            self.tries(cx, &target, &invite.call_id().unwrap_or_default());
+            let Some(transfer) = &mut self.transfer else {
+                return;
+            };
+            let last = transfer.targets.is_empty();
+            transfer.candidate = Some(Candidate {
+                target,
+                invite,
+                tag,
+                key,
+                lease: Some(lease),
+                heard: false,
+                answer: None,
+                gone: false,
+            });
+            let failover = failover(cx, target);
+            let patience = if last { failover.total } else { failover.after };
+            let until = cx.now + patience;
+            return cx.alarms.set(self.id, Alarm::Transfer, Some(until));
+        }
+        self.fail_transfer(cx, Trigger::Failure, code);
+    }
+
+    fn candidate_invite(&self, cx: &mut Context, target: Target) -> Option<(Message, String)> {
+        let transfer = self.transfer.as_ref()?;
+        let tag = cx.tokens.tag();
+        let wish = &transfer.wish;
+        let rest = self.trunk(transfer.by.other());
+        let mut invite = setup::callee_invite(cx, rest, wish, target, &tag);
+        if let (Some(by), Some((host, port, _))) = (
+            wish.headers.value(&HeaderName::ReferredBy),
+            cx.own_host(target.listener),
+        ) && let Ok(by) = NameAddr::parse(&by)
+        {
+            let by = setup::hidden(by, &host, Some(port));
+            invite.headers.push(HeaderName::ReferredBy, by.to_bytes());
+        }
+        session_timer::ask_callee(cx, rest, target.trunk, wish, &mut invite);
+        Some((invite, tag))
+    }
+
+    /// The trunk that the dialog with this tag of ours is with.
+    pub(in crate::b2bua) fn trunk_behind(&self, tag: &str, side: Side) -> TrunkId {
+        let transfer = self.transfer.as_ref();
+        let candidate = transfer.and_then(|transfer| transfer.candidate.as_ref());
+        match candidate.filter(|candidate| candidate.tag == tag) {
+            Some(candidate) => candidate.target.trunk,
+            None => self.trunk(side),
+        }
+    }
+
+    /// The target's INVITE was sent again under another number. False when the transaction is not the target's.
+    pub(in crate::b2bua) fn renumber_candidate(&mut self, key: ClientKey, number: u32) -> bool {
+        let transfer = self.transfer.as_mut();
+        let candidate = transfer.and_then(|transfer| transfer.candidate.as_mut());
+        let Some(candidate) = candidate.filter(|candidate| candidate.key == key) else {
+            return false;
+        };
+        renumber(&mut candidate.invite, number);
+        true
+    }
+
+    /// Whether a transaction of ours belongs to the transfer.
+    pub(in crate::b2bua) fn transfers(&self, key: ClientKey) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| {
+            let candidate = transfer.candidate.as_ref();
+            candidate.is_some_and(|candidate| candidate.key == key)
+                || transfer.join.is_some_and(|(join, _)| join == key)
+        })
+    }
+
+    /// A response to one of the transfer's requests.
+    pub(in crate::b2bua) fn on_transfer_response(
+        &mut self,
+        cx: &mut Context,
+        key: ClientKey,
+        response: &Message,
+        path: Path,
+    ) {
+        let Some(code) = response.code() else {
+            return;
+        };
+        let join = self.transfer.as_ref().and_then(|transfer| transfer.join);
+        if join.is_some_and(|(join, _)| join == key) {
+            return self.on_join_response(cx, code, response);
+        }
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        let (Stage::Inviting, Some(candidate)) = (transfer.stage, &mut transfer.candidate) else {
+            return;
+        };
+        if code.is_provisional() {
+            if !std::mem::replace(&mut candidate.heard, true) {
+                let until = cx.now + cx.settings.no_answer;
+                cx.alarms.set(self.id, Alarm::Transfer, Some(until));
+            }
+            return;
+        }
+        self.account.outcome(Outcome::Code(code.as_u16()));
+        match code.is_success() {
+            true => self.on_candidate_answer(cx, response, path),
+            false => self.on_candidate_failed(cx, code),
+        }
+    }
+
+    /// No response came to one of the transfer's requests, or it could not be sent.
+    pub(in crate::b2bua) fn on_transfer_lost(
+        &mut self,
+        cx: &mut Context,
+        key: ClientKey,
+        code: StatusCode,
+    ) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        if transfer.join.is_some_and(|(join, _)| join == key) {
+            transfer.join = None;
+            return self.hang_up(cx, Cause::PeerGone);
+        }
+        if transfer.stage == Stage::Inviting {
+            self.account.outcome(Outcome::Timeout);
+            self.lead_on(cx, true, code);
+        }
+    }
+
+    fn on_candidate_failed(&mut self, cx: &mut Context, code: StatusCode) {
+        let candidate = self.transfer.as_ref();
+        let candidate = candidate.and_then(|transfer| transfer.candidate.as_ref());
+        let leads_on = candidate.is_some_and(|candidate| {
+            failover(cx, candidate.target)
+                .codes
+                .contains(&code.as_u16())
+        });
+        self.lead_on(cx, leads_on, code);
+    }
+
+    /// The present target has failed: the next is called, if that is what the failure leads to.
+    fn lead_on(&mut self, cx: &mut Context, leads_on: bool, code: StatusCode) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        if let Some(mut candidate) = transfer.candidate.take() {
+            candidate.forget(cx);
+        }
+        if leads_on && !transfer.targets.is_empty() && transfer.step(Trigger::NextTarget) {
+            return self.next_candidate(cx, code);
+        }
+        self.fail_transfer(cx, Trigger::Failure, code);
+    }
+
+    /// The target has rung, or been silent, for too long.
+    pub(super) fn on_candidate_silent(&mut self, cx: &mut Context) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        let code = StatusCode::REQUEST_TIMEOUT;
+        let Some(candidate) = transfer.candidate.take() else {
+            return;
+        };
+        self.account.outcome(Outcome::Timeout);
+        let silent = !candidate.heard;
+        candidate.end(cx);
+        self.lead_on(cx, silent, code);
+    }
+
+    fn on_candidate_answer(&mut self, cx: &mut Context, response: &Message, path: Path) {
+        cx.alarms.set(self.id, Alarm::Transfer, None);
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        let Some(candidate) = &mut transfer.candidate else {
+            return;
+        };
+        transfer.stage = match transfer.stage.after(Trigger::Answer) {
+            Some(next) => next,
+            None => return,
+        };
+        let (dialog, readable) = match Dialog::of_client(&candidate.invite, response, path) {
+            Ok(dialog) => (Some(dialog), true),
+            Err(_) => {
+                let mut bare = response.clone();
+                bare.headers.remove(&HeaderName::Contact);
+                bare.headers.remove(&HeaderName::RecordRoute);
+                (
+                    Dialog::of_client(&candidate.invite, &bare, path).ok(),
+                    false,
+                )
+            }
+        };
+        candidate.answer = dialog.map(|dialog| (response.clone(), dialog));
+        if !readable {
+            return self.fail_transfer(cx, Trigger::Failure, StatusCode::BAD_GATEWAY);
+        }
+        let note = What::Note("the target of the transfer has answered");
+        cx.stories.tell(cx.now, self.id, note);
+        match passing::sdp_of(response) {
+            Some(sdp) => self.prepare_join(cx, sdp),
+            None => self.fail_transfer(cx, Trigger::Failure, StatusCode::NOT_ACCEPTABLE_HERE),
+        }
+    }
+
+    /// A request of a target that has answered, before it has its place in the call. False when it is in no such dialog.
+    pub(super) fn on_candidate_bye(
+        &mut self,
+        cx: &mut Context,
+        key: ServerKey,
+        message: &Message,
+    ) -> bool {
+        let Some(transfer) = &mut self.transfer else {
+            return false;
+        };
+        let named = |dialog: &Dialog| {
+            let (to, from) = (message.to().ok()?, message.from().ok()?);
+            let (to, from) = (to.tag()?.to_owned(), from.tag()?.to_owned());
+            Some(dialog.is(&message.call_id().ok()?, &to, &from))
+        };
+        let Some(candidate) = transfer.candidate.as_mut().filter(|candidate| {
+            let answer = candidate.answer.as_ref();
+            answer.and_then(|(_, dialog)| named(dialog)) == Some(true)
+        }) else {
+            return false;
+        };
+        if message.method() != Some(&Method::Bye) {
+            cx.refuse(key, message, StatusCode::REQUEST_PENDING);
+            return true;
+        }
+        let mut response = message.response(StatusCode::OK, None);
+        cx.sign(&mut response);
+        cx.respond(key, response);
+        candidate.gone = true;
+        match (transfer.stage, transfer.join) {
+            // What the party that remains makes of the re-INVITE decides: it may have agreed already.
+            (Stage::Joining, Some((join, _))) => {
+                let _ = cx.transactions.cancel(cx.now, join, Vec::new());
+            }
+            (Stage::Connecting, _) => self.hang_up(cx, Cause::PeerGone),
+            _ => {
+                let code = StatusCode::TEMPORARILY_UNAVAILABLE;
+                self.fail_transfer(cx, Trigger::Failure, code);
+            }
+        }
+        true
+    }
+}
+
+fn failover(cx: &Context, target: Target) -> Failover {
+    let trunk = cx.settings.trunks.get(usize::from(target.trunk.0));
+    trunk.map_or_else(Failover::default, |trunk| trunk.failover.clone())
+}
