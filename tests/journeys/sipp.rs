@@ -226,3 +226,49 @@ fn early_media_from_two_forks() {
     assert!(heard > 60, "{heard} packets");
     assert_eq!(network.relay.counted("received"), 0);
 }
+
+/// Trunks whose callers' REFER is dealt with like this.
+fn referring(how: &str) -> Setup {
+    let trunk = "name = \"callers\"\npeers";
+    let with = format!("name = \"callers\"\nrefer = \"{how}\"\npeers");
+    Setup::default().replace(trunk, &with)
+}
+
+#[test]
+fn a_blind_transfer_that_tandem_carries_out() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &referring("local"));
+    let calls = ["-m", "2"];
+    let target = Sipp::start(
+        &network.callee,
+        "callee-target.xml",
+        "[fd02::2]",
+        5060,
+        &calls,
+    );
+    run(
+        &network,
+        IPV4,
+        "caller-transfers.xml",
+        "callee-transferred.xml",
+        &calls,
+    );
+    target.succeeds(PATIENCE);
+    relay.expect_gauge("calls", 0, PATIENCE);
+}
+
+#[test]
+fn a_referral_that_passes_with_what_comes_of_it() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &referring("pass"));
+    run(
+        &network,
+        IPV4,
+        "caller-refers.xml",
+        "callee-referred.xml",
+        &["-m", "2"],
+    );
+    relay.expect_gauge("calls", 0, PATIENCE);
+}
