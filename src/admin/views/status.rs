@@ -109,6 +109,16 @@ pub(crate) struct CallCounts {
     pub(crate) failovers: u64,
     /// Dialogs that lost against another fork's answer and were ended.
     pub(crate) forks_ended: u64,
+    /// 3xx that calls followed.
+    pub(crate) redirections: u64,
+    /// REFERs that went on to the other party.
+    pub(crate) referrals_passed: u64,
+    /// Transfers that tandem began to carry out.
+    pub(crate) transfers_begun: u64,
+    /// Those whose target got its place in the call.
+    pub(crate) transfers_made: u64,
+    /// Those that nothing came of.
+    pub(crate) transfers_failed: u64,
     /// How often a target was given up because it was silent for too long.
     pub(crate) silent_targets: u64,
     /// How often a target was passed by because its trunk had no room.
