@@ -32,6 +32,8 @@ const MOST_TARGETS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Account {
     ringing: Option<Timestamp>,
+    /// Who called, where another party has the caller's place now.
+    caller: Option<Box<LegRecord>>,
     release: Option<Box<Release>>,
     tries: Vec<Try>,
     media: Option<SessionView>,
@@ -106,6 +108,17 @@ impl Call {
         }
     }
 
+    /// Another party takes the caller's place: the record keeps who called.
+    pub(super) fn note_caller(&mut self, cx: &Context) {
+        if self.account.caller.is_none() {
+            self.account.caller = Some(Box::new(self.caller_record(cx)));
+        }
+    }
+
+    fn caller_record(&self, cx: &Context) -> LegRecord {
+        leg(cx, self.caller.trunk, self.caller.path, &self.caller.invite)
+    }
+
     /// The media are about to be released.
     pub(super) fn note_media(&mut self, cx: &Context) {
         if let Some(view) = self.session.and_then(|id| cx.engine.describe(id)) {
@@ -129,7 +142,10 @@ impl Call {
             cause: "unknown",
             code: None,
         };
-        let caller = leg(cx, self.caller.trunk, self.caller.path, &self.caller.invite);
+        let caller = match account.caller {
+            Some(caller) => *caller,
+            None => self.caller_record(cx),
+        };
         let callee = self.attempt.as_ref().map(|attempt| {
             let path = Path {
                 listener: attempt.target.listener,

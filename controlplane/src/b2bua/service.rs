@@ -94,7 +94,7 @@ impl Call {
 
 /// What a response to an INVITE says of the peer. 503 says that it does not serve; every other answer, that it
 /// is there: a 408 or 500 may be that of somebody behind it.
-fn evidence_of(response: &Message) -> Evidence {
+pub(super) fn evidence_of(response: &Message) -> Evidence {
     match response.code() {
         Some(StatusCode::SERVICE_UNAVAILABLE) => {
             retry_after(response).map_or(Evidence::Failure, Evidence::RetryAfter)

@@ -5,6 +5,8 @@ use std::time::Duration;
 use controlplane::b2bua::CallState;
 use controlplane::settings::{Refer, Route, Settings, TrunkId};
 use controlplane::sip::{HeaderName, Message};
+use controlplane::story::Whose;
+use controlplane::trunks::HealthState;
 use regex::Regex;
 
 use crate::phone::{Phone, expect, header, media_of, sdp};
@@ -144,6 +146,11 @@ fn a_caller_transfers_its_callee() {
     callee.ack(&mut world, &answer, "");
     assert_eq!(world.agent.counters().transfers_made, 1);
     hang_up(&mut world, callee, &found);
+    // It is still the call of who called, with both whom it was sent to.
+    let record = world.record();
+    assert_eq!(record.caller.trunk, "callers");
+    let tried: Vec<_> = record.tries.iter().map(|tried| &*tried.trunk).collect();
+    assert_eq!(tried, ["callees", "others"]);
 }
 
 #[test]
@@ -213,6 +220,33 @@ fn a_silent_target_leads_to_the_next_and_in_the_end_to_a_timeout() {
     target.respond(&mut world, &invite, 487, "");
     target.expect(&mut world, "ACK");
     world.clear(addr(CALLEE));
+    // What the transfer met is evidence of the peers' health.
+    let health = |name: &str| {
+        let trunks = world.agent.trunks();
+        let found = trunks.into_iter().find(|trunk| trunk.name == name);
+        let peers = found.expect("the trunk").peers;
+        peers.first().expect("its peer").state
+    };
+    assert_eq!(health("one"), HealthState::Failing);
+    assert_eq!(health("others"), HealthState::Up);
+    hang_up(&mut world, caller, &callee);
+}
+
+#[test]
+fn its_story_is_told() {
+    let mut world = world(Refer::Local);
+    let (mut caller, callee) = up(&mut world, "story");
+    refer(&mut world, &mut caller, "sip:404@10.1.0.1");
+    hears(&mut world, &caller, "404 Not Found", OVER);
+    let id = world.call().id;
+    let story = world.agent.story(Whose::Call(id)).expect("it is up");
+    let told = format!("{:?}", story.lines);
+    for note in [
+        "REFER: the call is being transferred",
+        "the transfer has failed",
+    ] {
+        assert!(told.contains(note), "{note} in {told}");
+    }
     hang_up(&mut world, caller, &callee);
 }
 

@@ -10,7 +10,7 @@ use crate::sip::typed::NameAddr;
 use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
 use crate::story::What;
 use crate::transaction::{ClientKey, Path, ServerKey};
-use crate::trunks::{Lease, Way};
+use crate::trunks::{Evidence, Lease, Way};
 
 use super::super::alarms::Alarm;
 use super::super::call::Call;
@@ -19,6 +19,7 @@ use super::super::context::Context;
 use super::super::ending::Cause;
 use super::super::index::Owner;
 use super::super::late_answers::{self, LateAnswers};
+use super::super::service::evidence_of;
 use super::super::{passing, session_timer, setup};
 use super::referral::Referral;
 use super::table::{Stage, Trigger};
@@ -66,6 +67,13 @@ impl Candidate {
             .is_err()
         {
             cx.count_dropped("cancel_too_late");
+        }
+    }
+
+    /// It has been silent, or cannot be reached: no sign that its peer is well, unless it has answered before.
+    fn blame(&self, cx: &mut Context) {
+        if !self.heard {
+            cx.trunks.witness(self.target, Evidence::Failure, cx.now);
         }
     }
 
@@ -231,8 +239,13 @@ impl Call {
         let (Stage::Inviting, Some(candidate)) = (transfer.stage, &mut transfer.candidate) else {
             return;
         };
+        let evidence = evidence_of(response);
+        let first = !std::mem::replace(&mut candidate.heard, true);
+        if first || evidence != Evidence::Success {
+            cx.trunks.witness(candidate.target, evidence, cx.now);
+        }
         if code.is_provisional() {
-            if !std::mem::replace(&mut candidate.heard, true) {
+            if first {
                 let until = cx.now + cx.settings.no_answer;
                 cx.alarms.set(self.id, Alarm::Transfer, Some(until));
             }
@@ -261,6 +274,9 @@ impl Call {
         }
         if transfer.stage == Stage::Inviting {
             self.account.outcome(Outcome::Timeout);
+            if let Some(candidate) = &transfer.candidate {
+                candidate.blame(cx);
+            }
             self.lead_on(cx, true, code);
         }
     }
@@ -301,6 +317,7 @@ impl Call {
         };
         self.account.outcome(Outcome::Timeout);
         let silent = !candidate.heard;
+        candidate.blame(cx);
         candidate.end(cx);
         self.lead_on(cx, silent, code);
     }

@@ -302,6 +302,9 @@ impl Call {
             cx.trunks.ledger_mut().release(lease);
         }
         let asked = candidate.invite.session_expires().ok();
+        if by == Side::A {
+            self.note_caller(cx);
+        }
         self.take_trunk(by, candidate.target, candidate.invite, candidate.tag);
         self.timers.forget(by);
         self.time_learn(cx, by, asked, &response);
