@@ -1,7 +1,7 @@
 //! Journeys: real SIP and real audio through the binary, on the real kernel, in network namespaces.
 //!
-//! One test binary, so that the lab is built once. Needs root, iproute2, nftables and sip-tester, and fails
-//! loudly without. `docs/testing.md` says which journey proves what.
+//! One test binary, so that the lab is built once. Needs root, and what `scripts/test` installs (iproute2, nftables,
+//! sip-tester, dnsmasq-base, tshark), and fails loudly without. `docs/testing.md` says which journey proves what.
 
 mod audio;
 mod authentication;

@@ -160,7 +160,7 @@ fn a_real_call_is_explained_drawn_and_captured() {
         ])
         .args(["-o", "udp.check_checksum:TRUE"])
         .output()
-        .expect("tshark is installed");
+        .expect("scripts/test installs tshark");
     assert!(output.status.success(), "{output:?}");
     let read = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<_> = read.lines().collect();

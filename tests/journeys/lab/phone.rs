@@ -239,25 +239,39 @@ impl Phone {
             .sum()
     }
 
-    /// Waits for one datagram, then takes what else is there.
+    /// Waits for one datagram, then takes what else is there: without a timeout, the shortest of which is some
+    /// milliseconds long in the kernel.
     fn receive(&mut self, patience: Duration) {
-        let mut buffer = vec![0; 65536];
-        let mut patience = patience.max(Duration::from_millis(1));
-        loop {
-            self.socket
-                .set_read_timeout(Some(patience))
-                .expect("the patience is not zero");
-            let Ok((length, _)) = self.socket.recv_from(&mut buffer) else {
-                return;
-            };
-            let bytes = &buffer[..length];
-            let times = self.seen.entry(bytes.to_vec()).or_default();
-            *times += 1;
-            if *times == 1 {
-                self.waiting.push_back(Message::parse(bytes));
-            }
-            patience = Duration::from_micros(50);
+        let patience = patience.max(Duration::from_millis(1));
+        self.socket
+            .set_read_timeout(Some(patience))
+            .expect("the patience is not zero");
+        if self.take_one() {
+            self.set_nonblocking(true);
+            while self.take_one() {}
+            self.set_nonblocking(false);
         }
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) {
+        self.socket
+            .set_nonblocking(nonblocking)
+            .expect("a socket of our own");
+    }
+
+    /// Takes a datagram; whether there was one.
+    fn take_one(&mut self) -> bool {
+        let mut buffer = [0; 65536];
+        let Ok((length, _)) = self.socket.recv_from(&mut buffer) else {
+            return false;
+        };
+        let bytes = &buffer[..length];
+        let times = self.seen.entry(bytes.to_vec()).or_default();
+        *times += 1;
+        if *times == 1 {
+            self.waiting.push_back(Message::parse(bytes));
+        }
+        true
     }
 }
 

@@ -1,7 +1,8 @@
 //! Whose turn it is: journeys that measure have the machine to themselves, the others share it.
 //!
 //! A lock on a file rather than in memory, so that it also holds between test processes (two runs at
-//! once, or a runner that gives each test a process of its own).
+//! once, or a runner that gives each test a process of its own). A second lock is the queue for the first: whoever
+//! wants the machine alone has the next turn, rather than wait until, by chance, nobody shares it.
 
 use std::fs::File;
 
@@ -25,9 +26,16 @@ impl Turn {
     }
 
     fn take(how: FlockOperation) -> Self {
-        let path = std::env::temp_dir().join("tandem-journeys.lock");
-        let lock = File::create(&path).expect("the temporary directory can be written to");
-        flock(&lock, how).expect("flock works in the temporary directory");
+        let _next = locked("tandem-journeys.queue", FlockOperation::LockExclusive);
+        let lock = locked("tandem-journeys.lock", how);
         Self { _lock: lock }
     }
+}
+
+/// A file of the temporary directory, locked until it is closed.
+fn locked(name: &str, how: FlockOperation) -> File {
+    let path = std::env::temp_dir().join(name);
+    let file = File::create(&path).expect("the temporary directory can be written to");
+    flock(&file, how).expect("flock works in the temporary directory");
+    file
 }
