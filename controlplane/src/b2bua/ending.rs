@@ -186,6 +186,14 @@ impl Call {
         }
     }
 
+    /// Acknowledges a 2xx of the callee whose offer will have no answer.
+    fn pay_ack(&mut self, cx: &mut Context) {
+        let attempt = self.attempt.as_ref();
+        if attempt.is_some_and(|attempt| attempt.owes_ack) {
+            late_answers_acknowledge(self, cx, None);
+        }
+    }
+
     /// BYE from one side of a dialog.
     pub(super) fn on_bye(
         &mut self,
@@ -198,6 +206,10 @@ impl Call {
         let mut response = bye.response(StatusCode::OK, None);
         cx.sign(&mut response);
         cx.respond(key, response);
+        // A callee that hangs up while its offer waits for an answer has said a 2xx all the same.
+        if side == Side::B {
+            self.pay_ack(cx);
+        }
         let reason = bye.headers.first(&HeaderName::Reason).cloned();
         match (self.state(), side) {
             (CallState::Ringing, Side::A) if self.pairs.len() == 1 => {
@@ -297,12 +309,8 @@ impl Call {
         if self.farewell.departed == Some(side) {
             return;
         }
-        let owes_ack = self
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.owes_ack);
-        if side == Side::B && owes_ack {
-            late_answers_acknowledge(self, cx, None);
+        if side == Side::B {
+            self.pay_ack(cx);
         }
         let trunk = self.trunk(side);
         let Some(pair) = self.pairs.first_mut() else {
