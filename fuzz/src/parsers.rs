@@ -1,9 +1,11 @@
 //! The parsers, each with what must hold of any bytes: it does not panic, and what it has read and writes again can be
 //! read and says the same.
 
+use controlplane::resolver::{DomainName, Question, RecordType, wire};
 use controlplane::sdp::{Description, MuxLine, Origin, Replacement, StreamReplacement, Use};
 use controlplane::sip::typed::Uri;
 use controlplane::sip::{HeaderName, Message};
+use controlplane::transport::framing::{Frame, Framer, FramingError, LARGEST_MESSAGE};
 
 /// A datagram as SIP.
 pub fn sip(bytes: &[u8]) {
@@ -84,5 +86,55 @@ pub fn sdp(bytes: &[u8]) {
             let (before, after) = (bytes.escape_ascii(), rewritten.escape_ascii());
             panic!("what was sound still is: {error} in {after}, from {before}")
         });
+    }
+}
+
+/// A stream, however it is cut: the frames are the same, what is left is bounded, and a broken stream says no more.
+pub fn framing(bytes: &[u8]) {
+    let (cut, bytes) = bytes
+        .split_first()
+        .map_or((1, bytes), |(&cut, bytes)| (cut, bytes));
+    let whole = frames(bytes.chunks(bytes.len().max(1)));
+    let pieces = frames(bytes.chunks(usize::from(cut).max(1)));
+    assert_eq!(whole, pieces, "the cut changes nothing");
+}
+
+fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Option<FramingError>) {
+    let mut framer = Framer::default();
+    let mut found = Vec::new();
+    for piece in pieces {
+        framer.push(piece);
+        while let Some(Ok(frame)) = framer.next() {
+            if let Frame::Message(message) = &frame {
+                assert!(message.len() <= LARGEST_MESSAGE, "messages are bounded");
+            }
+            // How many line ends there are between messages says nothing.
+            if frame != Frame::LineEnd {
+                found.push(frame);
+            }
+        }
+    }
+    (found, framer.broken())
+}
+
+/// A header value as a challenge, as credentials, and as what a server says of the next nonce.
+pub fn digest(bytes: &[u8]) {
+    controlplane::digest::exercise(bytes);
+}
+
+/// A datagram as the answer of a name server: what is taken in answers the question that was asked.
+pub fn dns(bytes: &[u8]) {
+    let name = DomainName::parse("_sip._udp.carrier.example").expect("a name");
+    for kind in [
+        RecordType::Naptr,
+        RecordType::Srv,
+        RecordType::A,
+        RecordType::Aaaa,
+    ] {
+        let question = Question {
+            name: name.clone(),
+            kind,
+        };
+        let _ = wire::read(bytes, 4711, &question);
     }
 }

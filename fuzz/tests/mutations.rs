@@ -34,6 +34,53 @@ fn two_hundred_thousand_session_descriptions() {
     mutations(200_000, SDP, |_, bytes| parsers::sdp(&bytes));
 }
 
+#[test]
+fn streams_of_messages_cut_anywhere() {
+    let corpus = files(SIP);
+    mutations(50_000, SIP, |round, mut bytes| {
+        bytes.splice(0..0, corpus[round * 7 % corpus.len()].iter().copied());
+        // Its first byte says how it is cut.
+        bytes.insert(0, (round % 251) as u8);
+        parsers::framing(&bytes);
+    });
+}
+
+/// Challenges and credentials, from the headers of a corpus of their own.
+#[test]
+fn a_hundred_thousand_header_values_of_digest() {
+    const VALUES: &[&str] = &[
+        r#"Digest realm="a", nonce="b", qop="auth,auth-int", algorithm=SHA-256, opaque="c", stale=true"#,
+        r#"Digest realm="a, b", nonce="b=", Digest realm="c", nonce="d", algorithm=MD5-sess"#,
+        r#"Digest username="u", realm="r", nonce="n", uri="sip:x@y;a=b", response="0123456789abcdef0123456789abcdef", qop=auth, nc=00000001, cnonce="c""#,
+        r#"nextnonce="n", qop=auth, rspauth="0123456789abcdef0123456789abcdef", cnonce="c", nc=00000001"#,
+    ];
+    let mut rng = StdRng::seed_from_u64(SEED + 2);
+    for round in 0..100_000 {
+        let mut bytes = VALUES[round % VALUES.len()].as_bytes().to_vec();
+        mutate(
+            &mut rng,
+            &mut bytes,
+            VALUES[(round + 1) % VALUES.len()].as_bytes(),
+        );
+        parsers::digest(&bytes);
+    }
+}
+
+/// A name server's answer: a header of DNS, the question, and records with pointers.
+#[test]
+fn a_hundred_thousand_answers_of_name_servers() {
+    const ANSWER: &[u8] = b"\x12\x67\x81\x80\0\x01\0\x01\0\0\0\x01\
+        \x04_sip\x04_udp\x07carrier\x07example\0\0\x21\0\x01\
+        \xc0\x0c\0\x21\0\x01\0\0\0\x3c\0\x0a\0\x01\0\x0a\x13\xc4\x01a\xc0\x16\
+        \x01a\xc0\x16\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01";
+    let mut rng = StdRng::seed_from_u64(SEED + 3);
+    for _ in 0..100_000 {
+        let mut bytes = ANSWER.to_vec();
+        mutate(&mut rng, &mut bytes, ANSWER);
+        parsers::dns(&bytes);
+    }
+}
+
 /// Half of the messages are made up, half are what a peer says in a call, and most of these are mutated too.
 #[test]
 fn half_a_million_messages_through_calls() {

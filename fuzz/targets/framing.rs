@@ -1,0 +1,5 @@
+//! `fuzz::parsers::framing` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::parsers::framing(bytes));
