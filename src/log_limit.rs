@@ -1,7 +1,7 @@
 //! A bound on the log: no place in the code writes more than so many messages a second.
 //!
 //! A fault that repeats with every packet or call must not fill the disk, nor hide what else is said. What was left
-//! out is counted and told with the next message of the same place, or at the end of the process.
+//! out is counted and told with the next message of the same place.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

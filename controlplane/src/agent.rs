@@ -12,187 +12,30 @@
 //!   }
 //! ```
 
+mod door;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
+use contract::Timestamp;
 use rand::rngs::StdRng;
 
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, DryRun, Gauges};
-use crate::identity::Identity;
-use crate::installer::NextHopQuery;
 use crate::overload::{Gate, Verdict};
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
-use crate::records::{CallRecord, Measured};
 use crate::registration::RegistrationView;
-use crate::resolver::{Ask, Heard, Resolver};
-use crate::session::{FlowView, ProvisionedView, Reports, SessionId, Side};
-use crate::settings::{ListenerId, Settings, TrunkId, Unlike};
+use crate::resolver::Resolver;
+use crate::session::{FlowView, ProvisionedView, SessionId};
+use crate::settings::{Settings, TrunkId, Unlike};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
-use crate::story::{self, Mirrored, StoryView, Way, Whose};
+use crate::story::{self, StoryView, Way, Whose};
 use crate::transaction::Path;
 use crate::trunks::TrunkView;
 use crate::wall_clock::WallClock;
 
+pub use self::door::{FlowToMeasure, Input, Output};
 pub use crate::overload::OverloadView;
-
-/// What happened outside.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A message arrived at a listener, by datagram or within a stream.
-    Datagram {
-        /// The listener.
-        listener: ListenerId,
-        /// Its sender.
-        remote: SocketAddr,
-        /// The payload.
-        bytes: Vec<u8>,
-    },
-    /// What was sent from the listener to this address did not get there: an error of the socket, ICMP, a
-    /// connection that was not to be had or broke before.
-    SendFailed {
-        /// The listener.
-        listener: ListenerId,
-        /// The address.
-        remote: SocketAddr,
-    },
-    /// The other end of a TLS connection has shown who it is. Comes before anything that it sends.
-    Identified {
-        /// The listener.
-        listener: ListenerId,
-        /// The address.
-        remote: SocketAddr,
-        /// Who it is.
-        identity: Identity,
-    },
-    /// A connection has ended. What was sent over it gets no response.
-    ConnectionLost {
-        /// The listener.
-        listener: ListenerId,
-        /// The address.
-        remote: SocketAddr,
-    },
-    /// A worker said something.
-    Worker {
-        /// The worker.
-        worker: WorkerId,
-        /// What it said.
-        event: Event,
-    },
-    /// The worker's mailbox was full: it never saw the command.
-    CommandRejected {
-        /// The worker.
-        worker: WorkerId,
-        /// The command, as [`Output::Command`] gave it.
-        command: Command,
-    },
-    /// The answer to [`Output::Resolve`]; may come again whenever it changes.
-    NextHop {
-        /// The question.
-        query: NextHopQuery,
-        /// The next hop; `None` while nobody answers for it.
-        answer: Option<Link>,
-    },
-    /// The name servers' sockets say something.
-    Dns(Heard),
-    /// Which worker the packets of a port arrive at has become known or, when empty, is not known any more.
-    Homes(Homes),
-    /// How long the datagram that comes next has waited to be handled: what overload is known by. Need not be
-    /// said of each.
-    Waited(Duration),
-    /// Nothing but that time has passed.
-    Time,
-    /// The answer to [`Output::Measure`], at once.
-    Measured {
-        /// The flow.
-        flow: FlowToMeasure,
-        /// What was counted for it.
-        counted: Measured,
-    },
-    /// An operator ends a call.
-    HangUp(CallId),
-    /// Take no new calls; end what is left at `deadline`; then say [`Output::Drained`].
-    Drain {
-        /// When calls that are still up are ended with BYE.
-        deadline: Timestamp,
-    },
-    /// End every call now, then say [`Output::Drained`].
-    Stop,
-    /// The process ends at once: what is left of calls that are up is said, and nobody told.
-    Abandon,
-}
-
-/// What must happen outside.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "plain data that is moved once, as often as datagrams"
-)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send a message.
-    Send {
-        /// From this listener.
-        listener: ListenerId,
-        /// To this address; from a listener of streams over the connection with it.
-        remote: SocketAddr,
-        /// Where to, if there is no such connection: a response goes to where its client listens. `None`:
-        /// a connection to the address itself is opened. The same address again: none is.
-        otherwise: Option<SocketAddr>,
-        /// The payload.
-        bytes: Vec<u8>,
-    },
-    /// Let the connection with an address also serve for another address of the same host (RFC 5923).
-    Alias {
-        /// The listener.
-        listener: ListenerId,
-        /// Whom the connection is with.
-        remote: SocketAddr,
-        /// The other address.
-        alias: SocketAddr,
-    },
-    /// The settings are new: certificates, keys and roots are to be read by them.
-    Reconfigured,
-    /// Put a command into a worker's mailbox.
-    Command {
-        /// The worker.
-        worker: WorkerId,
-        /// The command.
-        command: Command,
-    },
-    /// Find the next hop, and say so again whenever it changes, until [`Output::Forget`].
-    Resolve(NextHopQuery),
-    /// Something for the name servers' sockets to do.
-    Dns(Ask),
-    /// Nobody needs this next hop any more.
-    Forget(NextHopQuery),
-    /// Say with [`Input::Measured`] what was counted for a flow of a call, before the next output: it is
-    /// about to be removed.
-    Measure(FlowToMeasure),
-    /// A call is over, or an INVITE was refused: this is left of it.
-    CallEnded(Box<CallRecord>),
-    /// A message passed; only with [`Settings::mirror`].
-    Mirror(Mirrored),
-    /// No call is left after [`Input::Drain`] or [`Input::Stop`]. Said once.
-    Drained,
-    /// Nothing more to do until the next input or, if given, until this time: then [`Input::Time`].
-    Wait(Option<Timestamp>),
-}
-
-/// A flow of a call that ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowToMeasure {
-    /// The call.
-    pub call: CallId,
-    /// Who sends to it.
-    pub from: Side,
-    /// Where its packets arrive.
-    pub key: FlowKey,
-    /// Whether RTP was expected there, with or without RTCP; if not, RTCP alone.
-    pub rtp: bool,
-    /// Where it was reported how its RTP was received.
-    pub reports: Option<Reports>,
-}
 
 /// How long after [`Output::Drained`] would be due the last BYEs may still wait for their answers: the
 /// retransmissions at 0.5, 1.5 and 3.5 s have left by then, and a peer that has answered none of them

@@ -1,6 +1,5 @@
-//! SIP messages against the corpus (`tests/corpus/sip`), against other parsers, and against chance.
+//! SIP messages against the corpus (`tests/corpus/sip`) and against other parsers.
 
 mod corpus;
-mod mutations;
 mod oracles;
 mod properties;

@@ -1,0 +1,215 @@
+//! Who is at an address, and by which of our listeners is it reached: trunks, their peers, and the names that
+//! lead to some.
+
+use std::net::SocketAddr;
+
+use super::{NameId, Named, Routing, Target};
+use crate::identity::Identity;
+use crate::resolver::{Destination, Family, Location, Plan, Ways};
+use crate::settings::{ListenerId, Network, Peer, Transport, Trunk, TrunkId};
+
+impl Routing {
+    /// The trunk that a message from `remote` at `listener` belongs to. Over TLS the certificate's names
+    /// go before all else, and a trunk that has names is known by nothing else. A peer with this very port
+    /// goes before one with any port, these before a peer's name, and that before a network; who connects
+    /// comes from any.
+    pub fn trunk_of(
+        &self,
+        listener: ListenerId,
+        remote: SocketAddr,
+        identity: Option<&Identity>,
+    ) -> Option<TrunkId> {
+        let of_listener = || {
+            self.numbered_trunks()
+                .filter(move |(_, trunk)| trunk.listeners.contains(&listener))
+        };
+        let named = of_listener().find(|(_, trunk)| {
+            identity.is_some_and(|identity| identity.is_of(&trunk.name, &trunk.tls))
+        });
+        if let Some((id, _)) = named {
+            return Some(id);
+        }
+        let transport = self.transport_of(listener)?;
+        let by_address = |(_, trunk): &(TrunkId, &Trunk)| {
+            transport != Transport::Tls || trunk.tls.names.is_empty()
+        };
+        let holding = |is_it: &dyn Fn(SocketAddr) -> bool| {
+            of_listener()
+                .filter(by_address)
+                .find(|(_, trunk)| {
+                    let known = trunk.peers.iter().chain(&trunk.proxy);
+                    known.into_iter().any(|peer| is_it(peer.address))
+                })
+                .map(|(id, _)| id)
+        };
+        let any_port = SocketAddr::new(remote.ip(), 0);
+        holding(&|peer| peer == remote)
+            .or_else(|| holding(&|peer| peer == any_port))
+            .or_else(|| match transport.is_reliable() {
+                true => holding(&|peer| peer.ip() == remote.ip()),
+                false => None,
+            })
+            .or_else(|| {
+                let here = |wanted| of_listener().filter(by_address).any(|(id, _)| id == wanted);
+                let mut names = self.names.iter();
+                let name = names.find(|name| name.plan.holds(remote.ip()) && here(name.trunk));
+                name.map(|name| name.trunk)
+            })
+            .or_else(|| {
+                // The narrowest network that holds the sender; of equally narrow ones the first trunk's.
+                let networks = of_listener().filter(by_address).filter_map(|(id, trunk)| {
+                    let networks = trunk.access.iter();
+                    let holding = networks.filter(|network| network.contains(&remote.ip()));
+                    let narrowest = holding.map(Network::prefix_len).max()?;
+                    Some((std::cmp::Reverse(narrowest), id))
+                });
+                networks.min().map(|(_, id)| id)
+            })
+    }
+
+    /// The names of peers, with the ways by which their trunks can reach them.
+    pub fn names(&self) -> impl Iterator<Item = (NameId, &Destination, Ways)> {
+        let names = (0..).map(NameId).zip(&self.names);
+        names.map(|(id, name)| (id, &name.destination, self.ways(name.trunk)))
+    }
+
+    /// What a target's name is.
+    pub fn name(&self, id: NameId) -> Option<&Destination> {
+        self.names.get(id.0).map(|name| &name.destination)
+    }
+
+    /// The trunk whose peer a name is.
+    pub fn trunk_of_name(&self, id: NameId) -> Option<TrunkId> {
+        self.names.get(id.0).map(|name| name.trunk)
+    }
+
+    /// A name leads elsewhere now.
+    pub fn set_plan(&mut self, id: NameId, plan: Plan) {
+        if let Some(name) = self.names.get_mut(id.0) {
+            name.plan = plan;
+        }
+    }
+
+    /// By which transports and families a trunk's listeners reach something, the first listener's first.
+    pub fn ways(&self, trunk: TrunkId) -> Ways {
+        let trunk = self.trunks.get(usize::from(trunk.0));
+        let listeners = trunk.map_or(&[][..], |trunk| &trunk.listeners);
+        Ways::new(listeners.iter().filter_map(|id| {
+            let listener = self.listeners.get(usize::from(id.0))?;
+            Some((listener.transport, Family::of(listener.address.ip())))
+        }))
+    }
+
+    /// The listener of the trunk that reaches a place; `None` if it has none.
+    pub fn listener_to(&self, trunk: TrunkId, place: &Location) -> Option<ListenerId> {
+        self.listener_for(trunk, place.address, place.transport)
+    }
+
+    /// The listener of the trunk that reaches an address of this family over this transport; `None` if it
+    /// has none.
+    pub fn listener_for(
+        &self,
+        trunk: TrunkId,
+        remote: SocketAddr,
+        transport: Transport,
+    ) -> Option<ListenerId> {
+        let listeners = &self.trunks.get(usize::from(trunk.0))?.listeners;
+        listeners.iter().copied().find(|id| {
+            self.listeners
+                .get(usize::from(id.0))
+                .is_some_and(|listener| {
+                    listener.address.is_ipv4() == remote.is_ipv4()
+                        && listener.transport == transport
+                })
+        })
+    }
+
+    /// The listener of the trunk that reaches a peer, and the peer's address with its port.
+    pub fn way_to(&self, trunk: TrunkId, peer: &Peer) -> Option<(ListenerId, SocketAddr)> {
+        let listener = self.listener_for(trunk, peer.address, peer.transport)?;
+        Some((listener, with_port(peer)))
+    }
+
+    /// What a listener speaks.
+    pub fn transport_of(&self, listener: ListenerId) -> Option<Transport> {
+        let listener = self.listeners.get(usize::from(listener.0))?;
+        Some(listener.transport)
+    }
+
+    /// Appends every peer of a trunk that one of its listeners reaches: addresses, and where names lead.
+    pub(super) fn targets_of(
+        &self,
+        id: TrunkId,
+        locate: &mut impl FnMut(NameId) -> Vec<Location>,
+        targets: &mut Vec<Target>,
+    ) {
+        targets.extend(self.addresses_of(id).map(|(target, _)| target));
+        for (name, _) in self.names_of(id) {
+            let located = locate(name);
+            targets.extend(
+                located
+                    .iter()
+                    .filter_map(|place| self.target(id, name, place)),
+            );
+        }
+    }
+
+    /// The peers of a trunk that one of its listeners reaches, as targets, with all places of those that are
+    /// known by name.
+    pub(crate) fn peers_of(&self, id: TrunkId) -> impl Iterator<Item = (Target, Peer)> {
+        let located = self.names_of(id).flat_map(move |(name, named)| {
+            named.plan.locations().filter_map(move |place| {
+                let peer = Peer {
+                    address: place.address,
+                    transport: place.transport,
+                    priority: named.priority,
+                    weight: named.weight,
+                };
+                Some((self.target(id, name, &place)?, peer))
+            })
+        });
+        self.addresses_of(id).chain(located)
+    }
+
+    fn names_of(&self, id: TrunkId) -> impl Iterator<Item = (NameId, &Named)> {
+        let names = (0..).map(NameId).zip(&self.names);
+        names.filter(move |(_, name)| name.trunk == id)
+    }
+
+    fn target(&self, trunk: TrunkId, name: NameId, place: &Location) -> Option<Target> {
+        Some(Target {
+            trunk,
+            peer: place.address,
+            listener: self.listener_to(trunk, place)?,
+            name: Some(name),
+        })
+    }
+
+    fn addresses_of(&self, id: TrunkId) -> impl Iterator<Item = (Target, Peer)> {
+        let peers = self
+            .trunks
+            .get(usize::from(id.0))
+            .map_or(&[][..], |trunk| &trunk.peers);
+        peers.iter().filter_map(move |peer| {
+            let listener = self.listener_for(id, peer.address, peer.transport)?;
+            let target = Target {
+                trunk: id,
+                peer: with_port(peer),
+                listener,
+                name: None,
+            };
+            Some((target, *peer))
+        })
+    }
+
+    fn numbered_trunks(&self) -> impl Iterator<Item = (TrunkId, &Trunk)> {
+        (0_u16..).map(TrunkId).zip(&self.trunks)
+    }
+}
+
+fn with_port(peer: &Peer) -> SocketAddr {
+    match peer.address.port() {
+        0 => SocketAddr::new(peer.address.ip(), peer.transport.default_port()),
+        _ => peer.address,
+    }
+}
