@@ -1,7 +1,8 @@
 //! Journeys: real SIP and real audio through the binary, on the real kernel, in network namespaces.
 //!
 //! One test binary, so that the lab is built once. Needs root, and what `scripts/test` installs (iproute2, nftables,
-//! sip-tester, dnsmasq-base, tshark), and fails loudly without. `docs/testing.md` says which journey proves what.
+//! sip-tester, dnsmasq-base, tshark, kamailio, baresip-core), and fails loudly without. `docs/testing.md` says
+//! which journey proves what.
 
 mod audio;
 mod authentication;
@@ -16,8 +17,10 @@ mod nat;
 mod neighbours;
 mod normalisation;
 mod overload;
+mod proxies;
 mod reception;
 mod refusals;
+mod registrations;
 mod reload;
 mod resolution;
 mod seen;

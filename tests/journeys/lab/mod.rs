@@ -4,6 +4,7 @@
 pub(crate) mod authority;
 pub(crate) mod call;
 pub(crate) mod frames;
+pub(crate) mod kamailio;
 pub(crate) mod line;
 pub(crate) mod name_server;
 pub(crate) mod network;
