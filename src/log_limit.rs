@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::callsite::Identifier;
@@ -22,7 +21,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct LogLimit {
     /// Messages of one place in a second; 0: no bound.
-    most: AtomicU32,
+    most: u32,
     places: Mutex<HashMap<Identifier, Place>>,
 }
 
@@ -47,13 +46,12 @@ impl LogLimit {
     /// Lets so many messages of a place through in a second; 0: all.
     pub(crate) fn new(most: u32) -> Self {
         Self {
-            most: AtomicU32::new(most),
+            most,
             places: Mutex::default(),
         }
     }
 
     fn decide(&self, place: Identifier, now: Instant) -> Fate {
-        let most = self.most.load(Ordering::Relaxed);
         // Whoever panicked with the lock left counts, nothing more.
         let mut places = self
             .places
@@ -68,7 +66,7 @@ impl LogLimit {
             place.since = now;
             place.said = 0;
         }
-        if place.said >= most {
+        if place.said >= self.most {
             place.suppressed += 1;
             return Fate::Suppressed;
         }
@@ -80,9 +78,7 @@ impl LogLimit {
     }
 
     fn is_bounded(&self, metadata: &Metadata<'_>) -> bool {
-        self.most.load(Ordering::Relaxed) > 0
-            && *metadata.level() <= Level::INFO
-            && metadata.target() != OWN
+        self.most > 0 && *metadata.level() <= Level::INFO && metadata.target() != OWN
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Reloader {
 }
 
 struct Reading {
-    thread: JoinHandle<Result<Checked, String>>,
+    thread: JoinHandle<Result<(Checked, Difference), String>>,
     asked_by: Option<usize>,
     dry_run: bool,
 }
@@ -70,13 +70,17 @@ impl Reloader {
             return Err("the configuration is being read already".to_owned());
         }
         let path = self.path.clone();
+        let former = self.text.clone();
         let numbering = Numbering::of(agent.settings());
         let ringing = Ringing(doorbell.clone());
         let read = move || {
             let _rings_whatever_happens = ringing;
             let host = Host::read()
                 .map_err(|error| format!("cannot read what this machine has: {error}"))?;
-            config::load_again(&path, Some(&host), &numbering).map_err(|error| error.to_string())
+            let checked = config::load_again(&path, Some(&host), &numbering)
+                .map_err(|error| error.to_string())?;
+            let difference = Difference::between(&former, checked.report.text());
+            Ok((checked, difference))
         };
         let thread = thread::Builder::new().name("reload".to_owned()).spawn(read);
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
@@ -102,7 +106,9 @@ impl Reloader {
             Err("the thread that read it has panicked (the log tells where)".to_owned())
         });
         let outcome = match read {
-            Ok(checked) => self.take_over(checked, reading.dry_run, agent, now),
+            Ok((checked, difference)) => {
+                self.take_over(checked, difference, reading.dry_run, agent, now)
+            }
             Err(sentence) => Reloaded::refused(sentence),
         };
         log(&outcome, reading.dry_run);
@@ -117,12 +123,12 @@ impl Reloader {
     fn take_over(
         &mut self,
         checked: Checked,
+        difference: Difference,
         dry_run: bool,
         agent: &mut Agent,
         now: Timestamp,
     ) -> Reloaded {
         let text = checked.report.text().to_owned();
-        let difference = Difference::between(&self.text, &text);
         let mut outcome = Reloaded {
             report: checked.report.to_string(),
             ..Reloaded::default()

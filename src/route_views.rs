@@ -71,6 +71,9 @@ fn invite(settings: &Settings, from: TrunkId, query: &RouteQuery) -> Result<Mess
         true => query.uri.clone(),
         false => format!("sip:{}@{listener}", query.uri),
     };
+    if query.uri.chars().any(char::is_control) {
+        return Err("the URI holds a control character".to_owned());
+    }
     if query.headers.len() > MOST_HEADERS {
         return Err(format!("more than {MOST_HEADERS} headers"));
     }

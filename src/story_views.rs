@@ -9,7 +9,7 @@ use controlplane::story::{Counts, MessageView, StoryView, Way};
 use dataplane::report::FlowTally;
 
 use crate::admin::views::{Stories, Story, StoryLine, StoryMessage};
-use crate::cdr::{Moment, moment};
+use crate::cdr::{Moment, spell_time};
 
 /// What is held of stories.
 pub(crate) fn counts(counts: Counts, keeps_messages: bool) -> Stories {
@@ -31,7 +31,7 @@ pub(crate) fn story(view: &StoryView, listeners: &[Listener], now: Moment, whole
         call: view.call.0,
         ended: view.ended,
         call_ids: view.call_ids.clone(),
-        started: moment(started),
+        started: spell_time(started),
         started_unix_us: microseconds(started),
         lines: view
             .lines

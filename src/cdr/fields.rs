@@ -195,11 +195,6 @@ fn milliseconds(duration: Duration) -> Value {
 }
 
 /// RFC 3339, in UTC, with milliseconds.
-fn spell_time(at: SystemTime) -> String {
+pub(crate) fn spell_time(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(at).to_string()
-}
-
-/// The same for people's eyes elsewhere.
-pub(crate) fn moment(at: SystemTime) -> String {
-    spell_time(at)
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use contract::Timestamp;
 use controlplane::records::CallRecord;
 
-pub(crate) use fields::moment;
+pub(crate) use fields::spell_time;
 pub(crate) use lines::Format;
 pub(crate) use tail::{Tail, TailError};
 

@@ -71,20 +71,19 @@ impl Tail {
             return Ok(Vec::new());
         };
         let length = file.seek(SeekFrom::End(0))?;
-        let (mut from, mut bytes) = (length, Vec::new());
+        let (mut from, mut blocks, mut lines) = (length, Vec::new(), 0);
         let wanted = count.saturating_add(1);
-        while from > 0
-            && bytes.iter().filter(|&&byte| byte == b'\n').count() <= wanted
-            && length - from < LONGEST
-        {
+        while from > 0 && lines <= wanted && length - from < LONGEST {
             let block = from.min(BLOCK);
             from -= block;
             file.seek(SeekFrom::Start(from))?;
             let mut before = vec![0; block as usize];
             file.read_exact(&mut before)?;
-            before.append(&mut bytes);
-            bytes = before;
+            lines += before.iter().filter(|&&byte| byte == b'\n').count();
+            blocks.push(before);
         }
+        blocks.reverse();
+        let mut bytes = blocks.concat();
         if from > 0 {
             // It begins within a line.
             let end = bytes.iter().position(|&byte| byte == b'\n');

@@ -12,6 +12,9 @@ use super::{Counts, Order, Settings};
 /// How long a file that cannot be written is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long a file that cannot be put aside grows on before that is tried again: each try costs a sync.
+const ROTATE_AGAIN: Duration = Duration::from_secs(60);
+
 /// How often an idle writer looks whether the file is too old.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -22,6 +25,8 @@ pub(super) struct Writer {
     file: Option<RecordFile>,
     /// When the file may be tried again.
     retry: Option<Instant>,
+    /// Until then a file that could not be put aside goes on as it is.
+    rotate_at: Option<Instant>,
     /// When what is written must reach the disk.
     sync_at: Option<Instant>,
 }
@@ -35,6 +40,7 @@ impl Writer {
             host: host.trim().to_owned(),
             file: None,
             retry: None,
+            rotate_at: None,
             sync_at: None,
         }
     }
@@ -110,6 +116,9 @@ impl Writer {
     }
 
     fn rotate_if_due(&mut self, more: usize) {
+        if self.rotate_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
         let now = SystemTime::now();
         let Some(file) = self
             .file
@@ -120,11 +129,15 @@ impl Writer {
         self.sync_at = None;
         match file.put_aside(&self.settings, now) {
             Ok(name) => {
+                self.rotate_at = None;
                 self.counts.rotated.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(file = %name.display(), "records put aside");
             }
-            // The old file goes on, longer than it should be.
-            Err(error) => self.fail("put aside", &error),
+            Err(error) => {
+                let file = self.settings.file.display();
+                tracing::error!(%file, %error, "the file of records cannot be put aside: it grows on");
+                self.rotate_at = Some(Instant::now() + ROTATE_AGAIN);
+            }
         }
         self.retry = None;
         self.open();
@@ -235,6 +248,24 @@ mod tests {
         }
         calls.sort_unstable();
         assert_eq!(calls, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_grows_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut settings = settings(directory.path(), Format::Json);
+        // With the time at its end the name would be longer than a file system takes.
+        settings.file = directory.path().join("c".repeat(250));
+        settings.rotate_size = Some(1_000);
+        let cdrs = Cdrs::start(settings.clone()).expect("a thread");
+        write(&cdrs, 0..20);
+        wait(|| cdrs.counts().written == 20);
+        let counts = cdrs.counts();
+        assert_eq!((counts.rotated, counts.lost_write_failed), (0, 0));
+        drop(cdrs);
+        assert_eq!(files(directory.path()), [settings.file.clone()]);
+        let text = fs::read_to_string(settings.file).expect("the file");
+        assert_eq!(text.lines().count(), 20);
     }
 
     #[test]

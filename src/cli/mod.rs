@@ -183,8 +183,9 @@ Examples:
   tandem reload --json | jq -r '.changes[] | \"\\(.section) \\(.key)\"'
 
 Calls that are up are not touched. A file with an error in it, or one that changes what needs a
-restart (workers, devices, media, listeners, the admin socket), changes nothing: exit code 1.
-SIGHUP does the same, and says so in the log.")]
+restart (workers, devices, media, listeners, cdr, hep, log_rate, the admin socket), changes nothing:
+exit code 1. Files that it names (tables, passwords, certificates) are read again too.
+SIGHUP does the same, says so in the log, and opens the file of records anew.")]
     Reload(ReloadArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\

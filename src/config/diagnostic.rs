@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::kind::SECRET_KEYS;
 use super::source::Source;
 
 /// Whether the file can be used.
@@ -40,6 +41,8 @@ pub(crate) struct Diagnostic {
     pub(crate) other: Option<(Range<usize>, String)>,
     /// Where it really is, when the offending bytes only name the file that it is in.
     pub(crate) elsewhere: Option<Place>,
+    /// What follows the offending bytes may be a secret.
+    pub(crate) hides_value: bool,
 }
 
 /// A place in a file. Lines and columns count from 1, columns in characters.
@@ -57,6 +60,14 @@ pub(crate) struct Place {
     pub(crate) text: String,
 }
 
+impl Place {
+    fn hide_what_follows(&mut self) {
+        let shown = self.column - 1 + self.width;
+        let hidden = |(place, c): (usize, char)| if place < shown { c } else { star(c) };
+        self.text = self.text.chars().enumerate().map(hidden).collect();
+    }
+}
+
 impl Diagnostic {
     /// An error.
     pub(crate) fn error(
@@ -71,6 +82,7 @@ impl Diagnostic {
             expected: expected.into(),
             other: None,
             elsewhere: None,
+            hides_value: false,
         }
     }
 
@@ -90,6 +102,14 @@ impl Diagnostic {
     pub(crate) fn elsewhere(self, place: Place) -> Self {
         Self {
             elsewhere: Some(place),
+            ..self
+        }
+    }
+
+    /// The same, without showing what follows on the line.
+    pub(crate) fn hiding_the_value(self) -> Self {
+        Self {
+            hides_value: true,
             ..self
         }
     }
@@ -185,7 +205,10 @@ impl fmt::Display for Report {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
             };
-            let here = place_in(&self.source, &diagnostic.span);
+            let mut here = place_in(&self.source, &diagnostic.span);
+            if diagnostic.hides_value {
+                here.hide_what_follows();
+            }
             let place = diagnostic.elsewhere.as_ref().unwrap_or(&here);
             write_place(f, place, severity, &diagnostic.message)?;
             writeln!(f, "      = expected: {}", diagnostic.expected)?;
@@ -227,17 +250,23 @@ fn write_place(f: &mut fmt::Formatter<'_>, place: &Place, label: &str, text: &st
 
 /// The line as it may be shown: what follows a key that holds a secret is starred, in the same width.
 fn without_secrets(line: &str) -> String {
-    let word = |name: &str| {
-        let (before, after) = line.split_once(name)?;
-        let after = after.trim_start_matches(['"', '\'']).trim_start();
-        let at = line.len() - after.strip_prefix('=')?.len();
-        let ends_in_word = |text: &str| text.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        (!ends_in_word(before)).then_some(at)
+    let ends_in_word = |text: &str| text.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let value_of = |name: &'static str| {
+        line.match_indices(name).find_map(|(at, _)| {
+            let (before, rest) = line.split_at(at);
+            let rest = rest.strip_prefix(name)?;
+            let rest = rest.trim_start_matches(['"', '\'']).trim_start();
+            let value = line.len() - rest.strip_prefix('=')?.len();
+            (!ends_in_word(before)).then_some(value)
+        })
     };
-    let secret = ["password", "ha1"].into_iter().filter_map(word).min();
+    let secret = SECRET_KEYS.into_iter().filter_map(value_of).min();
     let (shown, hidden) = line.split_at(secret.unwrap_or(line.len()));
-    let star = |c: char| if c.is_whitespace() { c } else { '*' };
     shown.chars().chain(hidden.chars().map(star)).collect()
+}
+
+fn star(c: char) -> char {
+    if c.is_whitespace() { c } else { '*' }
 }
 
 #[cfg(test)]
@@ -251,6 +280,14 @@ mod tests {
             ("  ha1='00ff'", "  ha1=******"),
             ("x = { \"password\" = 5 }", "x = { \"password\" = * *"),
             ("password_file = \"/etc/x\"", "password_file = \"/etc/x\""),
+            (
+                "{ realm = \"alpha1\", ha1 = \"00ff\" }",
+                "{ realm = \"alpha1\", ha1 = ****** *",
+            ),
+            (
+                "{ password_file = \"/x\", password = \"hush\" }",
+                "{ password_file = \"/x\", password = ****** *",
+            ),
             ("name = \"password\"", "name = \"password\""),
         ] {
             assert_eq!(without_secrets(line), shown);

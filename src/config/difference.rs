@@ -9,6 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::kind::SECRET_KEYS;
+
 /// The whole difference, in the order of the new file; what is gone comes last within its sort.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
@@ -51,9 +53,6 @@ impl Difference {
         self.changes.iter().filter(|change| change.needs_restart)
     }
 }
-
-/// Secrets must not leave the file.
-const SECRET: &[&str] = &["password", "ha1"];
 
 /// Whether the running process keeps what it has of this section and key: what sockets, devices and threads
 /// were made from.
@@ -113,11 +112,13 @@ fn compare_sort(
 }
 
 fn compare_named(sort: &str, before: &[Table], after: &[Table], changes: &mut Vec<Change>) {
+    // A user's name is unique within its trunk.
+    let within = |table: &Table| table.get("trunk").filter(|_| sort == "user").cloned();
+    let is_same =
+        |one: &Table, other: &Table| name(one) == name(other) && within(one) == within(other);
     let find = |tables: &[Table], wanted: &Table| {
-        tables
-            .iter()
-            .find(|table| name(table) == name(wanted))
-            .cloned()
+        let mut tables = tables.iter();
+        tables.find(|table| is_same(table, wanted)).cloned()
     };
     let title = |table: &Table| format!("[[{sort}]] {:?}", name(table).unwrap_or_default());
     for section in after {
@@ -212,7 +213,7 @@ fn whole(sort: &str, section: String, before: Option<&Table>, after: Option<&Tab
 
 /// The value as TOML, on one line; what is secret only as something that differs.
 fn spell(key: &str, value: &Value) -> String {
-    if SECRET.contains(&key) {
+    if SECRET_KEYS.contains(&key) {
         return "(secret)".to_owned();
     }
     match value {
@@ -280,6 +281,17 @@ mod tests {
             ]
         );
         assert!(shown(before, before).is_empty());
+    }
+
+    #[test]
+    fn users_of_one_name_are_told_apart_by_their_trunks() {
+        let user = |trunk: &str| format!("[[user]]\nname = 'alice'\ntrunk = '{trunk}'\n");
+        let both = [user("a"), user("b")].concat();
+        assert!(shown(&both, &both).is_empty());
+        assert_eq!(
+            shown(&both, &user("b")),
+            ["- [[user]] \"alice\": trunk = \"a\""]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::diagnostic::Diagnostic;
-use super::kind::Kind;
+use super::kind::{Kind, SECRET_KEYS};
 use super::nearest::did_you_mean;
 
 /// A value and where it stands in the file.
@@ -281,11 +281,19 @@ impl<'a> Section<'a> {
             };
             let known: Vec<_> = self.asked.iter().map(|key| format!("`{key}`")).collect();
             let near = did_you_mean(name, self.asked.iter().copied());
-            self.diagnostics.push(Diagnostic::error(
+            let unknown = Diagnostic::error(
                 key.span(),
                 format!("unknown {place}: `{name}`"),
                 format!("one of {}{near}", known.join(", ")),
-            ));
+            );
+            // A slip in the key of a secret must not show it.
+            let is_secret = SECRET_KEYS
+                .iter()
+                .any(|key| near.contains(&format!("`{key}`")));
+            self.diagnostics.push(match is_secret {
+                true => unknown.hiding_the_value(),
+                false => unknown,
+            });
         }
     }
 

@@ -111,7 +111,12 @@ impl Context {
 
     /// What comes from now on goes by these settings.
     pub(super) fn reconfigure(&mut self, settings: Settings) {
-        self.stories.reconfigure(settings.explain, settings.mirror);
+        let mut explain = settings.explain;
+        if explain.messages == self.settings.explain.messages {
+            // The file says what it said: an operator may have said otherwise since.
+            explain.messages = self.stories.keeps_messages();
+        }
+        self.stories.reconfigure(explain, settings.mirror);
         self.routing = Routing::new(&settings);
         self.transactions.reconfigure(Config::from(&settings));
         self.engine.reconfigure(&settings);

@@ -54,7 +54,10 @@ pub(super) fn change(rules: &HeaderRules, headers: &mut Headers) {
             .all(&rule.name)
             .filter_map(|field| {
                 let value = field.value().into_owned();
-                let text = std::str::from_utf8(&value).unwrap_or_default();
+                // What is no text matches no pattern.
+                let Ok(text) = std::str::from_utf8(&value) else {
+                    return Some(value);
+                };
                 match rule.pattern.replace(text, &rule.replacement) {
                     None => Some(value),
                     Some(replaced) => {

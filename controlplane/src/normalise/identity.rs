@@ -52,7 +52,7 @@ pub(super) fn convert(headers: &mut Headers, wanted: Identity) {
     if source == name {
         return;
     }
-    let private = hides || asks_for_id(headers);
+    let private = hides || super::privacy::asks_for_id(headers);
     let written: Vec<Vec<u8>> = addresses
         .into_iter()
         .map(|address| written(address, wanted, private))
@@ -78,16 +78,6 @@ fn is_hidden(addresses: &[NameAddr]) -> bool {
         .iter()
         .filter_map(|address| address.params.value("privacy"));
     privacy.any(|value| !value.eq_ignore_ascii_case("off"))
-}
-
-fn asks_for_id(headers: &Headers) -> bool {
-    let mut fields = headers.all(&HeaderName::Privacy);
-    fields.any(|field| {
-        let value = field.value().to_ascii_lowercase();
-        value
-            .split(|byte| *byte == b';')
-            .any(|part| part.trim_ascii() == b"id")
-    })
 }
 
 fn written(address: NameAddr, wanted: Identity, private: bool) -> Vec<u8> {

@@ -20,15 +20,13 @@ const ANONYMOUS_DISPLAY: &[u8] = b"\"Anonymous\"";
 const ANONYMOUS_URI: &[u8] = b"sip:anonymous@anonymous.invalid";
 
 /// Headers in which users tell of themselves (RFC 5379 §5).
-const OF_THE_USER: [&str; 8] = [
+const OF_THE_USER: [&str; 6] = [
     "Subject",
     "Call-Info",
     "Organization",
     "Reply-To",
     "In-Reply-To",
     "Referred-By",
-    "User-Agent",
-    "Server",
 ];
 
 /// What a caller asks for.
@@ -62,6 +60,11 @@ impl Wishes {
     const fn unnamed(self) -> bool {
         self.id || self.user
     }
+}
+
+/// Whether the identity is to stay within the trust domain (RFC 3325 §7).
+pub(super) fn asks_for_id(headers: &Headers) -> bool {
+    values(headers).iter().any(|value| value == "id")
 }
 
 fn values(headers: &Headers) -> Vec<String> {

@@ -21,6 +21,8 @@ use crate::settings::TrunkId;
 
 /// No more findings than this are kept of one file: a wrong separator makes one a line.
 pub const MOST_FINDINGS: usize = 20;
+/// Of a line or a name that a finding quotes, in characters: a file without line ends is one line.
+const LONGEST_SHOWN: usize = 200;
 
 /// No more rows than this are taken: their prefixes are numbered by 32 bits, and a machine has an end.
 pub const MOST_ROWS: usize = 16_000_000;
@@ -166,6 +168,22 @@ struct Reader<'r> {
 /// A field's text and its place in the line, without quotes and the white space around it.
 type Field<'a> = (&'a [u8], Range<usize>);
 
+/// The text as a terminal may have it: its beginning, and nothing that moves the cursor or paints.
+fn shown(text: &[u8]) -> String {
+    // A character has four bytes at most; what is cut beyond those is not shown anyway.
+    let text = text.get(..4 * LONGEST_SHOWN).unwrap_or(text);
+    let harmless = |character: char| match character {
+        '\t' => character,
+        control if control.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => character,
+    };
+    String::from_utf8_lossy(text)
+        .chars()
+        .take(LONGEST_SHOWN)
+        .map(harmless)
+        .collect()
+}
+
 impl Reader<'_> {
     fn line(&mut self, line: Line<'_>) {
         let mut fields = [const { 0..0 }; 8];
@@ -229,8 +247,7 @@ impl Reader<'_> {
                     }
                 }
                 None => {
-                    let name = String::from_utf8_lossy(text).into_owned();
-                    self.note(line, range.clone(), Problem::UnknownColumn(name));
+                    self.note(line, range.clone(), Problem::UnknownColumn(shown(text)));
                 }
             }
         }
@@ -318,7 +335,7 @@ impl Reader<'_> {
         if known.is_none() {
             let problem = match name.is_empty() {
                 true => Problem::NoTrunk,
-                false => Problem::UnknownTrunk(String::from_utf8_lossy(name).into_owned()),
+                false => Problem::UnknownTrunk(shown(name)),
             };
             self.note(line, range, problem);
         }
@@ -349,9 +366,9 @@ impl Reader<'_> {
         };
         self.findings.list.push(Finding {
             line: line.number,
-            text: String::from_utf8_lossy(line.text).into_owned(),
+            text: shown(line.text),
             column: count(0..range.start) + 1,
-            width: count(range).max(1),
+            width: count(range).clamp(1, LONGEST_SHOWN),
             problem,
         });
     }
@@ -567,6 +584,27 @@ mod tests {
                 (1, 1, 24, no("cost")),
             ]
         );
+    }
+
+    #[test]
+    fn a_finding_quotes_little_and_nothing_that_a_terminal_obeys() {
+        let text = format!(
+            "prefix,trunk,cost\n1,\u{1b}[2J{},1\n",
+            "é".repeat(1_000_000)
+        );
+        let findings = read_text(TableKind::Rates, &text).expect_err("it is wrong");
+        let finding = findings.list.first().expect("one");
+        assert!(
+            finding.text.starts_with("1,\u{fffd}[2Jé"),
+            "{}",
+            finding.text
+        );
+        assert_eq!(finding.text.chars().count(), LONGEST_SHOWN);
+        assert_eq!((finding.column, finding.width), (3, LONGEST_SHOWN));
+        let Problem::UnknownTrunk(name) = &finding.problem else {
+            panic!("{:?}", finding.problem);
+        };
+        assert_eq!(name.chars().count(), LONGEST_SHOWN);
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub(crate) use normalisation::{
     boolean, codec, header_name, header_value, pattern, replacement, unknown_capture,
 };
 pub(crate) use peer::{Peer, name_server, peer, server_address};
-pub(crate) use secret::{digest_text, domain, ha1, password, password_file, user_part};
+pub(crate) use secret::{
+    SECRET_KEYS, digest_text, domain, ha1, password, password_file, user_part,
+};
 pub(crate) use time::{of_time, time_zone};
 pub(crate) use traffic::{bit_rate, network};
 

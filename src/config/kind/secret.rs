@@ -6,6 +6,9 @@ use controlplane::settings::Secret;
 
 use super::Kind;
 
+/// The keys whose values are never shown.
+pub(crate) const SECRET_KEYS: [&str; 2] = ["password", "ha1"];
+
 /// The longest text in a digest header, in bytes.
 const LONGEST: usize = 128;
 

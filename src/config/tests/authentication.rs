@@ -69,6 +69,19 @@ fn who_proves_what_to_whom() {
 }
 
 #[test]
+fn a_slip_in_the_key_of_a_secret_does_not_show_it() {
+    let text = with_access("user = \"tandem\"\npasword = \"hush\"", "");
+    let report = check_text(&text, Some(&host())).report.to_string();
+    assert!(
+        report.contains("unknown key in [[trunk]]: `pasword`"),
+        "{report}"
+    );
+    assert!(report.contains("did you mean `password`?"), "{report}");
+    assert!(report.contains("pasword * ******"), "{report}");
+    assert!(!report.contains("hush"), "{report}");
+}
+
+#[test]
 fn what_is_wrong_with_authentication() {
     let user = |more: &str| format!("[[user]]\nname = \"alice\"\ntrunk = \"callees\"\n{more}\n");
     for (keys, sections, message) in [
