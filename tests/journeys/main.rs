@@ -33,5 +33,6 @@ mod top;
 mod transports;
 mod trunks;
 mod unanswered;
+mod users;
 mod variants;
 mod wires;

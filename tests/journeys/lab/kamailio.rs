@@ -32,7 +32,7 @@ impl Kamailio {
         let process = host
             .command("kamailio")
             // In the foreground, its own processes included; some MB of memory are enough.
-            .args(["-DD", "-E", "-m", "16", "-M", "4", "-f"])
+            .args(["-DD", "-E", "-m", "32", "-M", "4", "-f"])
             .arg(config)
             .arg("-Y")
             .arg(directory.path())

@@ -2,6 +2,7 @@
 //! and tandem in the middle.
 
 pub(crate) mod authority;
+pub(crate) mod baresip;
 pub(crate) mod call;
 pub(crate) mod frames;
 pub(crate) mod kamailio;
@@ -14,6 +15,8 @@ pub(crate) mod relay;
 pub(crate) mod rtp;
 pub(crate) mod sip;
 pub(crate) mod sipp;
+pub(crate) mod tap;
 pub(crate) mod terminal;
+pub(crate) mod tone;
 pub(crate) mod turn;
 pub(crate) mod views;
