@@ -281,115 +281,6 @@ fn peers_that_clash() {
 }
 
 #[test]
-fn what_a_trunk_may_do_with_calls() {
-    use controlplane::settings::{Redirect, Refer};
-    let text = changed(
-        "media = \"inside\"\n\n[[trunk]]",
-        "media = \"inside\"\nredirect = \"follow-181\"\nrefer = \"local\"\n\n[[trunk]]",
-    );
-    let checked = check_text(&text, Some(&host()));
-    assert_eq!(checked.report.to_string(), "");
-    let trunks = checked.config.expect("it has no error").control.trunks;
-    assert_eq!(trunks[0].transfer.redirect, Redirect::FollowAloud);
-    assert_eq!(trunks[0].transfer.refer, Refer::Local);
-    assert_eq!(trunks[1].transfer, Default::default());
-    findings(
-        "media = \"inside\"\n\n[[trunk]]",
-        "media = \"inside\"\nredirect = \"yes\"\n\n[[trunk]]",
-        &["`redirect`"],
-    );
-}
-
-#[test]
-fn what_a_trunk_says_of_its_dialogs() {
-    use controlplane::settings::{EarlyMedia, Refresher, ReliableProvisional, TimerMode};
-    let more = "media = \"inside\"\nreliable_provisional = \"required\"\nearly_media = \"ring\"\n\
-                session_timer = { mode = \"request\", expires = \"10m\", min = \"2m\", refresher = \"peer\" }\n\n[[trunk]]";
-    let text = changed("media = \"inside\"\n\n[[trunk]]", more);
-    let checked = check_text(&text, Some(&host()));
-    assert_eq!(checked.report.to_string(), "");
-    let trunks = checked.config.expect("it has no error").control.trunks;
-    let said = trunks[0].dialog;
-    assert_eq!(said.reliable_provisional, ReliableProvisional::Required);
-    assert_eq!(said.early_media, EarlyMedia::Ring);
-    assert_eq!(said.session_timer.mode, TimerMode::Request);
-    assert_eq!(said.session_timer.refresher, Refresher::Peer);
-    assert_eq!(said.session_timer.expires.as_secs(), 600);
-    assert_eq!(said.session_timer.min.as_secs(), 120);
-    assert_eq!(trunks[1].dialog, Default::default());
-    findings(
-        "media = \"inside\"\n\n[[trunk]]",
-        "media = \"inside\"\nsession_timer = { expires = \"1m\", mod = 1 }\n\n[[trunk]]",
-        &[
-            "`expires` is shorter than the shortest interval that is taken / at least `min`, 1m30s",
-            "unknown key in session_timer of [[trunk]]: `mod`",
-        ],
-    );
-}
-
-#[test]
-fn peers_may_be_names_among_addresses() {
-    let peers = "peers = [\"a.example\", \"10.1.0.2\", \"fd01::2\", \"b.example:5070\"]";
-    let text = changed("peers = [\"10.1.0.2\", \"fd01::2\"]", peers);
-    let checked = check_text(&text, Some(&host()));
-    let config = checked.config.expect("it can be used");
-    let trunk = &config.control.trunks[0];
-    assert_eq!(trunk.peers.len(), 2);
-    let names = trunk.names.iter();
-    let names: Vec<_> = names
-        .map(|name| (name.priority, name.destination.to_string()))
-        .collect();
-    assert_eq!(
-        names,
-        [
-            (1, "a.example".to_owned()),
-            (4, "b.example:5070".to_owned())
-        ]
-    );
-    assert_eq!(config.control.dns.servers, host().name_servers);
-}
-
-#[test]
-fn names_need_a_name_server_and_one_trunk() {
-    let name = "peers = [\"sip.example\"]";
-    let text = changed("peers = [\"10.1.0.2\", \"fd01::2\"]", name);
-    let nobody = Host {
-        name_servers: Vec::new(),
-        ..host()
-    };
-    let checked = check_text(&text, Some(&nobody));
-    let report = checked.report.to_string();
-    assert!(
-        report.contains("nobody is there to resolve sip.example"),
-        "{report}"
-    );
-    let dns = "[dns]\nservers = [\"192.0.2.1\", \"[2001:db8::1]:5353\"]\ntimeout = \"300ms\"\n\
-               attempts = 3\nmax_stale = \"1h\"\n";
-    let checked = check_text(&format!("{text}\n{dns}"), Some(&nobody));
-    let dns = checked.config.expect("it can be used").control.dns;
-    let servers: Vec<_> = dns.servers.iter().map(ToString::to_string).collect();
-    assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:5353"]);
-    assert_eq!((dns.timeout, dns.attempts), (Duration::from_millis(300), 3));
-    assert_eq!(dns.max_stale, Duration::from_secs(3600));
-    findings(
-        "peers = [\"10.1.0.2\", \"fd01::2\"]",
-        "peers = [\"a.example\", \"A.Example.\", \"10.1.0.300\"]",
-        &[
-            "a.example comes twice in the list / each peer once",
-            "which is no address and port / an address and port",
-        ],
-    );
-    let twin = "[[trunk]]\nname = \"twin\"\npeers = [\"sip.example\"]\n\
-                listeners = [\"inside4\"]\nmedia = \"inside\"\n\n[[route]]";
-    let text = text.replacen("[[route]]", twin, 1);
-    let report = check_text(&text, Some(&host())).report.to_string();
-    assert!(
-        report.contains("another [[trunk]] has this peer"),
-        "{report}"
-    );
-}
-
-#[test]
 fn options_that_exclude_each_other() {
     findings(
         "latch = \"learn\"",
@@ -414,49 +305,6 @@ fn options_that_exclude_each_other() {
 }
 
 #[test]
-fn what_this_host_does_not_have() {
-    findings(
-        "name = \"out0\"",
-        "name = \"eth7\"",
-        &[
-            "this host has no device eth7 / one of in0, out0",
-            "there is no [[device]] named \"out0\"",
-        ],
-    );
-    findings(
-        "addresses = [\"10.1.0.1\", \"fd01::1\"]",
-        "addresses = [\"10.1.0.9\", \"fd01::9\"]",
-        &[
-            "10.1.0.9 is not an address of this host / one of 10.1.0.1, 10.2.0.1",
-            "fd01::9 is not an address of this host / one of fd01::1, fd02::1",
-        ],
-    );
-    findings(
-        "cores = [0, 1]",
-        "cores = [0, 7]",
-        &["core 7 is not one that tandem may run on / one of 0-2"],
-    );
-    findings(
-        "cores = [0, 1]",
-        "cores = [0, 1, 2]",
-        &["3 workers cannot share 2 queues of device in0"],
-    );
-    findings(
-        "cores = [0, 1]",
-        "cores = [1, 1]",
-        &["core 1 has two workers"],
-    );
-    findings(
-        "queues = \"all\"",
-        "queues = [1, 2]",
-        &[
-            "no worker serves queue 0 of in0",
-            "device in0 has no queue 2 / a queue from 0 to 1",
-        ],
-    );
-}
-
-#[test]
 fn warnings_do_not_forbid() {
     let text = changed("ports = \"20000-29999\"", "ports = \"30000-39999\"");
     let checked = check_text(&text, Some(&host()));
@@ -466,67 +314,9 @@ fn warnings_do_not_forbid() {
 }
 
 /// The example on a machine with two nodes: cores 0 and 1 on these, the devices on those.
-fn numa_warnings(cores: [u32; 2], devices: [Option<u32>; 2]) -> Vec<String> {
-    let mut host = host();
-    host.core_nodes = [(0, cores[0]), (1, cores[1]), (2, 0), (3, 1)].into();
-    for (name, node) in ["in0", "out0"].into_iter().zip(devices) {
-        host.devices.get_mut(name).expect("described").numa_node = node;
-    }
-    let report = check_text(EXAMPLE, Some(&host)).report;
-    assert_eq!(report.count(Severity::Error), 0);
-    let diagnostics = report.diagnostics().iter();
-    diagnostics
-        .map(|diagnostic| format!("{} / {}", diagnostic.message, diagnostic.expected))
-        .collect()
-}
-
-#[test]
-fn cores_and_devices_of_different_numa_nodes_are_warned_of() {
-    assert_eq!(numa_warnings([0, 0], [Some(0), Some(0)]), [""; 0]);
-    assert_eq!(numa_warnings([0, 1], [None, None]), [""; 0]);
-    let far = numa_warnings([0, 1], [Some(0), None]);
-    assert_eq!(
-        far,
-        [
-            "core 1 of NUMA node 1, and in0 on node 0: packets cross between the nodes / cores of node 0: 0, 2"
-        ]
-    );
-    let far = numa_warnings([0, 0], [Some(1), Some(1)]);
-    assert!(
-        far[0].starts_with("cores 0-1 of NUMA node 0, and in0, out0 on node 1: "),
-        "{far:?}"
-    );
-    let torn = numa_warnings([0, 1], [Some(0), Some(1)]);
-    assert_eq!(torn.len(), 1);
-    assert!(
-        torn[0].starts_with("out0 is on NUMA node 1 and in0 on node 0: "),
-        "{torn:?}"
-    );
-}
-
-#[test]
-fn a_media_address_that_another_of_the_devices_holds() {
-    findings(
-        "device = \"out0\"",
-        "device = \"in0\"",
-        &[
-            "10.2.0.1 is reached through out0: media for it that arrives there is not relayed / \
-           an address of in0, or device = \"out0\"",
-        ],
-    );
-}
-
 #[test]
 fn what_follows_from_a_bracket_that_is_not_closed_is_left_out() {
     findings("cores = [0, 1]", "cores = [0, 1", &["missing comma"]);
-}
-
-#[test]
-fn without_a_host_only_the_file_is_checked() {
-    let checked = check_text(EXAMPLE, None);
-    assert_eq!(checked.report.to_string(), "");
-    let config = checked.config.expect("it has no error");
-    assert_eq!(config.data.workers[1].queues.len(), 2);
 }
 
 #[test]
@@ -551,67 +341,6 @@ fn a_file_that_is_no_toml_is_reported_where_it_breaks() {
 }
 
 /// The example with other sections about what is seen of calls.
-fn with_seen(sections: &str) -> String {
-    let (others, _) = EXAMPLE.split_once("[explain]").expect("it is the last");
-    format!("{others}\n{sections}\n")
-}
-
-#[test]
-fn records_stories_and_the_collector_are_off_or_bounded_until_they_are_asked_for() {
-    let read = |sections: &str| {
-        let checked = check_text(&with_seen(sections), Some(&host()));
-        checked.config.expect("it can be used")
-    };
-    let config = read("");
-    assert_eq!((&config.cdr, &config.hep), (&None, &None));
-    assert_eq!(
-        config.control.explain,
-        controlplane::settings::Explain::default()
-    );
-    assert!(!config.control.mirror);
-    let config = read(
-        "[cdr]\nfile = \"/var/log/calls.csv\"\nformat = \"csv\"\nrotate_size = 10000\n\
-         rotate_every = \"1h\"\nsync = \"off\"\n[explain]\ncalls = 0\nmessages = \"whole\"\n\
-         [hep]\ncollector = \"192.0.2.9:9060\"\nid = 7\npassword = \"x\"\n",
-    );
-    let cdr = config.cdr.expect("it is there");
-    assert_eq!(cdr.file, Path::new("/var/log/calls.csv"));
-    assert_eq!(cdr.format, crate::cdr::Format::Csv);
-    assert_eq!((cdr.rotate_size, cdr.sync), (Some(10_000), None));
-    assert_eq!(cdr.rotate_every, Some(Duration::from_secs(3600)));
-    assert_eq!(config.control.explain.calls, 0);
-    assert!(config.control.explain.messages && config.control.mirror);
-    let hep = config.hep.expect("it is there");
-    assert_eq!((hep.id, hep.password.as_deref()), (7, Some("x")));
-    assert!(
-        !format!("{hep:?}").contains("\"x\""),
-        "a secret is not shown"
-    );
-}
-
-#[test]
-fn what_is_wrong_with_records_and_the_collector() {
-    for (sections, expected) in [
-        ("[cdr]\nformat = \"json\"", "file"),
-        ("[cdr]\nfile = \"calls.json\"", "is not absolute"),
-        (
-            "[cdr]\nfile = \"/x\"\nformat = \"xml\"",
-            "\"json\", \"csv\"",
-        ),
-        ("[hep]\nid = 1", "collector"),
-        (
-            "[hep]\ncollector = \"10.0.0.1:9060\"\npassword = \"\"",
-            "printable",
-        ),
-        ("[explain]\nmessages = \"all\"", "\"summary\", \"whole\""),
-    ] {
-        let checked = check_text(&with_seen(sections), Some(&host()));
-        assert!(checked.config.is_none(), "{sections}");
-        let report = checked.report.to_string();
-        assert!(report.contains(expected), "{report}");
-    }
-}
-
 #[test]
 fn the_documentation_names_every_key_of_every_section() {
     let documentation = include_str!("../../docs/configuration.md");
@@ -661,7 +390,10 @@ fn the_documentation_names_every_key_of_every_section() {
     }
 }
 
+mod against_host;
 mod authentication;
+mod names;
 mod routing;
+mod seen;
 mod service;
 mod transports;

@@ -151,3 +151,50 @@ fn networks_tell_trunks_apart_at_a_listener() {
         "{found}"
     );
 }
+
+#[test]
+fn what_a_trunk_may_do_with_calls() {
+    use controlplane::settings::{Redirect, Refer};
+    let text = changed(
+        "media = \"inside\"\n\n[[trunk]]",
+        "media = \"inside\"\nredirect = \"follow-181\"\nrefer = \"local\"\n\n[[trunk]]",
+    );
+    let checked = check_text(&text, Some(&host()));
+    assert_eq!(checked.report.to_string(), "");
+    let trunks = checked.config.expect("it has no error").control.trunks;
+    assert_eq!(trunks[0].transfer.redirect, Redirect::FollowAloud);
+    assert_eq!(trunks[0].transfer.refer, Refer::Local);
+    assert_eq!(trunks[1].transfer, Default::default());
+    findings(
+        "media = \"inside\"\n\n[[trunk]]",
+        "media = \"inside\"\nredirect = \"yes\"\n\n[[trunk]]",
+        &["`redirect`"],
+    );
+}
+
+#[test]
+fn what_a_trunk_says_of_its_dialogs() {
+    use controlplane::settings::{EarlyMedia, Refresher, ReliableProvisional, TimerMode};
+    let more = "media = \"inside\"\nreliable_provisional = \"required\"\nearly_media = \"ring\"\n\
+                session_timer = { mode = \"request\", expires = \"10m\", min = \"2m\", refresher = \"peer\" }\n\n[[trunk]]";
+    let text = changed("media = \"inside\"\n\n[[trunk]]", more);
+    let checked = check_text(&text, Some(&host()));
+    assert_eq!(checked.report.to_string(), "");
+    let trunks = checked.config.expect("it has no error").control.trunks;
+    let said = trunks[0].dialog;
+    assert_eq!(said.reliable_provisional, ReliableProvisional::Required);
+    assert_eq!(said.early_media, EarlyMedia::Ring);
+    assert_eq!(said.session_timer.mode, TimerMode::Request);
+    assert_eq!(said.session_timer.refresher, Refresher::Peer);
+    assert_eq!(said.session_timer.expires.as_secs(), 600);
+    assert_eq!(said.session_timer.min.as_secs(), 120);
+    assert_eq!(trunks[1].dialog, Default::default());
+    findings(
+        "media = \"inside\"\n\n[[trunk]]",
+        "media = \"inside\"\nsession_timer = { expires = \"1m\", mod = 1 }\n\n[[trunk]]",
+        &[
+            "`expires` is shorter than the shortest interval that is taken / at least `min`, 1m30s",
+            "unknown key in session_timer of [[trunk]]: `mod`",
+        ],
+    );
+}
