@@ -71,7 +71,11 @@ fn overloaded() -> Agent {
     let mut agent = Agent::new(settings, 0, StdRng::seed_from_u64(1));
     for millis in (0..=10_000).step_by(50) {
         let at = Timestamp::ZERO + Duration::from_millis(millis);
-        agent.handle(Input::Waited(Duration::from_secs(2)), at);
+        let waited = Input::Waited {
+            listener: ListenerId(0),
+            time: Duration::from_secs(2),
+        };
+        agent.handle(waited, at);
     }
     assert!(agent.overload(now()).shedding);
     agent

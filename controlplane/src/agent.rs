@@ -125,9 +125,9 @@ impl Agent {
             Input::NextHop { query, answer } => self.calls.on_next_hop(query, answer),
             Input::Dns(heard) => self.calls.on_dns(heard),
             Input::Homes(homes) => self.calls.set_homes(homes),
-            Input::Waited(time) => {
+            Input::Waited { listener, time } => {
                 // Nothing comes of it by itself: the datagram follows.
-                return self.gate.observe(time, self.calls.is_crowded(), now);
+                return self.gate.observe(listener, time, now);
             }
             Input::Time => {}
             Input::Measured { flow, counted } => self.calls.on_measured(flow, counted),
@@ -356,6 +356,9 @@ impl Agent {
 
     /// Whether a datagram of a trunk is handled; if not, it has been answered, and nothing of it is kept.
     fn passes_the_gate(&mut self, path: Path, bytes: &[u8], now: Timestamp) -> bool {
+        if self.calls.is_crowded() {
+            self.gate.crowd(now);
+        }
         let calls = &self.calls;
         let has_transaction = |via: &_| calls.has_invite(via);
         match self.gate.judge(path, bytes, now, has_transaction) {
@@ -363,8 +366,8 @@ impl Agent {
             Verdict::Drop => false,
             Verdict::Refuse(back, answer, first) => {
                 self.calls.count_refused(StatusCode::SERVICE_UNAVAILABLE);
-                if first {
-                    self.calls.note_shed(bytes, path);
+                if let Some(shed) = first {
+                    self.calls.note_shed(shed, path);
                 }
                 self.answer(path, back, answer);
                 false

@@ -15,6 +15,7 @@
 mod controller;
 mod glance;
 mod memory;
+mod queues;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use contract::Timestamp;
 use self::controller::Controller;
 use self::glance::Glance;
 use self::memory::Memory;
-use crate::settings::Overload;
+use crate::settings::{ListenerId, Overload};
 use crate::sip::typed::Via;
 use crate::transaction::Path;
 
@@ -37,10 +38,22 @@ const TAG: &str = "overload";
 pub(crate) enum Verdict {
     /// It goes on.
     Pass,
-    /// It is answered with these bytes, and that is all. Whether it is refused for the first time.
-    Refuse(SocketAddr, Vec<u8>, bool),
+    /// It is answered with these bytes, and that is all. What it was, when it is refused for the first time.
+    Refuse(SocketAddr, Vec<u8>, Option<Shed>),
     /// The ACK of a refusal: nobody waits for it.
     Drop,
+}
+
+/// What a record says of an INVITE that was refused: from the glance, so that the rest of it is never read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shed {
+    pub(crate) call_id: String,
+    /// The Request-URI.
+    pub(crate) uri: String,
+    /// The URI of From.
+    pub(crate) from: String,
+    /// The URI of To.
+    pub(crate) to: String,
 }
 
 /// What has been done, and what is.
@@ -88,10 +101,15 @@ impl Gate {
         self.controller.reconfigure(settings.target, settings.floor);
     }
 
-    /// A datagram that is handled now has waited so long; or the table of transactions is all but full.
-    pub(crate) fn observe(&mut self, waited: Duration, crowded: bool, now: Timestamp) {
+    /// A datagram of a listener that is handled now has waited so long.
+    pub(crate) fn observe(&mut self, listener: ListenerId, waited: Duration, now: Timestamp) {
         self.view.waited = waited;
-        self.controller.observe(waited, crowded, now);
+        self.controller.observe(listener, waited, now);
+    }
+
+    /// The table of transactions is all but full.
+    pub(crate) fn crowd(&mut self, now: Timestamp) {
+        self.controller.crowd(now);
     }
 
     /// What becomes of a datagram of a trunk. `has_transaction` says whether the INVITE with this top Via has
@@ -134,7 +152,7 @@ impl Gate {
         self.view.refused += 1;
         let back = via.response_address().unwrap_or(path.remote);
         let response = glance.refusal(&via, TAG, self.settings.retry_after);
-        Verdict::Refuse(back, response, !again)
+        Verdict::Refuse(back, response, (!again).then(|| glance.shed()))
     }
 
     /// What an INVITE has in common with its retransmissions.

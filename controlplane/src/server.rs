@@ -384,8 +384,8 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 0 => socket.receive_stamped(&mut server.buffer, now),
                 _ => (socket.receive(&mut server.buffer, now), None),
             };
-            if let Some(waited) = arrived.and_then(clock::since_arrival) {
-                self.agent.handle(Input::Waited(waited), now);
+            if let Some(time) = arrived.and_then(clock::since_arrival) {
+                self.agent.handle(Input::Waited { listener, time }, now);
             }
             let input = match arrival {
                 Arrival::Message(remote, bytes) => Input::Datagram {
@@ -451,6 +451,9 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     }
                 }
                 Output::Reconfigured => self.reload_certificates(),
+                Output::Located { trunk, addresses } => {
+                    self.server.host.locate(trunk, &addresses);
+                }
                 Output::Command { worker, command } => {
                     if self.dataplane.submit(worker, command).is_err() {
                         let rejected = Input::CommandRejected { worker, command };

@@ -11,7 +11,7 @@ use crate::installer::NextHopQuery;
 use crate::records::{CallRecord, Measured};
 use crate::resolver::{Ask, Heard};
 use crate::session::{Reports, Side};
-use crate::settings::ListenerId;
+use crate::settings::{ListenerId, TrunkId};
 use crate::story::Mirrored;
 
 /// What happened outside.
@@ -77,7 +77,12 @@ pub enum Input {
     Homes(Homes),
     /// How long the datagram that comes next has waited to be handled: what overload is known by. Need not be
     /// said of each.
-    Waited(Duration),
+    Waited {
+        /// The listener at which it has come.
+        listener: ListenerId,
+        /// So long.
+        time: Duration,
+    },
     /// Nothing but that time has passed.
     Time,
     /// The answer to [`Output::Measure`], at once.
@@ -130,6 +135,13 @@ pub enum Output {
     },
     /// The settings are new: certificates, keys and roots are to be read by them.
     Reconfigured,
+    /// The names of a trunk's peers lead to these addresses now: connections with them are the trunk's.
+    Located {
+        /// The trunk.
+        trunk: TrunkId,
+        /// All of them.
+        addresses: Vec<SocketAddr>,
+    },
     /// Put a command into a worker's mailbox.
     Command {
         /// The worker.

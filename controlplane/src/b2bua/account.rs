@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use contract::{Event, Timestamp};
 
 use crate::agent::{FlowToMeasure, Output};
+use crate::overload::Shed;
 use crate::records::{
     self, CallRecord, FlowRecord, LegRecord, MOST_TRIES, Measured, Outcome, Release, Releaser, Try,
     q850,
@@ -27,6 +28,9 @@ const LONGEST_REASON: usize = 256;
 
 /// Targets of a route that its story names.
 const MOST_TARGETS: usize = 8;
+
+/// Stands for the trunk of who is at none.
+const NO_TRUNK: TrunkId = TrunkId(u16::MAX);
 
 /// What a call remembers for its record.
 #[derive(Debug, Default)]
@@ -318,15 +322,14 @@ impl B2bua {
         cx.stories
             .tell(cx.now, id, What::Released(Box::new(release.clone())));
         cx.stories.finish(id);
-        cx.leave_refused(id, invite, path, release);
+        let trunk = cx.trunk_of(path);
+        let caller = leg(cx, trunk.unwrap_or(NO_TRUNK), path, invite);
+        cx.leave_refused(id, caller, release);
     }
 
     /// An INVITE was refused for want of time, before it was looked at: it leaves a record, and no story that
     /// others would have to go for.
-    pub(crate) fn note_shed(&mut self, invite: &[u8], path: Path) {
-        let Ok(invite) = Message::parse(invite) else {
-            return;
-        };
+    pub(crate) fn note_shed(&mut self, shed: Shed, path: Path) {
         let id = CallId(self.next_call);
         self.next_call += 1;
         let cx = &mut self.cx;
@@ -336,18 +339,21 @@ impl B2bua {
             StatusCode::SERVICE_UNAVAILABLE,
         );
         let release = release(cx.now, cut, None);
-        cx.leave_refused(id, &invite, path, release);
+        let trunk = cx.trunk_of(path).unwrap_or(NO_TRUNK);
+        let caller = LegRecord {
+            call_id: shed.call_id,
+            uri: shed.uri,
+            from: shed.from,
+            to: shed.to,
+            ..blank_leg(cx, trunk, path)
+        };
+        cx.leave_refused(id, caller, release);
     }
 }
 
 impl Context {
     /// The record of an INVITE that has become no call.
-    fn leave_refused(&mut self, id: CallId, invite: &Message, path: Path, release: Release) {
-        let trunk = self.trunk_of(path);
-        let mut caller = leg(self, trunk.unwrap_or(TrunkId(u16::MAX)), path, invite);
-        if trunk.is_none() {
-            caller.trunk.clear();
-        }
+    fn leave_refused(&mut self, id: CallId, caller: LegRecord, release: Release) {
         self.outbox
             .push_back(Output::CallEnded(Box::new(CallRecord {
                 id,
@@ -403,7 +409,6 @@ fn printable(bytes: &[u8]) -> Box<str> {
 }
 
 fn leg(cx: &Context, trunk: TrunkId, path: Path, invite: &Message) -> LegRecord {
-    let listener = cx.settings.listeners.get(usize::from(path.listener.0));
     let name = |name: Result<crate::sip::typed::NameAddr, _>| {
         name.map_or_else(
             |_: crate::sip::typed::TypedError| String::new(),
@@ -411,13 +416,28 @@ fn leg(cx: &Context, trunk: TrunkId, path: Path, invite: &Message) -> LegRecord 
         )
     };
     LegRecord {
-        trunk: cx.trunk_name(trunk).to_owned(),
         call_id: invite.call_id().unwrap_or_default(),
-        local: listener.map(|listener| listener.announced()),
-        remote: path.remote,
         uri: invite.uri().map(ToString::to_string).unwrap_or_default(),
         from: name(invite.from()),
         to: name(invite.to()),
+        ..blank_leg(cx, trunk, path)
+    }
+}
+
+/// A leg of which is known where it is, and not what it says.
+fn blank_leg(cx: &Context, trunk: TrunkId, path: Path) -> LegRecord {
+    let listener = cx.settings.listeners.get(usize::from(path.listener.0));
+    LegRecord {
+        trunk: match trunk {
+            NO_TRUNK => String::new(),
+            trunk => cx.trunk_name(trunk).to_owned(),
+        },
+        call_id: String::new(),
+        local: listener.map(|listener| listener.announced()),
+        remote: path.remote,
+        uri: String::new(),
+        from: String::new(),
+        to: String::new(),
     }
 }
 

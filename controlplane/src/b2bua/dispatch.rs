@@ -88,10 +88,14 @@ impl B2bua {
             Host::Name(name) => identity.has(name),
             host => host.ip() == Some(path.remote.ip()),
         };
-        is_itself.then(|| Output::Alias {
+        let alias = SocketAddr::new(path.remote.ip(), port);
+        // Behind one address may be several trunks: nobody takes the calls to another.
+        let owner = self.cx.trunk_of(path);
+        let is_foreign = self.cx.routing.is_of_another(owner, path.listener, alias);
+        (is_itself && !is_foreign).then_some(Output::Alias {
             listener: path.listener,
             remote: path.remote,
-            alias: SocketAddr::new(path.remote.ip(), port),
+            alias,
         })
     }
 

@@ -5,6 +5,7 @@
 //! it, it goes back to where the dialog came from, as good as can be. What waits for one name leaves in the
 //! order in which it came: no BYE overtakes the ACK before it.
 
+use crate::agent::Output;
 use crate::dialog::Dialog;
 use crate::resolver::{
     Config, Destination, DomainName, Location, Lookup, LookupId, News, Resolver, WatchId, Ways,
@@ -71,6 +72,17 @@ impl Context {
             }
             self.follow_peers(id);
         }
+        for trunk in (0..).map(TrunkId).take(self.settings.trunks.len()) {
+            self.tell_where(trunk);
+        }
+    }
+
+    /// Tells the listeners where the names of a trunk's peers lead.
+    fn tell_where(&mut self, trunk: TrunkId) {
+        let mut addresses: Vec<_> = self.routing.located(trunk).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        self.outbox.push_back(Output::Located { trunk, addresses });
     }
 
     /// The trunk of this name has other peers now.
@@ -222,6 +234,9 @@ impl B2bua {
                 if let Some(plan) = self.cx.resolver.plan(WatchId(place)) {
                     self.cx.routing.set_plan(NameId(place), plan.clone());
                     self.cx.follow_peers(NameId(place));
+                    if let Some(trunk) = self.cx.routing.trunk_of_name(NameId(place)) {
+                        self.cx.tell_where(trunk);
+                    }
                 }
             }
             News::Found(lookup, locations) => {

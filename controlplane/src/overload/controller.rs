@@ -1,15 +1,16 @@
 //! How many new calls a second are let in: a rate that falls by a factor while datagrams wait too long, and
 //! climbs by steps while they do not.
 //!
-//! What is measured is the standing queue, as in CoDel (RFC 8289): of the times that datagrams had waited, the
-//! shortest within an interval. A burst that is worked off within the interval is none. What is enforced is a
-//! rate, as in RFC 7415, by a token bucket.
+//! What is measured is the standing queue ([`super::queues`]). One that is being worked off, left by a burst or by a
+//! time in which the thread did not run, is no overload, however long it still is. What is enforced is a rate, as in
+//! RFC 7415, by a token bucket.
 
 use std::time::Duration;
 
 use contract::Timestamp;
 
-use crate::settings::Rate;
+use super::queues::Queues;
+use crate::settings::{ListenerId, Rate};
 use crate::trunks::Bucket;
 
 /// One look at the load. Shorter ones see bursts as overload; with longer ones the queue is full before the
@@ -24,6 +25,11 @@ const UP_BY: u64 = 2;
 const CALM: u32 = 10;
 /// The bucket's burst, in milliseconds of its rate: what comes within an interval may come at once.
 const BURST_MILLIS: u64 = 100;
+/// The usual rate takes over such a part of the difference in each interval: it stands for the last two seconds or so. A
+/// shorter memory takes a pause of the thread for the usual; a longer one does not know the hour.
+const SMOOTHING: u64 = 16;
+/// The rate climbs to so many times of what is asked for, not beyond: it would say nothing when more is asked for.
+const HEADROOM: u64 = 2;
 
 /// The controller, on virtual time.
 #[derive(Debug)]
@@ -33,6 +39,10 @@ pub(super) struct Controller {
     floor: u64,
     shedding: Option<Shedding>,
     interval: Interval,
+    /// What is let in while all is well: the last interval before overload may be one in which nothing moved.
+    usual: u64,
+    /// The standing queue of the interval before, if that was too long.
+    before: Option<Duration>,
     episodes: u64,
 }
 
@@ -40,7 +50,8 @@ pub(super) struct Controller {
 #[derive(Debug)]
 struct Shedding {
     rate: u64,
-    step: u64,
+    /// The rate at which it began.
+    base: u64,
     bucket: Bucket,
     /// The standing queue of the interval before.
     before: Duration,
@@ -51,11 +62,22 @@ struct Shedding {
 #[derive(Debug, Default)]
 struct Interval {
     began: Timestamp,
-    /// The shortest wait; `None`: nothing came.
-    shortest: Option<Duration>,
+    queues: Queues,
     crowded: bool,
     let_in: u64,
     refused: u64,
+}
+
+impl Interval {
+    fn begin(&mut self, now: Timestamp) {
+        let mut queues = std::mem::take(&mut self.queues);
+        queues.clear();
+        *self = Self {
+            began: now,
+            queues,
+            ..Self::default()
+        };
+    }
 }
 
 impl Controller {
@@ -66,6 +88,8 @@ impl Controller {
             floor: u64::from(floor.max(1)) * 1_000,
             shedding: None,
             interval: Interval::default(),
+            usual: 0,
+            before: None,
             episodes: 0,
         }
     }
@@ -79,12 +103,16 @@ impl Controller {
         }
     }
 
-    /// A datagram has waited so long.
-    pub(super) fn observe(&mut self, waited: Duration, crowded: bool, now: Timestamp) {
+    /// A datagram of a listener has waited so long.
+    pub(super) fn observe(&mut self, listener: ListenerId, waited: Duration, now: Timestamp) {
         self.turn(now);
-        let shortest = self.interval.shortest.get_or_insert(waited);
-        *shortest = (*shortest).min(waited);
-        self.interval.crowded |= crowded;
+        self.interval.queues.observe(listener, waited);
+    }
+
+    /// The table of transactions is all but full.
+    pub(super) fn crowd(&mut self, now: Timestamp) {
+        self.turn(now);
+        self.interval.crowded = true;
     }
 
     /// Whether some calls are refused at this time.
@@ -131,26 +159,27 @@ impl Controller {
         let Some(target) = self.target.filter(|_| passed >= INTERVAL) else {
             return;
         };
-        let fresh = Interval {
-            began: now,
-            ..Interval::default()
+        let queue = self.interval.queues.standing();
+        let seen = Seen {
+            over: queue > target || self.interval.crowded,
+            crowded: self.interval.crowded,
+            queue,
+            refused: self.interval.refused,
+            let_in: per_second(self.interval.let_in, passed),
+            offered: per_second(self.interval.let_in + self.interval.refused, passed),
         };
-        let seen = std::mem::replace(&mut self.interval, fresh);
-        let queue = seen.shortest.unwrap_or_default();
-        let over = queue > target || seen.crowded;
-        let rate = per_second(seen.let_in, passed).max(self.floor);
+        self.interval.begin(now);
+        let intervals = u32::try_from(passed.as_millis() / INTERVAL.as_millis());
+        let quiet = intervals.unwrap_or(u32::MAX).saturating_sub(1);
         match &mut self.shedding {
-            None if over => self.begin(rate, queue, now),
-            None => {}
+            None => self.look(&seen, quiet, now),
             Some(shedding) => {
-                let intervals = passed.as_millis() / INTERVAL.as_millis();
-                let quiet = u32::try_from(intervals - 1).unwrap_or(u32::MAX);
-                shedding.adjust(over, queue, seen.refused, 1, self.floor);
+                shedding.adjust(&seen, 1, self.floor);
                 // Nothing came after what was seen, or this would have been looked at then.
                 if quiet > 0 {
-                    shedding.adjust(false, Duration::ZERO, 0, quiet, self.floor);
+                    shedding.adjust(&Seen::default(), quiet, self.floor);
                 }
-                shedding.bucket.set_rate(shedding.rate, now);
+                shedding.fit_bucket(now);
                 if shedding.calm >= CALM {
                     tracing::info!("overload is over: every call is let in again");
                     self.shedding = None;
@@ -159,41 +188,97 @@ impl Controller {
         }
     }
 
-    fn begin(&mut self, rate: u64, queue: Duration, now: Timestamp) {
-        let lower = down(rate).max(self.floor);
+    /// An interval in which every call was let in.
+    fn look(&mut self, seen: &Seen, quiet: u32, now: Timestamp) {
+        // After a pause the queue is long and gets shorter, be it slowly: that is the pause's, not the load's.
+        let stands = |before: Duration| seen.queue > before / 32 * 31;
+        let begins = seen.over && (seen.crowded || self.before.is_some_and(stands));
+        self.before = (seen.over && quiet == 0).then_some(seen.queue);
+        if begins {
+            return self.begin(seen, now);
+        }
+        if !seen.over {
+            for _ in 0..=u64::from(quiet).min(4 * SMOOTHING) {
+                self.usual = (self.usual * (SMOOTHING - 1) + seen.let_in) / SMOOTHING;
+            }
+        }
+    }
+
+    fn begin(&mut self, seen: &Seen, now: Timestamp) {
+        let base = seen.let_in.max(self.usual).max(self.floor);
+        let lower = down(base).max(self.floor);
         tracing::warn!(
-            waited = ?queue,
+            waited = ?seen.queue,
             calls_per_second = lower / 1_000,
             "overload: new calls beyond a rate are refused with 503"
         );
         self.episodes += 1;
-        self.shedding = Some(Shedding {
+        self.before = None;
+        let unlimited = Rate {
+            per_second: 0,
+            burst: 1,
+        };
+        let mut shedding = Shedding {
             rate: lower,
-            step: (rate * UP_BY / 100).max(1_000),
-            bucket: bucket(lower, now),
-            before: queue,
+            base,
+            bucket: Bucket::new(unlimited, now),
+            before: seen.queue,
             calm: 0,
-        });
+        };
+        shedding.fit_bucket(now);
+        self.shedding = Some(shedding);
+    }
+}
+
+/// What an interval has shown. Rates in thousandths a second.
+#[derive(Debug, Default)]
+struct Seen {
+    over: bool,
+    crowded: bool,
+    /// The standing queue.
+    queue: Duration,
+    refused: u64,
+    let_in: u64,
+    /// What was let in and what was refused.
+    offered: u64,
+}
+
+impl Seen {
+    /// A queue that is shorter than before by a good part is being worked off.
+    fn shortens(&self, before: Duration) -> bool {
+        self.queue < before / 8 * 7
     }
 }
 
 impl Shedding {
-    fn adjust(&mut self, over: bool, queue: Duration, refused: u64, intervals: u32, floor: u64) {
-        // A queue that shortens by a good part is being worked off: the last step down was enough.
-        let shortens = queue < self.before / 8 * 7;
-        self.before = queue;
-        self.calm = match (over, refused) {
+    fn adjust(&mut self, seen: &Seen, intervals: u32, floor: u64) {
+        let shortens = seen.shortens(self.before);
+        self.before = seen.queue;
+        self.calm = match (seen.over, seen.refused) {
             (false, 0) => self.calm.saturating_add(intervals),
             _ => 0,
         };
-        self.rate = match (over, shortens) {
+        self.rate = match (seen.over, shortens) {
+            // The last step down was enough.
             (true, true) => self.rate,
             (true, false) => down(self.rate).max(floor),
             (false, _) => {
-                let steps = self.step.saturating_mul(u64::from(intervals));
-                self.rate.saturating_add(steps)
+                let step = (self.base * UP_BY / 100).max(1_000);
+                let climbed = step
+                    .saturating_mul(u64::from(intervals))
+                    .saturating_add(self.rate);
+                let most = seen.offered.saturating_mul(HEADROOM).max(self.base);
+                climbed.min(most.max(self.rate))
             }
         };
+    }
+
+    /// Lets the bucket go by the rate, in what flows in and in what may come at once.
+    fn fit_bucket(&mut self, now: Timestamp) {
+        let burst = (self.rate / 1_000).saturating_mul(BURST_MILLIS) / 1_000;
+        self.bucket.set_rate(self.rate, now);
+        self.bucket
+            .set_burst(u32::try_from(burst).unwrap_or(u32::MAX));
     }
 }
 
@@ -206,144 +291,5 @@ fn per_second(count: u64, within: Duration) -> u64 {
     count.saturating_mul(1_000_000) / millis.max(1)
 }
 
-fn bucket(rate: u64, now: Timestamp) -> Bucket {
-    let burst = (rate / 1_000).saturating_mul(BURST_MILLIS) / 1_000;
-    let mut bucket = Bucket::new(
-        Rate {
-            per_second: 0,
-            burst: u32::try_from(burst).unwrap_or(u32::MAX).max(1),
-        },
-        now,
-    );
-    bucket.set_rate(rate, now);
-    bucket
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TARGET: Duration = Duration::from_millis(50);
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::ZERO + Duration::from_millis(millis)
-    }
-
-    /// A server with one queue: a new call costs it so long, a refusal next to nothing.
-    struct Plant {
-        controller: Controller,
-        now: u64,
-        /// Work that waits, in microseconds.
-        backlog: u64,
-        let_in: u64,
-        refused: u64,
-        longest: u64,
-    }
-
-    impl Plant {
-        const CALL: u64 = 1_000;
-        const REFUSAL: u64 = 10;
-
-        fn new() -> Self {
-            Self {
-                controller: Controller::new(Some(TARGET), 10),
-                now: 0,
-                backlog: 0,
-                let_in: 0,
-                refused: 0,
-                longest: 0,
-            }
-        }
-
-        /// So many calls a second, for so long.
-        fn run(&mut self, per_second: u64, millis: u64) {
-            (self.let_in, self.refused, self.longest) = (0, 0, 0);
-            let end = self.now + millis;
-            let mut owed = 0;
-            while self.now < end {
-                self.now += 1;
-                let now = at(self.now);
-                self.backlog = self.backlog.saturating_sub(1_000);
-                owed += per_second;
-                while owed >= 1_000 {
-                    owed -= 1_000;
-                    let waited = Duration::from_micros(self.backlog);
-                    self.controller.observe(waited, false, now);
-                    let shedding = self.controller.is_shedding(now);
-                    if !shedding {
-                        self.controller.count();
-                    }
-                    let let_in = !shedding || self.controller.admit(now);
-                    self.let_in += u64::from(let_in);
-                    self.refused += u64::from(!let_in);
-                    self.backlog += if let_in { Self::CALL } else { Self::REFUSAL };
-                }
-                self.longest = self.longest.max(self.backlog);
-            }
-        }
-    }
-
-    #[test]
-    fn what_can_be_handled_is_never_refused() {
-        let mut plant = Plant::new();
-        plant.run(900, 20_000);
-        assert_eq!((plant.refused, plant.controller.episodes()), (0, 0));
-    }
-
-    #[test]
-    fn a_burst_that_is_worked_off_is_no_overload() {
-        let mut plant = Plant::new();
-        plant.run(500, 1_000);
-        plant.backlog += 90_000;
-        plant.run(100, 1_000);
-        assert_eq!(plant.refused, 0);
-    }
-
-    #[test]
-    fn at_three_times_the_rate_most_of_what_can_be_handled_is_let_in_and_waits_little() {
-        let mut plant = Plant::new();
-        plant.run(800, 2_000);
-        plant.run(3_000, 3_000);
-        plant.run(3_000, 20_000);
-        let per_second = plant.let_in / 20;
-        assert!((700..=1_000).contains(&per_second), "{per_second} a second");
-        assert!(plant.longest < 200_000, "{} us", plant.longest);
-        assert_eq!(plant.let_in + plant.refused, 60_000);
-    }
-
-    #[test]
-    fn it_is_over_within_five_seconds() {
-        let mut plant = Plant::new();
-        plant.run(3_000, 10_000);
-        plant.run(800, 5_000);
-        plant.run(800, 5_000);
-        assert_eq!(plant.refused, 0);
-        assert_eq!(plant.controller.rate_millis(at(plant.now)), 0);
-        assert_eq!(plant.controller.episodes(), 1);
-    }
-
-    #[test]
-    fn a_few_are_let_in_even_when_nothing_moves() {
-        let mut controller = Controller::new(Some(TARGET), 10);
-        let mut let_in = 0;
-        for millis in 0..20_000 {
-            controller.observe(Duration::from_secs(2), false, at(millis));
-            let admitted = controller.admit(at(millis));
-            let_in += u32::from(admitted && millis >= 10_000);
-        }
-        assert!((95..=105).contains(&let_in), "{let_in}");
-        assert_eq!(controller.rate_millis(at(20_000)), 10_000);
-        assert_eq!(controller.rate_millis(at(22_000)), 0, "nothing came since");
-    }
-
-    #[test]
-    fn a_table_that_is_all_but_full_is_overload_too_and_off_is_off() {
-        let mut controller = Controller::new(Some(TARGET), 10);
-        controller.observe(Duration::ZERO, true, at(50));
-        assert!(controller.is_shedding(at(150)));
-        let mut controller = Controller::new(None, 10);
-        controller.observe(Duration::from_secs(9), true, at(50));
-        assert!(!controller.is_shedding(at(150)));
-        assert!(controller.admit(at(150)));
-    }
-}
+mod tests;

@@ -4,7 +4,8 @@
 //! header twice, quotes in a Via) it leaves to the reader of messages, so that nothing is refused for how it
 //! is written.
 
-use crate::sip::typed::Via;
+use super::Shed;
+use crate::sip::typed::{NameAddr, Via};
 
 /// Header fields that are looked at. Requests have some twenty; the rest of a longer one is left to the reader.
 const MOST_FIELDS: usize = 128;
@@ -12,6 +13,7 @@ const MOST_FIELDS: usize = 128;
 /// An INVITE that begins a call, as it stands in the datagram.
 #[derive(Debug)]
 pub(super) struct Glance<'a> {
+    uri: &'a [u8],
     /// The values of the Via fields, in order.
     vias: Vec<&'a [u8]>,
     from: &'a [u8],
@@ -109,7 +111,9 @@ impl<'a> Glance<'a> {
             }
         }
         let [from, to, call_id, cseq] = once;
+        let mut start = bytes.split(|byte| byte.is_ascii_whitespace());
         Some(Self {
+            uri: start.nth(1)?,
             vias,
             from: from?,
             to: to?,
@@ -120,6 +124,20 @@ impl<'a> Glance<'a> {
 
     pub(super) const fn call_id(&self) -> &'a [u8] {
         self.call_id
+    }
+
+    /// What a record says of it.
+    pub(super) fn shed(&self) -> Shed {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let uri = |value| {
+            NameAddr::parse(value).map_or_else(|_| String::new(), |name| name.uri.to_string())
+        };
+        Shed {
+            call_id: text(self.call_id),
+            uri: text(self.uri),
+            from: uri(self.from),
+            to: uri(self.to),
+        }
     }
 
     /// The top Via.

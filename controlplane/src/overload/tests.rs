@@ -32,7 +32,7 @@ fn shedding() -> Gate {
         ..Overload::default()
     });
     for millis in (0..=1_000).step_by(50) {
-        gate.observe(Duration::from_secs(1), false, at(millis));
+        gate.observe(ListenerId(0), Duration::from_secs(1), at(millis));
     }
     assert!(gate.view(at(1_000)).shedding);
     while gate.controller.admit(at(1_000)) {}
@@ -73,14 +73,22 @@ fn a_new_call_is_refused_with_all_that_its_client_knows_it_by() {
 #[test]
 fn a_refused_call_stays_refused_and_one_with_a_transaction_passes() {
     let mut gate = shedding();
-    let Verdict::Refuse(back, response, true) = judge(&mut gate, INVITE) else {
+    let Verdict::Refuse(back, response, Some(shed)) = judge(&mut gate, INVITE) else {
         panic!("not refused for the first time");
     };
-    let again = Verdict::Refuse(back, response, false);
+    assert_eq!(
+        (shed.call_id.as_str(), shed.uri.as_str()),
+        ("one", "sip:bob@10.0.0.1")
+    );
+    assert_eq!(
+        (shed.from.as_str(), shed.to.as_str()),
+        ("sip:a@x", "sip:bob@10.0.0.1")
+    );
+    let again = Verdict::Refuse(back, response, None);
     assert_eq!(judge(&mut gate, INVITE), again, "the same answer");
     // When the overload is over, its retransmissions are still those of a refused call.
     for millis in (1_000..20_000).step_by(50) {
-        gate.observe(Duration::ZERO, false, at(millis));
+        gate.observe(ListenerId(0), Duration::ZERO, at(millis));
     }
     assert!(!gate.view(at(20_000)).shedding);
     assert_eq!(

@@ -96,6 +96,11 @@ impl Binding {
         }
     }
 
+    /// Takes the place of one that is gone. A late answer to that one's last REGISTER is none to ours.
+    pub(super) const fn succeed(&mut self, gone: &Self) {
+        self.cseq = gone.cseq;
+    }
+
     /// Whether it is still what these settings say.
     pub(super) fn is_of(
         &self,

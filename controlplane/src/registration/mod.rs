@@ -137,6 +137,10 @@ impl Registrations {
     /// Takes other settings. What stays as it was goes on; what is gone, or is different now, is taken back, and what is new
     /// begins.
     pub fn reconfigure(&mut self, now: Timestamp, settings: &Settings, routing: &Routing) {
+        // What is being taken back is not begun again.
+        if self.stopped {
+            return;
+        }
         let mut wanted: Vec<_> = (0..)
             .map(TrunkId)
             .zip(&settings.trunks)
@@ -157,14 +161,24 @@ impl Registrations {
             }
         }
         for (trunk, one) in wanted {
-            let id = RegistrationId(self.list.len());
-            self.list.push(Binding::new(
-                settings,
-                routing,
-                trunk,
-                one,
-                &mut self.tokens,
-            ));
+            let mut binding = Binding::new(settings, routing, trunk, one, &mut self.tokens);
+            let gone = self
+                .list
+                .iter_mut()
+                .enumerate()
+                .find(|(_, old)| old.is_gone());
+            let id = match gone {
+                // Its place is free, so that reloads do not add up.
+                Some((place, old)) => {
+                    binding.succeed(old);
+                    *old = binding;
+                    RegistrationId(place)
+                }
+                None => {
+                    self.list.push(binding);
+                    RegistrationId(self.list.len() - 1)
+                }
+            };
             self.due.set(id, now);
         }
     }

@@ -482,3 +482,51 @@ fn a_new_configuration_keeps_what_stays_and_takes_back_what_goes() {
     registrar.reply(&order, 200, "");
     assert_eq!(registrar.registrations.views().len(), 1);
 }
+
+#[test]
+fn a_new_configuration_while_all_is_taken_back_begins_nothing() {
+    let mut registrar = Registrar::of(&settings());
+    registrar.registered();
+    registrar.stop();
+    registrar.order();
+    let now = registrar.now;
+    let mut new = settings();
+    new.trunks[0].registrations[0].user = "+4931".into();
+    registrar
+        .registrations
+        .reconfigure(now, &new, &Routing::new(&new));
+    registrar.registrations.on_time(now + seconds(1));
+    registrar.nothing();
+    assert_eq!(registrar.registrations.list.len(), 1);
+}
+
+#[test]
+fn configurations_that_come_and_go_leave_no_places_behind() {
+    let mut registrar = Registrar::of(&settings());
+    registrar.registered();
+    let mut new = settings();
+    for round in 0..20 {
+        new.trunks[0].registrations[0].user = format!("+49{round}");
+        let now = registrar.now;
+        registrar
+            .registrations
+            .reconfigure(now, &new, &Routing::new(&new));
+        let taken_back = registrar.order();
+        registrar.reply(&taken_back, 200, "");
+        registrar.registrations.on_time(now);
+        let begun = registrar.order();
+        assert_ne!(taken_back.id, begun.id);
+        assert!(
+            round < 2 || begun.attempt > 2,
+            "a late answer to its predecessor is none to it"
+        );
+        let contact = text(&begun.request);
+        let contact = contact
+            .lines()
+            .find_map(|line| line.strip_prefix("Contact: "));
+        let contact = format!("Contact: {};expires=3600", contact.expect("a Contact"));
+        registrar.reply(&begun, 200, &contact);
+    }
+    assert!(registrar.registrations.list.len() <= 2);
+    assert_eq!(registrar.registrations.views().len(), 1);
+}

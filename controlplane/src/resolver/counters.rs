@@ -17,6 +17,8 @@ pub struct Counters {
     pub timeouts: u64,
     /// Attempts that did not reach the server.
     pub unreachable: u64,
+    /// Attempts that got more messages than a query may.
+    pub flooded: u64,
     /// Questions that were given up.
     pub failures: u64,
     /// Messages dropped because they came from elsewhere.
@@ -45,7 +47,7 @@ pub struct Counters {
 
 impl Counters {
     /// Names and values, for whoever shows them.
-    pub const fn named(&self) -> [(&'static str, u64); 19] {
+    pub const fn named(&self) -> [(&'static str, u64); 20] {
         [
             ("queries_udp", self.queries_udp),
             ("queries_tcp", self.queries_tcp),
@@ -54,6 +56,7 @@ impl Counters {
             ("refused", self.refused),
             ("timeouts", self.timeouts),
             ("unreachable", self.unreachable),
+            ("flooded", self.flooded),
             ("failures", self.failures),
             ("ignored_source", self.ignored_source),
             ("ignored_id", self.ignored_id),

@@ -75,6 +75,11 @@ pub enum Heard {
         /// The message, without the length that goes before it over TCP.
         bytes: Vec<u8>,
     },
+    /// More has come than one query may get: somebody forges answers. Its socket is closed.
+    Flooded {
+        /// The query.
+        attempt: AttemptId,
+    },
     /// The query cannot be sent, was not delivered, or its connection has ended.
     Failed {
         /// The query.

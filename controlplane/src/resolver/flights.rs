@@ -58,6 +58,9 @@ pub enum Failure {
     /// The last one said by TCP what cannot be used.
     #[error("an unusable answer")]
     Unusable,
+    /// More came than one query may get.
+    #[error("a flood of answers")]
+    Flooded,
     /// Too many questions were on their way.
     #[error("too many queries")]
     Overload,
@@ -218,6 +221,15 @@ impl Flights {
             self.counters.unreachable += 1;
             self.mark_down(flight.server, now);
             self.try_next(attempt, Failure::Unreachable, now);
+        }
+    }
+
+    /// Somebody forges answers to an attempt. That is not its server's fault: the next one, which has another port
+    /// and another id, may go to the same.
+    pub(super) fn on_flood(&mut self, attempt: AttemptId, now: Timestamp) {
+        if self.flying.contains_key(&attempt) {
+            self.counters.flooded += 1;
+            self.try_next(attempt, Failure::Flooded, now);
         }
     }
 

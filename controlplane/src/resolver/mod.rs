@@ -107,6 +107,7 @@ impl Resolver {
                 from,
                 bytes,
             } => self.flights.on_answer(attempt, from, &bytes, now),
+            Heard::Flooded { attempt } => self.flights.on_flood(attempt, now),
             Heard::Failed { attempt } => self.flights.on_failed(attempt, now),
         }
         self.land(now);

@@ -67,6 +67,32 @@ impl Routing {
             })
     }
 
+    /// Whether another trunk than `owner` is called at this address from the listener.
+    pub fn is_of_another(
+        &self,
+        owner: Option<TrunkId>,
+        listener: ListenerId,
+        address: SocketAddr,
+    ) -> bool {
+        let Some(transport) = self.transport_of(listener) else {
+            return false;
+        };
+        let others = self
+            .numbered_trunks()
+            .filter(|(id, trunk)| Some(*id) != owner && trunk.listeners.contains(&listener));
+        others.into_iter().any(|(id, trunk)| {
+            let known = trunk.peers.iter().chain(&trunk.proxy);
+            let mut here = known.filter(|peer| peer.transport == transport);
+            here.any(|peer| with_port(peer) == address) || self.located(id).any(|at| at == address)
+        })
+    }
+
+    /// Where the names of a trunk's peers lead.
+    pub fn located(&self, id: TrunkId) -> impl Iterator<Item = SocketAddr> {
+        let names = self.names_of(id);
+        names.flat_map(|(_, named)| named.plan.locations().map(|place| place.address))
+    }
+
     /// The names of peers, with the ways by which their trunks can reach them.
     pub fn names(&self) -> impl Iterator<Item = (NameId, &Destination, Ways)> {
         let names = (0..).map(NameId).zip(&self.names);

@@ -281,3 +281,26 @@ fn neighbours_with_a_weight_share_the_calls_and_the_others_keep_their_places() {
     assert!((2_800..3_200).contains(&first[0]), "{first:?}");
     assert_eq!(first[0] + first[1], 4_000);
 }
+
+#[test]
+fn the_address_of_another_trunk_is_told_from_ones_own() {
+    let mut settings = settings(Vec::new());
+    settings.trunks[0].proxy = Some(addr("10.0.0.9:5090").into());
+    let routing = Routing::new(&settings);
+    let foreign = |owner: Option<u16>, listener: u16, at: &str| {
+        routing.is_of_another(owner.map(TrunkId), ListenerId(listener), addr(at))
+    };
+    assert!(foreign(Some(0), 0, "10.0.0.2:5080"));
+    assert!(!foreign(Some(1), 0, "10.0.0.2:5080"));
+    assert!(foreign(None, 0, "10.0.0.2:5080"));
+    assert!(
+        foreign(Some(1), 0, "10.0.0.2:5060"),
+        "a peer with any port is called at the usual one"
+    );
+    assert!(foreign(Some(1), 0, "10.0.0.9:5090"), "its outbound proxy");
+    assert!(!foreign(Some(1), 0, "10.0.0.2:5081"));
+    assert!(
+        !foreign(Some(0), 2, "10.0.0.2:5080"),
+        "the trunk is not at that listener"
+    );
+}

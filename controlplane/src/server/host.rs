@@ -2,6 +2,7 @@
 //! [`super::Guest`]s may read is public.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use contract::Timestamp;
@@ -9,7 +10,7 @@ use contract::Timestamp;
 use crate::installer::NextHopQuery;
 use crate::neighbours::{Action, NeighbourCounts, Neighbours, NextHop};
 use crate::netlink::{Netlink, Notice};
-use crate::settings::{ListenerId, Settings};
+use crate::settings::{ListenerId, Settings, TrunkId};
 use crate::transport::tls::{PemError, Tls};
 use crate::transport::{Listener, ListenerCounts, NameServers, solicit};
 
@@ -111,6 +112,13 @@ impl Host {
             listener.reconfigure(id, &settings.trunks, tls);
         }
         Ok(())
+    }
+
+    /// The names of a trunk's peers lead to these addresses now.
+    pub(super) fn locate(&mut self, trunk: TrunkId, addresses: &[SocketAddr]) {
+        for listener in &mut self.listeners {
+            listener.locate(trunk, addresses);
+        }
     }
 
     /// Whether a listener has something to take that no event tells of.

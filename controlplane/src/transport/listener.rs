@@ -10,7 +10,7 @@ use mio::{Registry, Token};
 
 use super::tls::{PemError, Tls};
 use super::{Arrival, ListenerCounts, Received, Sent, StreamListener, UdpListener};
-use crate::settings::{self, ListenerId, Trunk};
+use crate::settings::{self, ListenerId, Trunk, TrunkId};
 
 /// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +169,13 @@ impl Listener {
     pub fn reconfigure(&mut self, id: ListenerId, trunks: &[Trunk], tls: Option<Tls>) {
         if let Self::Stream(stream) = self {
             stream.reconfigure(id, trunks, tls);
+        }
+    }
+
+    /// The names of a trunk's peers lead to these addresses now.
+    pub fn locate(&mut self, trunk: TrunkId, addresses: &[SocketAddr]) {
+        if let Self::Stream(stream) = self {
+            stream.locate(trunk, addresses.to_vec());
         }
     }
 

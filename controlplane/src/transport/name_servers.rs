@@ -62,7 +62,15 @@ enum Outcome {
     Waits,
     /// These messages.
     Messages(Vec<Vec<u8>>),
+    /// These, and then the socket is of no more use.
+    Last(Vec<Vec<u8>>, End),
+}
+
+/// Why a socket is of no more use.
+#[derive(Clone, Copy)]
+enum End {
     Failed,
+    Flooded,
 }
 
 impl NameServers {
@@ -90,10 +98,7 @@ impl NameServers {
     pub fn carry_out(&mut self, ask: Ask) {
         match ask {
             Ask::Close { attempt } => {
-                if let Some(mut query) = self.sockets.remove(&attempt) {
-                    // It leaves the epoll instance by being closed anyhow.
-                    let _ = self.poll.registry().deregister(query.source());
-                }
+                self.close(attempt);
             }
             Ask::Send {
                 attempt,
@@ -114,6 +119,7 @@ impl NameServers {
 
     /// Reads what has come. Called when the doorbell has rung.
     pub fn read(&mut self) {
+        let mut ended = Vec::new();
         loop {
             match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
                 Ok(()) => {}
@@ -123,25 +129,42 @@ impl NameServers {
             if self.events.is_empty() {
                 return;
             }
+            // A socket that has come to its end is closed at once: a flood would keep it ringing.
             for event in &self.events {
                 let attempt = AttemptId(event.token().0 as u64);
                 let Some(query) = self.sockets.get_mut(&attempt) else {
                     continue;
                 };
                 let from = query.server;
-                match query.socket.advance(&mut self.buffer) {
-                    Outcome::Waits => {}
-                    Outcome::Failed => self.heard.push_back(Heard::Failed { attempt }),
-                    Outcome::Messages(messages) => {
-                        self.heard
-                            .extend(messages.into_iter().map(|bytes| Heard::Answer {
-                                attempt,
-                                from,
-                                bytes,
-                            }));
-                    }
+                let (messages, end) = match query.socket.advance(&mut self.buffer) {
+                    Outcome::Waits => continue,
+                    Outcome::Messages(messages) => (messages, None),
+                    Outcome::Last(messages, end) => (messages, Some(end)),
+                };
+                let answers = messages.into_iter().map(|bytes| Heard::Answer {
+                    attempt,
+                    from,
+                    bytes,
+                });
+                self.heard.extend(answers);
+                if let Some(end) = end {
+                    ended.push(attempt);
+                    self.heard.push_back(match end {
+                        End::Failed => Heard::Failed { attempt },
+                        End::Flooded => Heard::Flooded { attempt },
+                    });
                 }
             }
+            for attempt in ended.drain(..) {
+                self.close(attempt);
+            }
+        }
+    }
+
+    fn close(&mut self, attempt: AttemptId) {
+        if let Some(mut query) = self.sockets.remove(&attempt) {
+            // It leaves the epoll instance by being closed anyhow.
+            let _ = self.poll.registry().deregister(query.source());
         }
     }
 
@@ -213,7 +236,7 @@ impl Socket {
                     Some(message) => Outcome::Messages(vec![message]),
                     None => Outcome::Waits,
                 },
-                Err(_) => Outcome::Failed,
+                Err(_) => Outcome::Last(Vec::new(), End::Failed),
             },
         }
     }
@@ -234,11 +257,11 @@ fn read_datagrams(socket: &UdpSocket, received: &mut usize, buffer: &mut [u8]) -
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Outcome::Messages(messages);
             }
-            // ICMP: nobody is there.
-            Err(_) => return Outcome::Failed,
+            // ICMP: nobody is there. Whoever sent what came before may have been.
+            Err(_) => return Outcome::Last(messages, End::Failed),
         }
     }
-    Outcome::Failed
+    Outcome::Last(messages, End::Flooded)
 }
 
 /// Sends what is left to be sent and reads what is there. An error once the connection has ended, unless
@@ -367,21 +390,32 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_gives_the_query_up() {
+    fn a_flood_gives_the_query_up_and_the_answer_in_it_is_heard() {
         let server = StdUdpSocket::bind("127.0.0.1:0").expect("a loopback port");
         let address = server.local_addr().expect("bound");
         let mut servers = NameServers::new().expect("an epoll instance");
         servers.carry_out(query(1, address, Carrier::Udp));
         let (_, from) = server.recv_from(&mut [0; 64]).expect("a query");
-        for _ in 0..DATAGRAMS {
+        for _ in 0..DATAGRAMS - 2 {
             server.send_to(b"forged", from).expect("sent");
         }
-        loop {
-            match hear(&mut servers) {
-                Heard::Answer { .. } => {}
-                Heard::Failed { attempt } => return assert_eq!(attempt, AttemptId(1)),
-            }
+        server.send_to(b"answer", from).expect("sent");
+        for _ in 0..100 {
+            server.send_to(b"forged", from).expect("sent");
         }
+        let mut heard = Vec::new();
+        while heard.len() <= DATAGRAMS {
+            heard.push(hear(&mut servers));
+        }
+        let right = heard
+            .iter()
+            .filter(|heard| **heard == answer(1, address, b"answer"));
+        assert_eq!(right.count(), 1);
+        let attempt = AttemptId(1);
+        assert_eq!(heard.pop(), Some(Heard::Flooded { attempt }));
+        servers.read();
+        assert_eq!(servers.next_heard(), None, "its socket is closed");
+        assert!(servers.sockets.is_empty());
     }
 
     #[test]

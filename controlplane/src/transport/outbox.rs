@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 /// Bytes that may wait: some thousand messages, more than a peer misses in a second at full load. A peer
 /// that lets more wait does not read, and its connection is ended.
 const MOST_BYTES: usize = 1 << 20;
+/// What a message costs besides its bytes: its place, and what the allocator adds. Keep-alives cost hardly
+/// anything else.
+const OVERHEAD: usize = size_of::<Parcel>() + 32;
 
 /// One message on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,11 @@ impl Parcel {
             bytes: b"\r\n".repeat(count),
         }
     }
+
+    /// The memory that it holds.
+    fn cost(&self) -> usize {
+        self.bytes.len().saturating_add(OVERHEAD)
+    }
 }
 
 /// What waits to be written.
@@ -49,7 +57,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Puts a message behind those that wait; gives it back when there is no room.
     pub(super) fn push(&mut self, parcel: Parcel) -> Result<(), Parcel> {
-        let bytes = self.bytes.saturating_add(parcel.bytes.len());
+        let bytes = self.bytes.saturating_add(parcel.cost());
         if bytes > MOST_BYTES {
             return Err(parcel);
         }
@@ -71,7 +79,7 @@ impl Outbox {
             return false;
         }
         if let Some(first) = self.waiting.pop_front() {
-            self.bytes = self.bytes.saturating_sub(first.bytes.len());
+            self.bytes = self.bytes.saturating_sub(first.cost());
         }
         self.written = 0;
         true
@@ -117,7 +125,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_in_bytes() {
         let mut outbox = Outbox::default();
-        let large = vec![0; MOST_BYTES / 2];
+        let large = vec![0; MOST_BYTES / 2 - OVERHEAD];
         assert!(outbox.push(parcel(&large)).is_ok());
         assert!(outbox.push(parcel(&large)).is_ok());
         assert_eq!(outbox.push(parcel(b"x")), Err(parcel(b"x")));
@@ -127,5 +135,15 @@ mod tests {
         assert!(outbox.advance(1));
         assert!(outbox.is_empty());
         assert_eq!(outbox.front(), None);
+    }
+
+    #[test]
+    fn small_messages_count_with_what_they_cost() {
+        let mut outbox = Outbox::default();
+        let fitted = (0..MOST_BYTES).take_while(|_| outbox.push(parcel(b"\r\n")).is_ok());
+        let fitted = fitted.count();
+        assert_eq!(fitted, MOST_BYTES / (2 + OVERHEAD));
+        (0..fitted).for_each(|_| assert!(outbox.advance(2)));
+        assert_eq!((outbox.bytes, outbox.is_empty()), (0, true));
     }
 }

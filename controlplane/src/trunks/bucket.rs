@@ -47,6 +47,12 @@ impl Bucket {
         self.rate = millis;
     }
 
+    /// Changes how many it holds from now on: one at least. What does not fit is lost.
+    pub(crate) fn set_burst(&mut self, burst: u32) {
+        self.depth = u64::from(burst.max(1)).saturating_mul(TOKEN);
+        self.level = self.level.min(self.depth);
+    }
+
     /// Whether there is a token.
     pub(crate) fn has(&mut self, now: Timestamp) -> bool {
         self.fill(now);

@@ -354,13 +354,11 @@ fn an_end_at_once_loses_no_record() {
 fn what_is_shed_leaves_one_record_however_often_it_is_sent() {
     let mut world = World::new();
     for _ in 0..60 {
-        let waited = Input::Waited(Duration::from_secs(1));
-        world.agent.handle(waited, world.now);
+        world.waits(Duration::from_secs(1));
         world.advance(Duration::from_millis(50));
     }
     for number in 0..50 {
-        let waited = Input::Waited(Duration::from_secs(1));
-        world.agent.handle(waited, world.now);
+        world.waits(Duration::from_secs(1));
         let mut caller = Phone::caller(&format!("shed-{number}"));
         caller.invite(&mut world, "900", &sdp("10.1.0.2", 4000));
         // The same INVITE once more.

@@ -479,14 +479,14 @@ fn overload_refuses_new_calls_and_leaves_the_others_alone() {
     let invite = expect(&mut world, addr(CALLEE), "INVITE");
     // What comes has waited for a second, again and again.
     for _ in 0..60 {
-        world.agent.handle(Input::Waited(SECONDS(1)), world.now);
+        world.waits(SECONDS(1));
         world.advance(Duration::from_millis(50));
     }
     world.take_mail();
     assert!(world.agent.overload(world.now).shedding);
     let mut refused = 0;
     for number in 0..50 {
-        world.agent.handle(Input::Waited(SECONDS(1)), world.now);
+        world.waits(SECONDS(1));
         let mut new = Phone::caller(&format!("new-{number}"));
         new.invite(&mut world, "900", &sdp("10.1.0.2", 4000));
         let response = world.next(addr(CALLER)).expect("an answer");

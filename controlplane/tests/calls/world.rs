@@ -232,7 +232,10 @@ impl World {
                     self.agent
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
-                Output::Forget(_) | Output::Alias { .. } | Output::Reconfigured => {}
+                Output::Forget(_)
+                | Output::Alias { .. }
+                | Output::Located { .. }
+                | Output::Reconfigured => {}
                 Output::Measure(flow) => {
                     let forwarding = self.flows.iter().all(|flows| flows.contains_key(&flow.key));
                     let counted = self.counted.remove(&flow.key);
@@ -321,6 +324,15 @@ impl World {
                 None => Event::Refused(id, Refusal::UnknownFlow),
             },
         }
+    }
+
+    /// The datagram that comes next has waited so long.
+    pub(crate) fn waits(&mut self, time: Duration) {
+        let waited = Input::Waited {
+            listener: ListenerId(0),
+            time,
+        };
+        self.agent.handle(waited, self.now);
     }
 
     /// Lets time pass, stopping whenever the agent has something to do.

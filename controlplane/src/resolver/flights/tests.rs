@@ -241,3 +241,24 @@ fn without_servers_nothing_is_asked() {
     assert_eq!(look_up(&mut bench, "x.example"), Lookup::Now(Vec::new()));
     assert_eq!(bench.resolver.deadline(), None);
 }
+
+#[test]
+fn a_flood_of_forged_answers_is_not_the_servers_fault() {
+    let mut bench = Bench::new(ZONE);
+    bench.moods.insert(addr(FIRST), Mood::Silent);
+    look_up(&mut bench, "x.example");
+    let attempt = bench.seen.last().expect("a query").attempt;
+    let now = bench.now;
+    bench.moods.insert(addr(FIRST), Mood::Well);
+    bench.resolver.on_heard(Heard::Flooded { attempt }, now);
+    bench.settle();
+    assert_eq!(found(&mut bench), place());
+    assert_eq!(bench.resolver.counters().flooded, 1);
+    assert_eq!(bench.resolver.counters().unreachable, 0);
+    // It is asked first again.
+    look_up(&mut bench, "y.example");
+    assert_eq!(servers(&bench).last(), Some(&(addr(FIRST), Carrier::Udp)));
+    // Once answered, the flood is of no interest.
+    bench.resolver.on_heard(Heard::Flooded { attempt }, now);
+    assert_eq!(bench.resolver.counters().flooded, 1);
+}

@@ -133,22 +133,22 @@ impl Connection {
             Err(error) => return Err(broken(error)),
         };
         self.framer.push(buffer.get(..count).unwrap_or_default());
-        let mut messages = Vec::new();
+        let (mut messages, mut pinged) = (Vec::new(), false);
         while let Some(frame) = self.framer.next() {
             match frame {
                 Ok(Frame::Message(bytes)) => {
                     self.life.message(now);
                     messages.push(bytes);
                 }
-                Ok(Frame::LineEnd) => {
-                    if self.life.line_end(now) {
-                        // No room: it is written to more than it reads, and that alone ends it.
-                        let _ = self.outbox.push(Parcel::line_ends(self.remote, 1));
-                    }
-                }
+                Ok(Frame::LineEnd) => pinged |= self.life.line_end(now),
                 Err(error) if messages.is_empty() => return Err(Why::Framing(error)),
                 Err(_) => break,
             }
+        }
+        if pinged {
+            // One for all that came at once: a flood gets no flood. No room: it is written to more than it
+            // reads, and that alone ends it.
+            let _ = self.outbox.push(Parcel::line_ends(self.remote, 1));
         }
         self.life.set_reading(self.framer.is_within(), now);
         Ok((messages, true))

@@ -17,7 +17,7 @@ mod socket;
 mod tests;
 mod wire;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -33,7 +33,7 @@ use super::outbox::{Kind, Parcel};
 use super::tls::Tls;
 use super::{Arrival, ListenerCounts, Sent};
 use crate::deadlines::Deadlines;
-use crate::settings::{ConnectionLimits, Listener, ListenerId, Trunk};
+use crate::settings::{ConnectionLimits, Listener, ListenerId, Trunk, TrunkId};
 use connection::{Connection, Why};
 use wire::Wire;
 
@@ -62,7 +62,11 @@ pub struct StreamListener {
     by_remote: HashMap<SocketAddr, usize>,
     aliases: HashMap<SocketAddr, usize>,
     with_address: HashMap<IpAddr, usize>,
-    /// The addresses of the trunks.
+    /// The trunks that use this listener, and their addresses as the settings say them.
+    trunks: BTreeMap<TrunkId, Vec<IpAddr>>,
+    /// Where the names of trunks lead.
+    located: BTreeMap<TrunkId, Vec<SocketAddr>>,
+    /// All addresses of the trunks.
     known: HashSet<IpAddr>,
     /// Connections with other addresses.
     strangers: usize,
@@ -91,6 +95,8 @@ impl StreamListener {
             by_remote: HashMap::new(),
             aliases: HashMap::new(),
             with_address: HashMap::new(),
+            trunks: BTreeMap::new(),
+            located: BTreeMap::new(),
             known: HashSet::new(),
             strangers: 0,
             deadlines: Deadlines::new(),
@@ -188,7 +194,10 @@ impl StreamListener {
         let Some(connection) = self.connections.get_mut(place) else {
             return;
         };
-        if let Some(old) = connection.alias.replace(alias) {
+        // What it had may be a newer connection's by now.
+        if let Some(old) = connection.alias.replace(alias)
+            && self.aliases.get(&old) == Some(&place)
+        {
             self.aliases.remove(&old);
         }
         self.aliases.insert(alias, place);
@@ -213,12 +222,41 @@ impl StreamListener {
     /// Knows these trunks from now on, and shows and believes this in connections to come. A listener of TLS
     /// stays one.
     pub fn reconfigure(&mut self, id: ListenerId, trunks: &[Trunk], tls: Option<Tls>) {
-        let here = trunks.iter().filter(|trunk| trunk.listeners.contains(&id));
-        let peers = here.flat_map(|trunk| &trunk.peers);
-        self.known = peers.map(|peer| peer.address.ip()).collect();
+        let here = (0..).map(TrunkId).zip(trunks);
+        let here = here.filter(|(_, trunk)| trunk.listeners.contains(&id));
+        let peers = here.map(|(id, trunk)| {
+            let peers = trunk.peers.iter().chain(&trunk.proxy);
+            (id, peers.map(|peer| peer.address.ip()).collect())
+        });
+        self.trunks = peers.collect();
         if tls.is_some() {
             self.tls = tls;
         }
+        for (trunk, addresses) in &self.located {
+            if let Some(tls) = &mut self.tls {
+                tls.locate(*trunk, addresses);
+            }
+        }
+        self.know();
+    }
+
+    /// The names of a trunk's peers lead to these addresses now.
+    pub fn locate(&mut self, trunk: TrunkId, addresses: Vec<SocketAddr>) {
+        if let Some(tls) = &mut self.tls {
+            tls.locate(trunk, &addresses);
+        }
+        self.located.insert(trunk, addresses);
+        self.know();
+    }
+
+    fn know(&mut self) {
+        let located = self.located.iter();
+        let located = located.filter(|(trunk, _)| self.trunks.contains_key(trunk));
+        let located = located
+            .flat_map(|(_, addresses)| addresses)
+            .map(SocketAddr::ip);
+        let configured = self.trunks.values().flatten().copied();
+        self.known = configured.chain(located).collect();
     }
 
     /// What has been done.

@@ -184,6 +184,94 @@ fn messages_come_out_of_pieces_and_keep_alives_are_answered() {
 }
 
 #[test]
+fn a_flood_of_keep_alives_gets_one_answer_a_read() {
+    let mut side = Side::tcp();
+    let mut peer = connected(&side);
+    until(&mut [&mut side], |sides| sides[0].counts().accepted == 1);
+    // Two reads of 4,096 bytes at the least, some more if the loop is quick.
+    peer.write_all(&b"\r\n".repeat(4_096)).expect("written");
+    let answers = heard(&mut side, &mut peer, 2);
+    assert_eq!(answers, "\r\n");
+    let mut rest = 0;
+    for _ in 0..20 {
+        side.turn();
+        rest += peer.read(&mut [0; 4_096]).unwrap_or(0);
+    }
+    assert!((2..=60).contains(&rest), "{rest}");
+}
+
+#[test]
+fn an_alias_stays_with_its_newest_owner() {
+    let mut side = Side::tcp();
+    let peers: Vec<_> = (0..2).map(|_| connected(&side)).collect();
+    let from: Vec<_> = peers
+        .iter()
+        .map(|peer| peer.local_addr().expect("bound"))
+        .collect();
+    until(&mut [&mut side], |sides| sides[0].counts().accepted == 2);
+    let alias = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    side.listener.alias(from[0], alias(5061));
+    side.listener.alias(from[1], alias(5061));
+    let owner = side.listener.place_of(alias(5061));
+    // The first has another one now: what it had before is the second's.
+    side.listener.alias(from[0], alias(5062));
+    assert_eq!(side.listener.place_of(alias(5061)), owner);
+    assert_eq!(owner, side.listener.place_of(from[1]));
+    drop(peers);
+    until(&mut [&mut side], |sides| sides[0].counts().open == 0);
+    assert!(side.listener.aliases.is_empty());
+}
+
+#[test]
+fn the_outbound_proxy_and_where_names_lead_are_the_trunks_too() {
+    let mut settings = settings(Transport::Tcp);
+    settings.connections.connections = 4;
+    let mut side = Side::new(&settings, &[]);
+    let trunk = |listener| Trunk::new("trunk", [], [ListenerId(listener)], MediaGroupId(0));
+    let here = SocketAddr::from(([127, 0, 0, 1], 5060));
+    let known = |side: &Side| side.listener.known.contains(&here.ip());
+    let proxied = Trunk {
+        proxy: Some(here.into()),
+        ..trunk(0)
+    };
+    side.listener.reconfigure(ListenerId(0), &[proxied], None);
+    assert!(known(&side));
+    side.listener
+        .reconfigure(ListenerId(0), &[trunk(0), trunk(1)], None);
+    assert!(!known(&side));
+    side.listener.locate(TrunkId(1), vec![here]);
+    assert!(!known(&side), "a trunk of another listener");
+    side.listener.locate(TrunkId(0), vec![here]);
+    assert!(known(&side));
+    side.listener.reconfigure(ListenerId(0), &[trunk(0)], None);
+    assert!(known(&side), "still");
+    side.listener.locate(TrunkId(0), Vec::new());
+    assert!(!known(&side));
+}
+
+#[test]
+fn where_a_trunks_names_lead_its_certificate_is_asked_for() {
+    let secured = Secured::new("located");
+    let mut two = Side::new(&secured.listener("two", &["two.example"]), &[]);
+    let to = two.address();
+    // Two trunks, of which the first is elsewhere: whoever is at the second's place must be the second.
+    for (place, passes) in [(TrunkId(0), true), (TrunkId(1), false)] {
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 5061));
+        let trunks = ["two.example", "three.example"];
+        let trunks = trunks.map(|name| secured.trunk(elsewhere, &[name]));
+        let mut one = Side::new(&secured.listener("one", &["one.example"]), &trunks);
+        one.listener.locate(place, vec![to]);
+        one.send(to, None, OPTIONS);
+        until(&mut [&mut one, &mut two], |sides| {
+            let counts = sides[0].counts();
+            counts.tls_failed == 1 || !sides[1].messages().is_empty()
+        });
+        assert_eq!(one.counts().tls_failed == 0, passes, "{place:?}");
+        two.arrived.clear();
+    }
+}
+
+#[test]
 fn what_is_no_sip_ends_the_connection_after_what_was() {
     let mut side = Side::tcp();
     let mut peer = connected(&side);

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::ResolvesClientCert;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ResolvesServerCert;
@@ -21,8 +20,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use crate::identity::Identity;
-use crate::settings::{ClientCertificates, Listener, ListenerId, Trunk};
-use verify::{AnybodyJudge, ClientJudge, TrunkJudge, Trust};
+use crate::settings::{ClientCertificates, Listener, ListenerId, Trunk, TrunkId};
+use verify::{ClientJudge, ServerJudge, TrunkJudge, Trust};
 
 pub use pem::{PemError, read_pair, read_trust};
 
@@ -50,8 +49,12 @@ pub struct Tls {
 /// What connections with one trunk show and believe.
 #[derive(Debug)]
 struct TrunkTls {
+    id: TrunkId,
     name: String,
+    /// Its peers and its outbound proxy.
     peers: Vec<SocketAddr>,
+    /// Where its peers' names lead.
+    located: Vec<SocketAddr>,
     client: Option<Arc<ClientConfig>>,
     names: Vec<String>,
     /// The name that a server is asked for (SNI); `None`: its address.
@@ -82,9 +85,10 @@ impl Tls {
         let identity = read_pair(&own.identity)?;
         let trust = own.trust.as_deref().map(read_trust).transpose()?;
         let trust = trust.map(Trust::new);
-        let here = trunks.iter().filter(|trunk| trunk.listeners.contains(&id));
+        let here = (0..).map(TrunkId).zip(trunks);
+        let here = here.filter(|(_, trunk)| trunk.listeners.contains(&id));
         let trunks: Vec<_> = here
-            .map(|trunk| TrunkTls::load(trunk, &identity, trust.as_ref()))
+            .map(|(id, trunk)| TrunkTls::load(id, trunk, &identity, trust.as_ref()))
             .collect::<Result<_, _>>()?;
         let by_address = trust.clone().map(|trust| TrunkJudge {
             trust,
@@ -101,10 +105,17 @@ impl Tls {
         let trusts: Vec<_> = trust.iter().cloned().chain(trusts).collect();
         Ok(Some(Self {
             server: server_config(own.clients, trusts, Arc::clone(&identity)),
-            anybody: client_config(AnybodyJudge { judges }, identity),
+            anybody: client_config(judges, identity),
             trunks,
             trust,
         }))
+    }
+
+    /// The names of a trunk's peers lead to these addresses now.
+    pub(super) fn locate(&mut self, trunk: TrunkId, addresses: &[SocketAddr]) {
+        if let Some(known) = self.trunks.iter_mut().find(|known| known.id == trunk) {
+            known.located = addresses.to_vec();
+        }
     }
 
     /// TLS for a connection that has been accepted.
@@ -148,7 +159,10 @@ impl Tls {
     fn trunk_at(&self, remote: SocketAddr) -> Option<&TrunkTls> {
         let holding = |is_it: &dyn Fn(SocketAddr) -> bool| {
             let mut trunks = self.trunks.iter();
-            trunks.find(|trunk| trunk.peers.iter().any(|&peer| is_it(peer)))
+            trunks.find(|trunk| {
+                let mut known = trunk.peers.iter().chain(&trunk.located);
+                known.any(|&peer| is_it(peer))
+            })
         };
         holding(&|peer| peer == remote).or_else(|| holding(&|peer| peer.ip() == remote.ip()))
     }
@@ -156,6 +170,7 @@ impl Tls {
 
 impl TrunkTls {
     fn load(
+        id: TrunkId,
         trunk: &Trunk,
         of_listener: &Arc<CertifiedKey>,
         trusted: Option<&Trust>,
@@ -170,11 +185,16 @@ impl TrunkTls {
         let names = trunk.tls.names.clone();
         let first = names.first().cloned();
         Ok(Self {
+            id,
             name: trunk.name.clone(),
-            peers: trunk.peers.iter().map(|peer| peer.address).collect(),
+            peers: {
+                let peers = trunk.peers.iter().chain(&trunk.proxy);
+                peers.map(|peer| peer.address).collect()
+            },
+            located: Vec::new(),
             client: trust.map(|trust| {
                 let names = names.clone();
-                client_config(TrunkJudge { trust, names }, identity)
+                client_config(vec![TrunkJudge { trust, names }], identity)
             }),
             names,
             asked: first.and_then(|name| ServerName::try_from(name).ok()),
@@ -201,16 +221,13 @@ fn server_config(
     Arc::new(builder.with_cert_resolver(shown))
 }
 
-fn client_config(
-    judge: impl ServerCertVerifier + 'static,
-    identity: Arc<CertifiedKey>,
-) -> Arc<ClientConfig> {
+fn client_config(judges: Vec<TrunkJudge>, identity: Arc<CertifiedKey>) -> Arc<ClientConfig> {
     let shown: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(identity));
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(judge))
+        .with_custom_certificate_verifier(Arc::new(ServerJudge { judges }))
         .with_client_cert_resolver(shown);
     Arc::new(config)
 }

@@ -1,10 +1,10 @@
 //! Who is let in and whom we let ourselves in with: certificate chains held against roots, and names
 //! against what the configuration says (RFC 5922 §7).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
@@ -34,7 +34,7 @@ impl Trust {
         now: UnixTime,
     ) -> Result<(), Error> {
         let parsed = EndEntityCert::try_from(certificate).map_err(meaning)?;
-        let algorithms = provider().signature_verification_algorithms.all;
+        let algorithms = algorithms().all;
         let serves = |usage: KeyUsage| {
             let roots = &self.0.roots;
             let path =
@@ -56,7 +56,7 @@ fn meaning(error: webpki::Error) -> Error {
     Error::InvalidCertificate(certificate)
 }
 
-/// Judges whom we connect to.
+/// Says whether somebody whom we connect to is one trunk.
 #[derive(Debug)]
 pub(super) struct TrunkJudge {
     pub(super) trust: Trust,
@@ -64,7 +64,40 @@ pub(super) struct TrunkJudge {
     pub(super) names: Vec<String>,
 }
 
-impl ServerCertVerifier for TrunkJudge {
+impl TrunkJudge {
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        self.trust.vouches(end_entity, intermediates, now)?;
+        let is_it = match self.names.is_empty() {
+            true => {
+                let parsed = EndEntityCert::try_from(end_entity).map_err(meaning)?;
+                parsed.verify_is_valid_for_subject_name(server_name).is_ok()
+            }
+            false => {
+                let shown = names_of(end_entity);
+                self.names.iter().any(|name| shown.contains(name))
+            }
+        };
+        match is_it {
+            true => Ok(()),
+            false => Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
+        }
+    }
+}
+
+/// Judges whom we connect to: the trunk that has the address; or, at an address that is no trunk's (a Contact or a
+/// route leads there, or a name that was resolved), one of the trunks by name, or the address itself.
+#[derive(Debug)]
+pub(super) struct ServerJudge {
+    pub(super) judges: Vec<TrunkJudge>,
+}
+
+impl ServerCertVerifier for ServerJudge {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -73,19 +106,10 @@ impl ServerCertVerifier for TrunkJudge {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.trust.vouches(end_entity, intermediates, now)?;
-        if self.names.is_empty() {
-            let parsed = EndEntityCert::try_from(end_entity).map_err(meaning)?;
-            parsed
-                .verify_is_valid_for_subject_name(server_name)
-                .map_err(|_| Error::InvalidCertificate(CertificateError::NotValidForName))?;
-            return Ok(ServerCertVerified::assertion());
-        }
-        let shown = names_of(end_entity);
-        match self.names.iter().any(|name| shown.contains(name)) {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
-        }
+        first_that_agrees(&self.judges, |judge| {
+            judge.judge(end_entity, intermediates, server_name, now)
+        })?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -94,8 +118,7 @@ impl ServerCertVerifier for TrunkJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        verify_tls12_signature(message, cert, dss, algorithms())
     }
 
     fn verify_tls13_signature(
@@ -104,73 +127,11 @@ impl ServerCertVerifier for TrunkJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        verify_tls13_signature(message, cert, dss, algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// Judges whom we connect to at an address that is no trunk's: a Contact or a route leads there, or a name that
-/// was resolved. It must be one of the trunks by name, or the address itself.
-#[derive(Debug)]
-pub(super) struct AnybodyJudge {
-    pub(super) judges: Vec<TrunkJudge>,
-}
-
-impl ServerCertVerifier for AnybodyJudge {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let mut outcome = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        for judge in &self.judges {
-            outcome = judge.verify_server_cert(
-                end_entity,
-                intermediates,
-                server_name,
-                ocsp_response,
-                now,
-            );
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        algorithms().supported_schemes()
     }
 }
 
@@ -197,14 +158,10 @@ impl ClientCertVerifier for ClientJudge {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let mut outcome = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        for trust in &self.trusts {
-            outcome = trust.vouches(end_entity, intermediates, now);
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome.map(|()| ClientCertVerified::assertion())
+        first_that_agrees(&self.trusts, |trust| {
+            trust.vouches(end_entity, intermediates, now)
+        })?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -213,8 +170,7 @@ impl ClientCertVerifier for ClientJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        verify_tls12_signature(message, cert, dss, algorithms())
     }
 
     fn verify_tls13_signature(
@@ -223,15 +179,33 @@ impl ClientCertVerifier for ClientJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        verify_tls13_signature(message, cert, dss, algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        algorithms().supported_schemes()
     }
+}
+
+/// The last one's reason, if none agrees.
+fn first_that_agrees<T>(
+    judges: &[T],
+    agrees: impl Fn(&T) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut outcome = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+    for judge in judges {
+        outcome = agrees(judge);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+fn algorithms() -> &'static WebPkiSupportedAlgorithms {
+    static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
+        LazyLock::new(|| provider().signature_verification_algorithms);
+    &ALGORITHMS
 }
 
 #[cfg(test)]
@@ -252,7 +226,7 @@ mod tests {
             };
             let address = ServerName::IpAddress(std::net::IpAddr::from([10, 0, 0, 2]).into());
             let certificate = by.certificate(shown);
-            judge.verify_server_cert(&certificate, &[], &address, &[], UnixTime::now())
+            judge.judge(&certificate, &[], &address, UnixTime::now())
         };
         assert!(judged(&["b.example"], &authority, &["a.example", "B.example"]).is_ok());
         assert!(judged(&[], &authority, &["10.0.0.2"]).is_ok());
@@ -280,7 +254,7 @@ mod tests {
             trust: Trust::new(read_trust(&authority.write(&place, file)).expect("roots")),
             names: names.iter().map(|&name| name.to_owned()).collect(),
         };
-        let anybody = AnybodyJudge {
+        let anybody = ServerJudge {
             judges: vec![
                 judge(&authority, "one", &[]),
                 judge(&other, "two", &["b.example"]),
