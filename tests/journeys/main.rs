@@ -14,6 +14,7 @@ mod garbage;
 mod lab;
 mod limits;
 mod nat;
+mod negotiation;
 mod neighbours;
 mod normalisation;
 mod overload;

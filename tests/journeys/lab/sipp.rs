@@ -96,9 +96,9 @@ impl Sipp {
         kill_process(Pid::from_child(&self.process), signal).expect("SIPp runs");
     }
 
-    /// Waits for its end: every call must have gone as the scenario says.
+    /// Waits for its end: every call must have gone as the scenario says. What it sent and received, with the times.
     #[track_caller]
-    pub(crate) fn succeeds(mut self, patience: Duration) {
+    pub(crate) fn succeeds(mut self, patience: Duration) -> String {
         let end = Instant::now() + patience;
         let status = loop {
             match self.process.try_wait() {
@@ -112,6 +112,16 @@ impl Sipp {
             "SIPp ended with {status}: {}",
             self.report()
         );
+        self.messages()
+    }
+
+    fn messages(&self) -> String {
+        let files = std::fs::read_dir(self.directory.path()).expect("a directory of ours");
+        files
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.to_string_lossy().ends_with("_messages.log"))
+            .filter_map(|path| std::fs::read_to_string(path).ok())
+            .collect()
     }
 
     /// What it wrote: errors and messages.
