@@ -76,6 +76,10 @@ fn audio_flows_both_ways_when_the_address_is_learnt() {
     std::thread::sleep(Duration::from_millis(100));
     talk(&mut parties, 100);
     assert_both_heard_all(&parties[0], &parties[1]);
+    // RFC 3581: the address and port that the request came from, which is where the answer has gone.
+    let via = call.answer.expect_header("Via");
+    assert!(via.contains(";received=10.1.0.2"), "{via}");
+    assert!(via.contains(";rport=4"), "{via}");
     call.callee_hangs_up(&mut caller, &mut callee);
 }
 

@@ -120,6 +120,22 @@ fn a_call_is_cancelled_and_refused_through_a_proxy() {
     assert_eq!(behind.relay.refused(486), 2);
 }
 
+/// The request names the carrier's domain, the Route the proxy.
+#[test]
+fn calls_to_a_domain_go_by_its_outbound_proxy() {
+    let _turn = Turn::shared();
+    let peers = "name = \"callees4\"\npeers = [\"10.2.0.2:5060\"]";
+    let proxied = "name = \"callees4\"\npeers = [\"10.2.0.9:5060\"]\ndomain = \"carrier.example\"\n\
+                   proxy = \"10.2.0.2:5060\"";
+    let behind = Behind::new(&Setup::default().replace(peers, proxied), &[]);
+    let calls = ["-m", "2", "-r", "10", "-d", "300"];
+    behind.run("caller.xml", "callee.xml", &calls);
+    assert_eq!(behind.relay.calls("answered"), 2);
+    let asked = "routed INVITE sip:4711@carrier.example";
+    assert!(behind.proxy.said(asked) >= 2, "{}", behind.proxy.log());
+    assert!(behind.proxy.said("followed BYE") >= 2);
+}
+
 fn event(relay: &Relay, name: &str) -> u64 {
     relay.json(&["status"])["sip"]["events"][name]
         .as_u64()

@@ -21,24 +21,6 @@ fn file(relay: &Relay, name: &str) -> PathBuf {
     relay.config().with_file_name(name)
 }
 
-/// The records that are written, when there are as many.
-#[track_caller]
-fn records(relay: &Relay, count: usize) -> Vec<Value> {
-    let until = Instant::now() + Duration::from_secs(10);
-    loop {
-        let text = std::fs::read_to_string(file(relay, "calls.json")).unwrap_or_default();
-        let lines: Vec<Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("a whole line of JSON"))
-            .collect();
-        if lines.len() >= count || Instant::now() > until {
-            assert_eq!(lines.len(), count, "{text}\n{}", relay.log());
-            return lines;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn a_record_counts_what_the_hosts_have_counted() {
     let _turn = Turn::shared();
@@ -63,7 +45,7 @@ fn a_record_counts_what_the_hosts_have_counted() {
     let by_callee = pair.network.callee.counted("sent");
     call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
 
-    let record = records(&pair.relay, 1).remove(0);
+    let record = pair.relay.records(1).remove(0);
     assert_eq!(record["caller_packets"], by_caller, "{record}");
     assert_eq!(record["callee_packets"], by_callee, "{record}");
     assert!(by_caller >= 137 && by_callee >= 100 && by_caller > by_callee);
@@ -192,7 +174,7 @@ fn a_refused_call_has_a_record_and_a_story() {
     let refusal = pair.caller.expect_response(404, "INVITE");
     pair.caller
         .send(&pair.caller.ack_refusal(&request, &refusal));
-    let record = records(&pair.relay, 1).remove(0);
+    let record = pair.relay.records(1).remove(0);
     assert_eq!(record["cause"], "no_route");
     assert_eq!(record["sip_code"], 404);
     assert_eq!(record["callee_uri"], Value::Null);

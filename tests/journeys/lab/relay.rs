@@ -292,6 +292,25 @@ impl Relay {
         assert!(status.success(), "{status}:\n{}", self.log());
     }
 
+    /// The records of calls in `DIRECTORY/calls.json`, when there are as many.
+    #[track_caller]
+    pub(crate) fn records(&self, count: usize) -> Vec<Value> {
+        let file = self.directory.path().join("calls.json");
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let lines: Vec<Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).expect("a whole line of JSON"))
+                .collect();
+            if lines.len() >= count || Instant::now() > until {
+                assert_eq!(lines.len(), count, "{text}\n{}", self.log());
+                return lines;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// What it wrote to its log.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
