@@ -23,6 +23,8 @@ pub struct Dialog {
     route_set: Vec<NameAddr>,
     /// The number of our last request; 0 before the first (§12.1.1 leaves it empty).
     local_cseq: u32,
+    /// Our INVITE made it: the Call-ID is ours.
+    ours: bool,
     /// The number of the peer's last request; `None` before the first.
     remote_cseq: Option<u32>,
     /// Where its first message came from: requests go there when the route or the target names no
@@ -46,6 +48,7 @@ impl Dialog {
             remote_target: target_of(invite)?,
             route_set: invite.routes(&HeaderName::RecordRoute)?,
             local_cseq: 0,
+            ours: false,
             remote_cseq: Some(invite.cseq()?.number),
             path,
             translated: came_translated(invite, path.remote),
@@ -72,6 +75,7 @@ impl Dialog {
             remote_target: target,
             route_set,
             local_cseq: invite.cseq()?.number,
+            ours: true,
             remote_cseq: None,
             path,
             translated: false,
@@ -198,6 +202,11 @@ impl Dialog {
             true => Some(Transport::Tls),
             false => uri.parameter("transport").and_then(Transport::named),
         }
+    }
+
+    /// Whether its Call-ID is ours.
+    pub fn is_ours(&self) -> bool {
+        self.ours
     }
 
     /// Where its first message came from.

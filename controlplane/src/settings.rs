@@ -30,7 +30,7 @@ pub use dialog::{
 };
 pub use explain::Explain;
 pub use service::{Capacity, Check, Failover, Network, Overload, Rate, TrunkLimits};
-pub use transfer::{Redirect, Refer, TransferPolicy};
+pub use transfer::{Redirect, Refer, Takeover, TransferPolicy};
 pub use transport::{
     ClientCertificates, ConnectionLimits, KeyPair, ListenerTls, Transport, TrunkTls,
 };

@@ -97,11 +97,13 @@ impl Call {
         self.account.release = Some(Box::new(release));
     }
 
-    /// The call is offered to a target now.
-    pub(super) fn tries(&mut self, cx: &mut Context, target: &Target, call_id: &str) {
+    /// The call is offered to a target now, in a leg of this Call-ID if that is a new one.
+    pub(super) fn tries(&mut self, cx: &mut Context, target: &Target, call_id: Option<String>) {
         let trunk = cx.trunk_name(target.trunk).to_owned();
         let text = format!("{trunk} at {}", target.peer);
-        cx.stories.add_call_id(self.id, call_id);
+        if let Some(call_id) = call_id {
+            cx.stories.add_call_id(self.id, &call_id);
+        }
         cx.stories.tell(cx.now, self.id, What::Target(text.into()));
         if self.account.tries.len() < MOST_TRIES {
             self.account.tries.push(Try {

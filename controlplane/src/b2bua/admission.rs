@@ -8,6 +8,7 @@ use crate::transaction::{Path, ServerKey};
 
 use super::context::Context;
 use super::passing;
+use super::transfer::REPLACES;
 
 /// What a request is refused with.
 #[derive(Debug)]
@@ -51,6 +52,12 @@ impl Refusal {
         Self::with(code, HeaderName::MinSe, least.to_string())
     }
 
+    /// 489 with the event package that we know.
+    pub(super) fn bad_event(known: &str) -> Self {
+        let name = HeaderName::from("Allow-Events");
+        Self::with(StatusCode::BAD_EVENT, name, known)
+    }
+
     /// Answers the request.
     pub(super) fn send(self, cx: &mut Context, key: ServerKey, request: &Message) {
         let tag = cx.tokens.tag();
@@ -85,6 +92,7 @@ pub(super) fn check(message: &Message) -> Result<(), Refusal> {
             | Method::Message
             | Method::Notify
             | Method::Refer
+            | Method::Subscribe
             | Method::Prack
             | Method::Update,
         ) => {}
@@ -94,8 +102,16 @@ pub(super) fn check(message: &Message) -> Result<(), Refusal> {
         }
         _ => return Err(Refusal::method_not_allowed()),
     }
+    let invites = message.method() == Some(&Method::Invite);
+    if message.headers.contains(&HeaderName::Replaces) && !invites {
+        return Err(StatusCode::BAD_REQUEST.into());
+    }
     for name in [HeaderName::Require, HeaderName::ProxyRequire] {
-        let foreign = passing::foreign_options(&message.headers, &name);
+        let mut foreign = passing::foreign_options(&message.headers, &name);
+        // Whether it may be required is its trunk's to say.
+        if invites && name == HeaderName::Require {
+            foreign.retain(|option| !option.eq_ignore_ascii_case(REPLACES.as_bytes()));
+        }
         if !foreign.is_empty() {
             let list = foreign.join(&b", "[..]);
             return Err(Refusal::with(

@@ -300,8 +300,8 @@ impl Call {
 
     /// The caller's ACK.
     pub(super) fn on_caller_ack(&mut self, cx: &mut Context, ack: &Message) {
-        if let Some(reason) = self.farewell.owed.take() {
-            self.send_bye_with(cx, Side::A, Some(&reason));
+        if let Some((side, reason)) = self.farewell.owed.take() {
+            self.send_bye_with(cx, side, Some(&reason));
             return self.finish_if_done();
         }
         let owed = self

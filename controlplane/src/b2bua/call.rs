@@ -27,7 +27,7 @@ use super::relay::{Relay, in_dialog};
 use super::reliable::{Demand, Incoming, Outgoing};
 use super::service::Leases;
 use super::session_timer::Timers;
-use super::transfer::Transfer;
+use super::transfer::{Loan, Transfer};
 use super::{CallId, CallState, CallSummary, LegView, Trigger};
 
 /// A call.
@@ -56,6 +56,8 @@ pub(super) struct Call {
     pub(super) next_relay: u32,
     /// A transfer that tandem carries out.
     pub(super) transfer: Option<Box<Transfer>>,
+    /// A party that is lent to a transfer of another call.
+    pub(super) lent: Option<Loan>,
     pub(super) farewell: Farewell,
     /// What it holds of the trunks' limits.
     pub(super) leases: Leases,
@@ -117,11 +119,15 @@ pub(super) struct Pair {
 pub(super) struct Farewell {
     /// BYEs without a final response.
     pub(super) byes: Vec<ClientKey>,
-    /// The caller is owed a BYE that may not leave before its ACK (RFC 3261 §15), with this Reason,
+    /// This side is owed a BYE that may not leave before its ACK (RFC 3261 §15), with this Reason,
     /// if any.
-    pub(super) owed: Option<Vec<u8>>,
+    pub(super) owed: Option<(Side, Vec<u8>)>,
     /// This side has ended its dialog while the call went on, to be transferred.
     pub(super) departed: Option<Side>,
+    /// The dialog of this side is another call's now.
+    pub(super) given_away: Option<Side>,
+    /// The INVITE of who has this side's place by Replaces and has not acknowledged that.
+    pub(super) newcomer: Option<(ServerKey, Side)>,
 }
 
 impl Pair {
@@ -157,6 +163,7 @@ impl Call {
             relays: Vec::new(),
             next_relay: 0,
             transfer: None,
+            lent: None,
             farewell: Farewell::default(),
             leases: Leases::default(),
             started: now,
@@ -212,6 +219,7 @@ impl Call {
                 }
                 Then::Join => self.send_join(cx),
                 Then::Connect(sdp) => self.connect(cx, sdp),
+                Then::Restore(side, request, sdp) => self.restored(cx, side, request, sdp),
             }
         }
     }
@@ -235,7 +243,7 @@ impl Call {
                 self.released(cx, cut, None);
                 self.withdraw(cx, Trigger::FlowsFailed, code, None);
             }
-            Then::Acknowledge(_) | Then::AcknowledgeRelay(..) => {
+            Then::Acknowledge(_) | Then::AcknowledgeRelay(..) | Then::Restore(..) => {
                 self.hang_up(cx, Cause::NoRoom);
             }
             Then::Join | Then::Connect(_) => self.on_join_without_flows(cx, in_dialog(code)),
@@ -313,7 +321,7 @@ impl Call {
             let kept = Some(place) == keep;
             place += 1;
             if !kept {
-                cx.index.remove_tag(pair.caller.local_tag());
+                cx.index.remove_tag(pair.caller.local_tag(), self.id);
             }
             kept
         });
@@ -325,7 +333,7 @@ impl Call {
         self.retain_pair(cx, None);
         self.release_target(cx);
         if let Some(attempt) = self.attempt.take() {
-            cx.index.remove_tag(&attempt.tag);
+            cx.index.remove_tag(&attempt.tag, self.id);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What every call works with: transactions, media, routes, names, counters, and the time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use contract::Timestamp;
 use rand::rngs::StdRng;
@@ -16,7 +17,8 @@ use crate::resolver::{LookupId, Resolver, WatchId};
 use crate::routing::{Candidate, Decision, NameId, Query, Routing, Target};
 use crate::session::{Engine, Family, LegSpec};
 use crate::settings::{
-    DialogPolicy, ListenerId, MediaGroupId, Normalisation, Refer, Settings, Transport, TrunkId,
+    DialogPolicy, ListenerId, MediaGroupId, Normalisation, Refer, Settings, Takeover, Transport,
+    TrunkId,
 };
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, Method, StatusCode, Tokens};
@@ -31,6 +33,7 @@ use super::alarms::Alarms;
 use super::challenges::Challenges;
 use super::index::{Index, Owner};
 use super::next_hops::Unsent;
+use super::transfer::{self, Errand};
 use super::{CallId, Counters};
 use super::{next_hops, passing};
 
@@ -63,6 +66,8 @@ pub(super) struct Context {
     pub(super) stories: Stories,
     /// What calls leave behind when they end, before everything else that is to be done.
     pub(super) outbox: VecDeque<Output>,
+    /// What calls want of each other, which the next does before anything else happens.
+    pub(super) errands: VecDeque<(CallId, Errand)>,
     /// What our own requests have been asked for.
     pub(super) challenges: Challenges,
     /// What we register at trunks.
@@ -103,6 +108,7 @@ impl Context {
             counters: Counters::default(),
             stories: Stories::new(settings.explain, settings.mirror),
             outbox: VecDeque::new(),
+            errands: VecDeque::new(),
             challenges: Challenges::default(),
             guard,
             settings,
@@ -236,6 +242,10 @@ impl Context {
             let refer = Method::Refer.as_str();
             message.headers.push(HeaderName::Allow, refer);
         }
+        if self.takes_replaces(listener) {
+            let option = transfer::REPLACES;
+            message.headers.push(HeaderName::Supported, option);
+        }
         self.sign(message);
     }
 
@@ -244,6 +254,14 @@ impl Context {
         let mut trunks = self.settings.trunks.iter();
         trunks
             .any(|trunk| trunk.transfer.refer != Refer::Off && trunk.listeners.contains(&listener))
+    }
+
+    /// Whether a trunk at this listener may take others' places.
+    fn takes_replaces(&self, listener: ListenerId) -> bool {
+        let mut trunks = self.settings.trunks.iter();
+        trunks.any(|trunk| {
+            trunk.transfer.replaces != Takeover::Off && trunk.listeners.contains(&listener)
+        })
     }
 
     /// Adds our product token.
@@ -310,6 +328,16 @@ impl Context {
         self.challenges.sent(key, tag);
         self.index.add_client(key, Owner::Call(call));
         Ok(key)
+    }
+
+    /// How long a request waits that has met another's (RFC 3261 §14.1): longer where the dialog's Call-ID is ours, so
+    /// that the two do not meet again.
+    pub(super) fn glare_pause(&mut self, dialog: &Dialog) -> Duration {
+        let tens = match dialog.is_ours() {
+            true => 210 + self.tokens.up_to(190),
+            false => self.tokens.up_to(200),
+        };
+        Duration::from_millis(u64::from(tens.max(1)) * 10)
     }
 
     /// Answers a request; false when the transaction takes no answer any more.

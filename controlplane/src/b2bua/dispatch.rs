@@ -17,6 +17,7 @@ use super::call::{Call, Caller};
 use super::context::Context;
 use super::index::Owner;
 use super::setup::Setback;
+use super::transfer::{Applicant, Known};
 use super::{B2bua, CallId, CallState, reliable, session_timer};
 
 impl B2bua {
@@ -46,12 +47,16 @@ impl B2bua {
                 ..
             } => self.with_server(key, |call, cx| match call.caller.key == key {
                 true => call.on_caller_ack(cx, &message),
-                false => call.on_relay_ack(cx, key, &message),
+                false => {
+                    call.on_relay_ack(cx, key, &message);
+                    call.on_newcomer_ack(cx, key);
+                }
             }),
             Occurrence::Ack { invite: None, .. } => self.cx.count_dropped("stray_ack"),
             Occurrence::Cancel { invite, message } => {
                 self.with_server(invite, |call, cx| match call.caller.key == invite {
                     true => call.on_cancel(cx, &message),
+                    false if call.on_applicant_cancel(cx, invite) => {}
                     false => call.on_relay_cancel(cx, invite, &message),
                 });
             }
@@ -69,6 +74,7 @@ impl B2bua {
                     if !call.on_relay_no_ack(cx, key) && call.caller.key == key {
                         call.on_no_ack(cx);
                     }
+                    call.on_newcomer_no_ack(cx, key);
                 });
             }
             Occurrence::ClientEnded(key) => {
@@ -112,7 +118,7 @@ impl B2bua {
             (true, _) => self.on_dialog_request(key, message, path),
             (false, Some(Method::Invite)) => self.on_invite(key, message, path),
             (false, Some(Method::Options)) => self.on_options(key, &message, path),
-            (false, Some(Method::Message | Method::Refer)) => {
+            (false, Some(Method::Message | Method::Refer | Method::Subscribe)) => {
                 Refusal::method_not_allowed().send(&mut self.cx, key, &message)
             }
             // The rest has a meaning only within a dialog.
@@ -120,9 +126,16 @@ impl B2bua {
         }
     }
 
-    fn on_invite(&mut self, key: ServerKey, message: Message, path: Path) {
-        let (trunk, user) = match self.admit(&message, path) {
-            Ok(admitted) => admitted,
+    fn on_invite(&mut self, key: ServerKey, mut message: Message, path: Path) {
+        let admitted = self.admit(&message, path).and_then(|(trunk, user)| {
+            let wanted = self.wants_place(trunk, &mut message)?;
+            Ok((trunk, user, wanted))
+        });
+        let (trunk, user) = match admitted {
+            Ok((trunk, user, None)) => (trunk, user),
+            Ok((trunk, _, Some(known))) => {
+                return self.on_takeover(key, message, (trunk, path), &known);
+            }
             Err(refusal) => {
                 self.note_refused(&message, path, refusal.code());
                 return refusal.send(&mut self.cx, key, &message);
@@ -176,6 +189,37 @@ impl B2bua {
         call.leases.inbound = Some(lease);
         self.calls.insert(id, call);
         self.with_call(id, |call, cx| call.try_next_target(cx));
+    }
+
+    /// An INVITE with Replaces that is carried out here: it is no call of its own.
+    fn on_takeover(
+        &mut self,
+        key: ServerKey,
+        invite: Message,
+        (trunk, path): (TrunkId, Path),
+        known: &Known,
+    ) {
+        let admitted = self.extensions(trunk, &invite).and_then(|_| {
+            let lease = self.cx.lease_caller(trunk, &invite)?;
+            Ok(lease)
+        });
+        match admitted {
+            Ok(lease) => {
+                let applicant = Applicant {
+                    key,
+                    invite,
+                    path,
+                    trunk,
+                    tag: self.cx.tokens.tag(),
+                    lease: Some(lease),
+                };
+                self.begin_takeover(known, applicant);
+            }
+            Err(refusal) => {
+                self.note_refused(&invite, path, refusal.code());
+                refusal.send(&mut self.cx, key, &invite);
+            }
+        }
     }
 
     /// What the INVITE and its trunk make of the extensions that are each leg's own.
@@ -279,6 +323,9 @@ impl B2bua {
                     Ok(()) if message.method() == Some(&Method::Refer) => {
                         call.on_refer(cx, (side, place), key, message, named);
                     }
+                    Ok(()) if message.method() == Some(&Method::Subscribe) => {
+                        call.on_subscribe(cx, (side, place), key, message);
+                    }
                     Ok(()) => call.begin_relay(cx, side, place, key, message),
                     Err(refusal) => refusal.send(cx, key, &message),
                 },
@@ -321,6 +368,8 @@ impl B2bua {
                 call.on_invite_response(cx, key, message, path);
             } else if call.transfers(key) {
                 call.on_transfer_response(cx, key, &message, path);
+            } else if call.lends(key) {
+                call.on_loan_response(cx, &message);
             } else if let Some(side) = call.refreshes(key) {
                 call.on_refresh_response(cx, side, &message);
             } else if !call.farewell.byes.contains(&key) {
@@ -350,6 +399,8 @@ impl B2bua {
                 call.on_setback(cx, setback);
             } else if call.transfers(key) {
                 call.on_transfer_lost(cx, key, code);
+            } else if call.lends(key) {
+                call.on_loan_lost(cx, code);
             } else if let Some(side) = call.refreshes(key) {
                 call.on_refresh_lost(cx, side);
             } else if call.farewell.byes.contains(&key) {
@@ -390,5 +441,6 @@ impl B2bua {
             self.cx.challenges.call_over(id);
             self.calls.remove(&id);
         }
+        self.run_errands();
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Cause {
     NoDescription,
     /// The workers had no room for its flows.
     NoRoom,
+    /// Its party has a place in another call.
+    Transferred,
     /// Something that should hold did not.
     Broken,
 }
@@ -53,6 +55,7 @@ impl Cause {
             Self::BadDescription => "bad_description",
             Self::NoDescription => "no_description",
             Self::NoRoom => "no_room",
+            Self::Transferred => "transferred",
             Self::Broken => "broken",
         }
     }
@@ -65,7 +68,7 @@ impl Cause {
             }
             Self::Drain | Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer | Self::BadDescription | Self::NoDescription => StatusCode::BAD_GATEWAY,
-            Self::NoAck | Self::Broken => StatusCode::SERVER_INTERNAL_ERROR,
+            Self::NoAck | Self::Broken | Self::Transferred => StatusCode::SERVER_INTERNAL_ERROR,
         }
     }
 
@@ -83,6 +86,7 @@ impl Cause {
                 "SIP;cause=488;text=\"Unusable session description\""
             }
             Self::NoRoom => "SIP;cause=503;text=\"No room for the media\"",
+            Self::Transferred => "SIP;cause=200;text=\"Transferred\"",
             Self::Broken => "SIP;cause=500;text=\"Internal error\"",
         }
     }
@@ -130,8 +134,8 @@ impl Call {
         self.released(cx, cut, Some(&reason));
         match self.state() {
             CallState::Answered | CallState::Established => {
-                let trigger = match cause {
-                    Cause::NoAck => Trigger::NoAck,
+                let trigger = match (self.state(), cause) {
+                    (CallState::Answered, Cause::NoAck) => Trigger::NoAck,
                     _ => Trigger::HangUp,
                 };
                 let acknowledged = self.state() == CallState::Established || cause == Cause::NoAck;
@@ -140,7 +144,7 @@ impl Call {
                     self.send_bye(cx, Side::B, Some(cause.reason()));
                     match acknowledged {
                         true => self.send_bye(cx, Side::A, Some(cause.reason())),
-                        false => self.farewell.owed = Some(cause.reason().into()),
+                        false => self.farewell.owed = Some((Side::A, cause.reason().into())),
                     }
                     self.finish_if_done();
                 }
@@ -233,15 +237,17 @@ impl Call {
                 self.released(cx, cut, reason.as_ref());
                 self.withdraw(cx, Trigger::Bye, code, None);
             }
-            (CallState::Established, _) if self.transferor_leaves(cx, side) => {}
+            (CallState::Established, _)
+                if self.transferor_leaves(cx, side) || self.leaves_loan(cx, side) => {}
             (CallState::Answered | CallState::Established, _) => {
                 self.on_final_bye(cx, side, reason.as_ref());
             }
-            // The caller ends what it has not acknowledged: it is owed nothing any more.
-            (CallState::Ending, Side::A) if self.farewell.owed.take().is_some() => {
+            // Who ends what it has not acknowledged is owed nothing any more. Else byes have crossed: ours is out
+            // already, and its answer is on the way.
+            (CallState::Ending, _) => {
+                self.farewell.owed.take_if(|(owed, _)| *owed == side);
                 self.finish_if_done();
             }
-            // Byes have crossed: ours is out already, and its answer is on the way.
             _ => {}
         }
     }
@@ -270,7 +276,7 @@ impl Call {
         );
         let reason = reason.map(|field| field.value().into_owned());
         match (side, acknowledged) {
-            (Side::B, false) => self.farewell.owed = Some(reason.unwrap_or_default()),
+            (Side::B, false) => self.farewell.owed = Some((Side::A, reason.unwrap_or_default())),
             _ => self.send_bye_with(cx, side.other(), reason.as_deref()),
         }
         self.finish_if_done();
@@ -278,8 +284,8 @@ impl Call {
 
     /// The caller never acknowledged the 2xx (RFC 3261 §13.3.1.4).
     pub(super) fn on_no_ack(&mut self, cx: &mut Context) {
-        if let Some(reason) = self.farewell.owed.take() {
-            self.send_bye_with(cx, Side::A, Some(&reason));
+        if let Some((side, reason)) = self.farewell.owed.take() {
+            self.send_bye_with(cx, side, Some(&reason));
             return self.finish_if_done();
         }
         if self.state() == CallState::Answered {
@@ -306,7 +312,12 @@ impl Call {
     }
 
     pub(super) fn send_bye_with(&mut self, cx: &mut Context, side: Side, reason: Option<&[u8]>) {
-        if self.farewell.departed == Some(side) {
+        if [self.farewell.departed, self.farewell.given_away].contains(&Some(side)) {
+            return;
+        }
+        if self.farewell.newcomer.is_some_and(|(_, new)| new == side) {
+            let reason = reason.unwrap_or_default().to_vec();
+            self.farewell.owed = Some((side, reason));
             return;
         }
         if side == Side::B {
@@ -335,6 +346,7 @@ impl Call {
     fn part(&mut self, cx: &mut Context, why: &'static str) {
         *cx.counters.calls_ended.entry(why).or_default() += 1;
         self.abandon_transfer(cx);
+        self.recall_loan(cx);
         self.end_relays(cx);
         self.end_refreshes(cx);
         self.release_media(cx);
@@ -346,7 +358,7 @@ impl Call {
             return;
         }
         let mut pair = self.pairs.remove(place);
-        cx.index.remove_tag(pair.caller.local_tag());
+        cx.index.remove_tag(pair.caller.local_tag(), self.id);
         self.end_relays_without_dialog(cx);
         if side == Side::B {
             return;

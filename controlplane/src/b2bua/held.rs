@@ -5,7 +5,9 @@
 use std::collections::VecDeque;
 
 use crate::installer::Ticket;
+use crate::session::Side;
 use crate::sip::Message;
+use crate::transaction::ClientKey;
 
 use super::relay::RelayId;
 use super::reliable::Progress;
@@ -29,8 +31,10 @@ pub(super) enum Then {
     AcknowledgeRelay(RelayId, Vec<u8>),
     /// Send the offer of a transfer's target to the party that remains.
     Join,
-    /// Acknowledge the target's 2xx with this answer, and give it its place in the call.
+    /// Give a newcomer its place in the call, with this description.
     Connect(Vec<u8>),
+    /// Acknowledge the 2xx of a party that was lent to another call with this answer.
+    Restore(Side, (ClientKey, u32), Vec<u8>),
 }
 
 /// What a call holds back.

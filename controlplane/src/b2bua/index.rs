@@ -47,8 +47,11 @@ impl Index {
         self.tags.insert(tag.to_owned(), (call, side));
     }
 
-    pub(super) fn remove_tag(&mut self, tag: &str) {
-        self.tags.remove(tag);
+    /// Takes the tag out, unless it is another call's by now.
+    pub(super) fn remove_tag(&mut self, tag: &str, call: CallId) {
+        if self.tags.get(tag).is_some_and(|(known, _)| *known == call) {
+            self.tags.remove(tag);
+        }
     }
 
     pub(super) fn server(&self, key: ServerKey) -> Option<CallId> {

@@ -59,6 +59,7 @@ use self::ending::Cause;
 
 pub use dry_run::{DryAttempt, DryRun};
 pub use state::{CallState, Row, TABLE, Trigger};
+pub use transfer::{TRANSFER_TABLE, TransferRow, TransferStage, TransferTrigger};
 pub use view::{
     AuthenticationCounters, CallDetail, CallId, CallSummary, Counters, Gauges, LegView,
 };
@@ -332,6 +333,7 @@ impl B2bua {
             summary: call.summary(cx),
             caller: call.caller_leg(cx),
             callees: call.callee_legs(cx),
+            transfer: call.transfer_stage(),
             media: call.session.and_then(|id| cx.engine.describe(id)),
             flows: call.session.map_or_else(Vec::new, |id| cx.engine.flows(id)),
         })

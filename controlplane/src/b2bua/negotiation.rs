@@ -80,6 +80,18 @@ impl Talk {
         }
     }
 
+    /// Where all is agreed on but this offer.
+    pub(super) fn offered(by: Side, sdp: &[u8]) -> Self {
+        Self {
+            open: Some(Offer {
+                by,
+                sdp: sdp.to_vec(),
+            }),
+            settled: [true, true],
+            ..Self::default()
+        }
+    }
+
     /// Whose offer is open.
     pub(super) fn open(&self) -> Option<Side> {
         self.open.as_ref().map(|offer| offer.by)

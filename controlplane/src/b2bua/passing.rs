@@ -97,6 +97,15 @@ pub(super) fn pass_timer(from: &Message, into: &mut Message) {
     }
 }
 
+/// Copies the name of the dialog that an INVITE is to replace (RFC 3891).
+pub(super) fn pass_replaces(from: &Message, into: &mut Message) {
+    copy_all(&from.headers, into, &HeaderName::Replaces);
+    let option = super::transfer::REPLACES;
+    if from.lists(&HeaderName::Require, option) {
+        into.headers.push(HeaderName::Require, option);
+    }
+}
+
 /// The response of one leg as an answer to the request of the other: code, reason, what passes, and
 /// what explains the code.
 pub(super) fn response(request: &Message, tag: Option<&str>, response: &Message) -> Message {

@@ -1,5 +1,5 @@
 //! Requests within the dialog that pass from one side to the other: re-INVITE, UPDATE, PRACK, INFO,
-//! MESSAGE, NOTIFY, REFER.
+//! MESSAGE, NOTIFY, REFER, SUBSCRIBE.
 //!
 //! Each is a transaction on either leg, joined by a [`Relay`]. One that carries an offer waits for its
 //! flows, and so does the answer. A failure puts the session back to what it was.
@@ -83,12 +83,48 @@ impl Relay {
     const fn keeps_alive(&self) -> bool {
         !matches!(
             self.method,
-            Method::Info | Method::Message | Method::Notify | Method::Prack | Method::Refer
+            Method::Info
+                | Method::Message
+                | Method::Notify
+                | Method::Prack
+                | Method::Refer
+                | Method::Subscribe
         )
     }
 }
 
 impl Call {
+    /// The INVITE of who has a place by Replaces is answered, and waits for its ACK; `asked` is the re-INVITE whose offer
+    /// that is to answer.
+    pub(super) fn await_ack(
+        &mut self,
+        from: Side,
+        server: ServerKey,
+        request: Message,
+        asked: Option<(ClientKey, u32)>,
+    ) {
+        let tag = self.pairs.first();
+        let tag = tag.map_or_else(String::new, |pair| pair.caller.local_tag().to_owned());
+        let id = RelayId(self.next_relay);
+        self.next_relay = self.next_relay.wrapping_add(1);
+        self.relays.push(Relay {
+            id,
+            from,
+            method: Method::Invite,
+            tag,
+            server,
+            request,
+            client: asked,
+            asked: None,
+            rack: None,
+            offer: match asked {
+                Some(_) => Offer::InResponse,
+                None => Offer::InRequest,
+            },
+            phase: Phase::AwaitsAck,
+        });
+    }
+
     /// Takes a re-INVITE, UPDATE, INFO, MESSAGE or NOTIFY from one side; the dialog and the number have been checked.
     pub(super) fn begin_relay(
         &mut self,
@@ -247,7 +283,7 @@ impl Call {
                 }
             }
             Method::Prack => cx.sign(&mut message),
-            Method::Refer | Method::Notify => {
+            Method::Refer | Method::Notify | Method::Subscribe => {
                 cx.introduce(&mut message, listener);
                 transfer::complete(&relay.request, &mut message);
             }
@@ -533,6 +569,7 @@ impl Call {
         let mut open = self.pairs.iter().filter_map(|pair| pair.talk.open());
         let mut relays = self.relays.iter();
         self.transfer.is_some()
+            || self.lent.is_some()
             || open.next().is_some()
             || relays.any(|relay| relay.method == Method::Invite)
     }

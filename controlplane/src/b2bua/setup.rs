@@ -5,7 +5,7 @@ use contract::Timestamp;
 use crate::records::{Outcome, Releaser};
 use crate::routing::Target;
 use crate::session::{Rewritten, SessionError, Side};
-use crate::settings::{Failover, TrunkId};
+use crate::settings::{Failover, Takeover, TrunkId};
 use crate::sip::typed::{Host, NameAddr, Uri};
 use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
 use crate::story::What;
@@ -147,7 +147,7 @@ impl Call {
         session_timer::ask_callee(cx, self.caller.trunk, target.trunk, asked, &mut invite);
         self.timers.forget_callee();
         let ringing = cx.settings.no_answer.saturating_mul(LONGEST_RINGING);
-        self.tries(cx, &target, &invite.call_id().unwrap_or_default());
+        self.tries(cx, &target, invite.call_id().ok());
         self.attempt = Some(Attempt {
             target,
             invite,
@@ -399,6 +399,9 @@ pub(super) fn callee_invite(
     headers.push(HeaderName::CSeq, "1 INVITE");
     cx.introduce(&mut message, target.listener);
     passing::pass(invite, &mut message);
+    if cx.transfer_policy(from_trunk).replaces == Takeover::Pass {
+        passing::pass_replaces(invite, &mut message);
+    }
     if let Some(crossing) = cx.crossing(from_trunk, target.trunk) {
         crossing.invite(invite, &mut message);
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use contract::Timestamp;
 
-use super::CallState;
+use super::{CallState, TransferStage};
 use crate::digest;
 use crate::session::{self, FlowView, SessionView};
 use crate::transaction;
@@ -77,6 +77,8 @@ pub struct CallDetail {
     pub caller: LegView,
     /// The callee's dialogs: several while it forks, one once it has answered.
     pub callees: Vec<LegView>,
+    /// How far a transfer of it has come that tandem carries out.
+    pub transfer: Option<TransferStage>,
     /// The media session; `None` once it is closed.
     pub media: Option<SessionView>,
     /// The flows of the session.

@@ -125,18 +125,18 @@ impl Engine {
         Ok(())
     }
 
-    /// The party on `side` of one session is that of another, too: what it is sent from now on goes on where the
-    /// former left off (RFC 3264 §8: the same `o=` line, in a higher version). Unknown sessions are ignored.
-    pub fn carry_name(&mut self, from: SessionId, to: SessionId, side: Side) {
+    /// A party of one session is that of another, too: what it is sent from now on goes on where the former left off
+    /// (RFC 3264 §8: the same `o=` line, in a higher version). Unknown sessions are ignored.
+    pub fn carry_name(&mut self, from: (SessionId, Side), to: (SessionId, Side)) {
         let former = self
             .sessions
-            .get(&from)
-            .map(|session| &session.legs[side.index()]);
+            .get(&from.0)
+            .map(|session| &session.legs[from.1.index()]);
         let Some(former) = former.cloned() else {
             return;
         };
-        if let Some(session) = self.sessions.get_mut(&to) {
-            session.legs[side.index()].take_name(&former);
+        if let Some(session) = self.sessions.get_mut(&to.0) {
+            session.legs[to.1.index()].take_name(&former);
         }
     }
 

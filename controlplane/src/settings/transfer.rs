@@ -1,4 +1,4 @@
-//! What a trunk may do with calls besides taking them: send them elsewhere.
+//! What a trunk may do with calls besides taking them: send them elsewhere, and take others' places in them.
 
 /// A trunk's part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -7,6 +7,8 @@ pub struct TransferPolicy {
     pub redirect: Redirect,
     /// What becomes of its REFER.
     pub refer: Refer,
+    /// What becomes of the Replaces in its INVITE.
+    pub replaces: Takeover,
 }
 
 /// What becomes of a 3xx that a trunk answers an INVITE with.
@@ -30,5 +32,17 @@ pub enum Refer {
     /// The other party gets it.
     Pass,
     /// Tandem carries it out.
+    Local,
+}
+
+/// What becomes of an INVITE with Replaces (RFC 3891) that comes from a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Takeover {
+    /// It is an INVITE as any other; one that requires the extension is refused with 420.
+    #[default]
+    Off,
+    /// Who is called gets it, with the name by which it knows the dialog.
+    Pass,
+    /// Tandem gives its sender the place of the party whose dialog it names.
     Local,
 }

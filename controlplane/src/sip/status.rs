@@ -59,6 +59,8 @@ impl StatusCode {
     pub const REQUEST_TERMINATED: Self = Self(487);
     /// 488 Not Acceptable Here.
     pub const NOT_ACCEPTABLE_HERE: Self = Self(488);
+    /// 489 Bad Event.
+    pub const BAD_EVENT: Self = Self(489);
     /// 491 Request Pending.
     pub const REQUEST_PENDING: Self = Self(491);
     /// 500 Server Internal Error.

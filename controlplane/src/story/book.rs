@@ -196,6 +196,11 @@ impl Stories {
     pub(crate) fn begin(&mut self, now: Timestamp, call: CallId, call_id: &str) {
         self.stories.insert(call, Box::new(Story::new(now, call)));
         self.counts.live += 1;
+        self.claim(call, call_id);
+    }
+
+    /// The call has a leg of this Call-ID, too, with the messages of it that have passed already.
+    pub(crate) fn claim(&mut self, call: CallId, call_id: &str) {
         self.add_call_id(call, call_id);
         let hash = self.hasher.hash_one(call_id.as_bytes());
         let (claimed, rest) = self

@@ -1,6 +1,7 @@
 //! Calls through the agent's door on virtual time: SIP text in, SIP text and commands out, no kernel.
 
 mod accounts;
+mod attended;
 mod cancelling;
 mod challenged;
 mod challenging;
@@ -21,6 +22,7 @@ mod registering;
 mod reliable;
 mod reliable_offers;
 mod renegotiating;
+mod replacing;
 mod ringing;
 mod rows;
 mod service;
@@ -29,6 +31,7 @@ mod sessions;
 mod stories;
 mod streams;
 mod torture;
+mod transfer_rows;
 mod transferring;
 mod trunks;
 mod world;

@@ -569,3 +569,19 @@ fn a_reinvite_during_the_ack_of_the_first_invite_is_told_to_wait() {
     world.advance(Duration::from_secs(1));
     end(&mut world, caller, callee);
 }
+
+#[test]
+fn a_reinvite_whose_2xx_is_never_acknowledged_ends_the_call() {
+    let mut world = World::new();
+    let (mut caller, callee) = established(&mut world, "unacknowledged");
+    caller.request(&mut world, "INVITE", &sdp("10.1.0.2", 4002));
+    caller.expect(&mut world, "100");
+    let invite = callee.expect(&mut world, "INVITE");
+    callee.respond(&mut world, &invite, 200, &sdp("10.2.0.2", 6002));
+    callee.expect(&mut world, "ACK");
+    world.advance(TRANSACTION);
+    callee.take_bye(&mut world);
+    world.clear(caller.at);
+    world.assert_clean();
+    assert_eq!(world.record().release.cause, "no_ack");
+}

@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// Users that begin with 8 lead to the trunk over IPv6, those that begin with 7 to both trunks.
-fn referring(refer: Refer) -> Settings {
+pub(crate) fn referring(refer: Refer) -> Settings {
     let mut settings = settings();
     for trunk in &mut settings.trunks {
         trunk.transfer.refer = refer;
@@ -35,7 +35,7 @@ fn world(refer: Refer) -> World {
 }
 
 /// A call that is up: the caller and the callee.
-fn up(world: &mut World, name: &str) -> (Phone, Phone) {
+pub(crate) fn up(world: &mut World, name: &str) -> (Phone, Phone) {
     let mut caller = Phone::caller(name);
     caller.invite(world, "+4930", &sdp("10.1.0.2", 4000));
     caller.expect(world, "100");
@@ -50,14 +50,14 @@ fn up(world: &mut World, name: &str) -> (Phone, Phone) {
 }
 
 /// The transferor asks for a transfer, which is accepted; the first NOTIFY is answered.
-fn refer(world: &mut World, by: &mut Phone, to: &str) {
+pub(crate) fn refer(world: &mut World, by: &mut Phone, to: &str) {
     by.request_with(world, "REFER", "", &format!("Refer-To: <{to}>\r\n"));
     by.expect(world, "202");
     hears(world, by, "100 Trying", "active;expires=900");
 }
 
 /// The transferor is told how far it is, and answers.
-fn hears(world: &mut World, by: &Phone, line: &str, state: &str) {
+pub(crate) fn hears(world: &mut World, by: &Phone, line: &str, state: &str) {
     let notify = by.expect(world, "NOTIFY");
     assert_eq!(notify.body, format!("SIP/2.0 {line}\r\n").as_bytes());
     assert_eq!(header(&notify, HeaderName::SubscriptionState), state);
@@ -65,10 +65,10 @@ fn hears(world: &mut World, by: &Phone, line: &str, state: &str) {
     by.respond(world, &notify, 200, "");
 }
 
-const OVER: &str = "terminated;reason=noresource";
+pub(crate) const OVER: &str = "terminated;reason=noresource";
 
 /// The target takes its INVITE with this offer.
-fn target(world: &mut World, at: &str, media: (&str, u16)) -> (Phone, Message) {
+pub(crate) fn target(world: &mut World, at: &str, media: (&str, u16)) -> (Phone, Message) {
     let invite = expect(world, addr(at), "INVITE");
     assert!(invite.body.is_empty(), "it is to make the offer");
     let phone = Phone::callee(at, &invite, "target");
@@ -77,13 +77,13 @@ fn target(world: &mut World, at: &str, media: (&str, u16)) -> (Phone, Message) {
 }
 
 /// Where packets that arrive at what a message announces go on to.
-fn leads_to(world: &World, message: &Message) -> String {
+pub(crate) fn leads_to(world: &World, message: &Message) -> String {
     let (address, port) = media_of(message);
     let egress = world.flow(&address, port).rtp.expect("RTP");
     egress.destination.expect("a destination").to_string()
 }
 
-fn hang_up(world: &mut World, mut one: Phone, other: &Phone) {
+pub(crate) fn hang_up(world: &mut World, mut one: Phone, other: &Phone) {
     one.request(world, "BYE", "");
     one.expect(world, "200");
     other.take_bye(world);
@@ -446,10 +446,6 @@ fn what_cannot_be_carried_out_is_refused() {
         ("Refer-To: <sip:a@h>, <sip:b@h>\r\n", "400"),
         ("Refer-To: <http://h/>\r\n", "416"),
         ("Refer-To: <sip:a@h;method=BYE>\r\n", "603"),
-        (
-            "Refer-To: <sip:a@h?Replaces=x%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\n",
-            "603",
-        ),
         ("Refer-To: <sip:a@h?Replaces=x>\r\n", "400"),
     ] {
         caller.request_with(&mut world, "REFER", "", asks);

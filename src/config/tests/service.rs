@@ -154,16 +154,17 @@ fn networks_tell_trunks_apart_at_a_listener() {
 
 #[test]
 fn what_a_trunk_may_do_with_calls() {
-    use controlplane::settings::{Redirect, Refer};
+    use controlplane::settings::{Redirect, Refer, Takeover};
     let text = changed(
         "media = \"inside\"\n\n[[trunk]]",
-        "media = \"inside\"\nredirect = \"follow-181\"\nrefer = \"local\"\n\n[[trunk]]",
+        "media = \"inside\"\nredirect = \"follow-181\"\nrefer = \"local\"\nreplaces = \"pass\"\n\n[[trunk]]",
     );
     let checked = check_text(&text, Some(&host()));
     assert_eq!(checked.report.to_string(), "");
     let trunks = checked.config.expect("it has no error").control.trunks;
     assert_eq!(trunks[0].transfer.redirect, Redirect::FollowAloud);
     assert_eq!(trunks[0].transfer.refer, Refer::Local);
+    assert_eq!(trunks[0].transfer.replaces, Takeover::Pass);
     assert_eq!(trunks[1].transfer, Default::default());
     findings(
         "media = \"inside\"\n\n[[trunk]]",

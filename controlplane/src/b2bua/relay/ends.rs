@@ -125,7 +125,7 @@ impl Call {
         }
     }
 
-    pub(super) fn peer_gone(&mut self, cx: &mut Context) {
+    pub(in crate::b2bua) fn peer_gone(&mut self, cx: &mut Context) {
         if matches!(self.state(), CallState::Answered | CallState::Established) {
             self.hang_up(cx, Cause::PeerGone);
         }

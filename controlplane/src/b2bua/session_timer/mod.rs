@@ -140,7 +140,7 @@ pub(super) fn ask_callee(
 
 impl Call {
     /// The policy on this side's leg.
-    fn timer_policy(&self, cx: &Context, side: Side) -> SessionTimer {
+    pub(super) fn timer_policy(&self, cx: &Context, side: Side) -> SessionTimer {
         policy_between(cx, self.trunk(side), self.trunk(side.other()))
     }
 

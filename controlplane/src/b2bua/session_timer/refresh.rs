@@ -187,13 +187,11 @@ impl Call {
         self.set_session_alarm(cx, side);
     }
 
-    /// RFC 3261 §14.1: whoever owns the Call-ID waits longer, so that the two do not meet again.
     fn pause_for_glare(&mut self, cx: &mut Context, side: Side) {
-        let tens = match side {
-            Side::A => cx.tokens.up_to(200),
-            Side::B => 210 + cx.tokens.up_to(190),
+        let Some(pair) = self.pairs.first() else {
+            return;
         };
-        let pause = Duration::from_millis(u64::from(tens) * 10);
+        let pause = cx.glare_pause(pair.dialog(side));
         let now = cx.now;
         self.timers.of(side).clock.glare(now, pause);
         self.set_session_alarm(cx, side);

@@ -8,7 +8,6 @@ use crate::session::Side;
 use crate::settings::{Failover, TrunkId};
 use crate::sip::typed::NameAddr;
 use crate::sip::{Header, HeaderName, Message, Method, StatusCode};
-use crate::story::What;
 use crate::transaction::{ClientKey, Path, ServerKey};
 use crate::trunks::{Evidence, Lease, Way};
 
@@ -20,13 +19,16 @@ use super::super::ending::Cause;
 use super::super::index::Owner;
 use super::super::late_answers::{self, LateAnswers};
 use super::super::service::evidence_of;
-use super::super::{passing, session_timer, setup};
+use super::super::{B2bua, CallId, session_timer, setup};
+use super::newcomer::Newcomer;
 use super::referral::Referral;
 use super::table::{Stage, Trigger};
 
 /// One target and its INVITE.
 #[derive(Debug)]
 pub(super) struct Candidate {
+    /// The call that is transferred.
+    call: CallId,
     pub(super) target: Target,
     /// As it was sent, without Via.
     pub(super) invite: Message,
@@ -37,8 +39,6 @@ pub(super) struct Candidate {
     heard: bool,
     /// Its 2xx, and the dialog that this makes.
     pub(super) answer: Option<(Message, Dialog)>,
-    /// It has hung up again.
-    pub(super) gone: bool,
 }
 
 impl Candidate {
@@ -79,10 +79,30 @@ impl Candidate {
 
     /// It has failed: nothing is owed to it.
     fn forget(&mut self, cx: &mut Context) {
-        cx.index.remove_tag(&self.tag);
+        cx.index.remove_tag(&self.tag, self.call);
         if let Some(lease) = self.lease.take() {
             cx.trunks.ledger_mut().release(lease);
         }
+    }
+}
+
+impl B2bua {
+    /// A request in the dialog with a transfer's target, which is no dialog of the call yet. False when it is none.
+    pub(in crate::b2bua) fn on_candidate_request(
+        &mut self,
+        key: ServerKey,
+        message: &Message,
+    ) -> bool {
+        let tag = message.to().ok();
+        let tag = tag.as_ref().and_then(|to| to.tag());
+        let Some((id, _)) = tag.and_then(|tag| self.cx.index.tag(tag)) else {
+            return false;
+        };
+        let mut taken = false;
+        self.with_call(id, |call, cx| {
+            taken = call.on_candidate_bye(cx, key, message)
+        });
+        taken
     }
 }
 
@@ -106,6 +126,10 @@ impl Call {
         wish.headers.push(HeaderName::To, to.to_bytes());
         if let Some(by) = &referral.by {
             wish.headers.push(HeaderName::ReferredBy, by.to_bytes());
+        }
+        if let Ok(Some(replaces)) = Referral::replaces(request) {
+            let name = replaces.to_string();
+            wish.headers.push(HeaderName::Replaces, name);
         }
         if rest == Side::A {
             for name in [
@@ -147,12 +171,13 @@ impl Call {
                 continue;
             };
             cx.index.add_tag(&tag, self.id, Side::B);
-            self.tries(cx, &target, &invite.call_id().unwrap_or_default());
+            self.tries(cx, &target, invite.call_id().ok());
             let Some(transfer) = &mut self.transfer else {
                 return;
             };
             let last = transfer.targets.is_empty();
-            transfer.candidate = Some(Candidate {
+            transfer.newcomer = Some(Newcomer::Called(Box::new(Candidate {
+                call: self.id,
                 target,
                 invite,
                 tag,
@@ -160,8 +185,7 @@ impl Call {
                 lease: Some(lease),
                 heard: false,
                 answer: None,
-                gone: false,
-            });
+            })));
             let failover = failover(cx, target);
             let patience = if last { failover.total } else { failover.after };
             let until = cx.now + patience;
@@ -173,7 +197,7 @@ impl Call {
     fn candidate_invite(&self, cx: &mut Context, target: Target) -> Option<(Message, String)> {
         let transfer = self.transfer.as_ref()?;
         let tag = cx.tokens.tag();
-        let wish = &transfer.wish;
+        let wish = transfer.wish.as_ref()?;
         let rest = self.trunk(transfer.by.other());
         let mut invite = setup::callee_invite(cx, rest, wish, target, &tag);
         if let (Some(by), Some((host, port, _))) = (
@@ -184,6 +208,11 @@ impl Call {
             let by = setup::hidden(by, &host, Some(port));
             invite.headers.push(HeaderName::ReferredBy, by.to_bytes());
         }
+        if let Some(replaces) = wish.headers.value(&HeaderName::Replaces) {
+            invite.headers.set(HeaderName::Replaces, replaces);
+            // Without the extension the target would ring, as if it were called anew.
+            invite.headers.push(HeaderName::Require, super::REPLACES);
+        }
         session_timer::ask_callee(cx, rest, target.trunk, wish, &mut invite);
         Some((invite, tag))
     }
@@ -191,7 +220,7 @@ impl Call {
     /// The trunk that the dialog with this tag of ours is with.
     pub(in crate::b2bua) fn trunk_behind(&self, tag: &str, side: Side) -> TrunkId {
         let transfer = self.transfer.as_ref();
-        let candidate = transfer.and_then(|transfer| transfer.candidate.as_ref());
+        let candidate = transfer.and_then(|transfer| transfer.candidate());
         match candidate.filter(|candidate| candidate.tag == tag) {
             Some(candidate) => candidate.target.trunk,
             None => self.trunk(side),
@@ -201,7 +230,7 @@ impl Call {
     /// The target's INVITE was sent again under another number. False when the transaction is not the target's.
     pub(in crate::b2bua) fn renumber_candidate(&mut self, key: ClientKey, number: u32) -> bool {
         let transfer = self.transfer.as_mut();
-        let candidate = transfer.and_then(|transfer| transfer.candidate.as_mut());
+        let candidate = transfer.and_then(|transfer| transfer.candidate_mut());
         let Some(candidate) = candidate.filter(|candidate| candidate.key == key) else {
             return false;
         };
@@ -212,7 +241,7 @@ impl Call {
     /// Whether a transaction of ours belongs to the transfer.
     pub(in crate::b2bua) fn transfers(&self, key: ClientKey) -> bool {
         self.transfer.as_ref().is_some_and(|transfer| {
-            let candidate = transfer.candidate.as_ref();
+            let candidate = transfer.candidate();
             candidate.is_some_and(|candidate| candidate.key == key)
                 || transfer.join.is_some_and(|(join, _)| join == key)
         })
@@ -236,7 +265,8 @@ impl Call {
         let Some(transfer) = &mut self.transfer else {
             return;
         };
-        let (Stage::Inviting, Some(candidate)) = (transfer.stage, &mut transfer.candidate) else {
+        let stage = transfer.stage;
+        let (Stage::Inviting, Some(candidate)) = (stage, transfer.candidate_mut()) else {
             return;
         };
         let evidence = evidence_of(response);
@@ -274,7 +304,7 @@ impl Call {
         }
         if transfer.stage == Stage::Inviting {
             self.account.outcome(Outcome::Timeout);
-            if let Some(candidate) = &transfer.candidate {
+            if let Some(candidate) = transfer.candidate() {
                 candidate.blame(cx);
             }
             self.lead_on(cx, true, code);
@@ -283,7 +313,7 @@ impl Call {
 
     fn on_candidate_failed(&mut self, cx: &mut Context, code: StatusCode) {
         let candidate = self.transfer.as_ref();
-        let candidate = candidate.and_then(|transfer| transfer.candidate.as_ref());
+        let candidate = candidate.and_then(|transfer| transfer.candidate());
         let leads_on = candidate.is_some_and(|candidate| {
             failover(cx, candidate.target)
                 .codes
@@ -297,7 +327,7 @@ impl Call {
         let Some(transfer) = &mut self.transfer else {
             return;
         };
-        if let Some(mut candidate) = transfer.candidate.take() {
+        if let Some(mut candidate) = transfer.take_candidate() {
             candidate.forget(cx);
         }
         if leads_on && !transfer.targets.is_empty() && transfer.step(Trigger::NextTarget) {
@@ -312,7 +342,7 @@ impl Call {
             return;
         };
         let code = StatusCode::REQUEST_TIMEOUT;
-        let Some(candidate) = transfer.candidate.take() else {
+        let Some(candidate) = transfer.take_candidate() else {
             return;
         };
         self.account.outcome(Outcome::Timeout);
@@ -327,12 +357,8 @@ impl Call {
         let Some(transfer) = &mut self.transfer else {
             return;
         };
-        let Some(candidate) = &mut transfer.candidate else {
+        let Some(candidate) = transfer.candidate_mut() else {
             return;
-        };
-        transfer.stage = match transfer.stage.after(Trigger::Answer) {
-            Some(next) => next,
-            None => return,
         };
         let (dialog, readable) = match Dialog::of_client(&candidate.invite, response, path) {
             Ok(dialog) => (Some(dialog), true),
@@ -348,14 +374,10 @@ impl Call {
         };
         candidate.answer = dialog.map(|dialog| (response.clone(), dialog));
         if !readable {
+            transfer.step(Trigger::Answer);
             return self.fail_transfer(cx, Trigger::Failure, StatusCode::BAD_GATEWAY);
         }
-        let note = What::Note("the target of the transfer has answered");
-        cx.stories.tell(cx.now, self.id, note);
-        match passing::sdp_of(response) {
-            Some(sdp) => self.prepare_join(cx, sdp),
-            None => self.fail_transfer(cx, Trigger::Failure, StatusCode::NOT_ACCEPTABLE_HERE),
-        }
+        self.on_newcomer_offer(cx, response);
     }
 
     /// A request of a target that has answered, before it has its place in the call. False when it is in no such dialog.
@@ -365,7 +387,7 @@ impl Call {
         key: ServerKey,
         message: &Message,
     ) -> bool {
-        let Some(transfer) = &mut self.transfer else {
+        let Some(transfer) = &self.transfer else {
             return false;
         };
         let named = |dialog: &Dialog| {
@@ -373,12 +395,13 @@ impl Call {
             let (to, from) = (to.tag()?.to_owned(), from.tag()?.to_owned());
             Some(dialog.is(&message.call_id().ok()?, &to, &from))
         };
-        let Some(candidate) = transfer.candidate.as_mut().filter(|candidate| {
+        let is_its = transfer.candidate().is_some_and(|candidate| {
             let answer = candidate.answer.as_ref();
             answer.and_then(|(_, dialog)| named(dialog)) == Some(true)
-        }) else {
+        });
+        if !is_its {
             return false;
-        };
+        }
         if message.method() != Some(&Method::Bye) {
             cx.refuse(key, message, StatusCode::REQUEST_PENDING);
             return true;
@@ -386,18 +409,7 @@ impl Call {
         let mut response = message.response(StatusCode::OK, None);
         cx.sign(&mut response);
         cx.respond(key, response);
-        candidate.gone = true;
-        match (transfer.stage, transfer.join) {
-            // What the party that remains makes of the re-INVITE decides: it may have agreed already.
-            (Stage::Joining, Some((join, _))) => {
-                let _ = cx.transactions.cancel(cx.now, join, Vec::new());
-            }
-            (Stage::Connecting, _) => self.hang_up(cx, Cause::PeerGone),
-            _ => {
-                let code = StatusCode::TEMPORARILY_UNAVAILABLE;
-                self.fail_transfer(cx, Trigger::Failure, code);
-            }
-        }
+        self.on_newcomer_gone(cx, StatusCode::TEMPORARILY_UNAVAILABLE);
         true
     }
 }

@@ -1,10 +1,7 @@
-//! The target and the party that remains are brought together: the target's offer goes to the other by re-INVITE, the answer
-//! to the target in the ACK. Then the target has the transferor's place in the call.
+//! The newcomer and the party that remains are brought together: the newcomer's offer goes to the other by re-INVITE, the
+//! answer back to the newcomer. Then that has its place in the call.
 
-use std::time::Duration;
-
-use crate::dialog::Dialog;
-use crate::session::{Rewritten, SessionError, Side};
+use crate::session::{Rewritten, SessionError, SessionId, Side};
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::story::What;
 use crate::transaction::Path;
@@ -16,20 +13,23 @@ use super::super::ending::Cause;
 use super::super::held::Then;
 use super::super::index::Owner;
 use super::super::late_answers::{self, LateAnswers};
-use super::super::negotiation::{Focus, Talk};
+use super::super::negotiation::Talk;
 use super::super::passing;
 use super::super::relay::in_dialog;
 use super::candidate::Candidate;
+use super::lending::Errand;
+use super::newcomer::Newcomer;
+use super::seat::Seat;
 use super::table::{Stage, Trigger};
 use super::{Media, Transfer};
 
 /// How often the party that remains is asked, when its own requests are in the way.
-const MOST_JOINS: u32 = 3;
+pub(super) const MOST_JOINS: u32 = 3;
 
 impl Call {
     /// The target's offer, made ready for the party that remains.
     pub(super) fn prepare_join(&mut self, cx: &mut Context, offer: &[u8]) {
-        match self.offer_of_candidate(cx, offer) {
+        match self.offer_of_newcomer(cx, offer) {
             Ok(Some(Rewritten { ticket, .. })) => self.when_ready(cx, ticket, Then::Join),
             Ok(None) => {
                 self.fail_transfer(cx, Trigger::Failure, StatusCode::NOT_ACCEPTABLE_HERE);
@@ -41,21 +41,69 @@ impl Call {
         }
     }
 
-    /// Opens the media between the two; `None` when the offer has fewer streams than the party that remains has
+    /// The newcomer has answered with an offer.
+    pub(super) fn on_newcomer_offer(&mut self, cx: &mut Context, response: &Message) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        if !transfer.step(Trigger::Answer) {
+            return;
+        }
+        let note = What::Note("the target of the transfer has answered");
+        cx.stories.tell(cx.now, self.id, note);
+        match passing::sdp_of(response) {
+            Some(sdp) => self.prepare_join(cx, sdp),
+            None => self.fail_transfer(cx, Trigger::Failure, StatusCode::NOT_ACCEPTABLE_HERE),
+        }
+    }
+
+    /// The newcomer makes no offer: the party that remains is asked for one.
+    pub(super) fn ask_for_offer(&mut self, cx: &mut Context) {
+        match self.open_media(cx, None) {
+            Ok(_) => self.invite_rest(cx),
+            Err(error) => {
+                let code = in_dialog(code_of(cx, &error));
+                self.fail_transfer(cx, Trigger::Failure, code);
+            }
+        }
+    }
+
+    /// The offer for the party that remains; `None` when the newcomer's has fewer streams than that has
     /// agreed to, which no re-INVITE can take from it (RFC 3264 §8).
-    fn offer_of_candidate(
+    fn offer_of_newcomer(
         &mut self,
         cx: &mut Context,
         offer: &[u8],
     ) -> Result<Option<Rewritten>, SessionError> {
+        let former = self.session.ok_or(SessionError::UnknownSession)?;
+        let session = self.open_media(cx, Some(offer))?;
+        let Some(transfer) = &mut self.transfer else {
+            return Ok(None);
+        };
+        let rewritten = cx.engine.offer(cx.now, session, transfer.by, offer)?;
+        if let Some(media) = &mut transfer.media {
+            media.rewritten.clone_from(&rewritten.sdp);
+        }
+        let streams = |id| cx.engine.describe(id).map_or(0, |view| view.streams.len());
+        Ok((streams(session) >= streams(former)).then_some(rewritten))
+    }
+
+    /// Opens the media between the two.
+    fn open_media(
+        &mut self,
+        cx: &mut Context,
+        offer: Option<&[u8]>,
+    ) -> Result<SessionId, SessionError> {
         let unknown = SessionError::UnknownSession;
         let former = self.session.ok_or(unknown)?;
-        let transfer = self.transfer.as_mut().ok_or(SessionError::UnknownSession)?;
-        let (by, rest) = (transfer.by, transfer.by.other());
-        let candidate = transfer.candidate.as_ref();
-        let target = candidate
-            .map(|candidate| candidate.target)
-            .ok_or(SessionError::UnknownSession)?;
+        let transfer = self.transfer.as_ref().ok_or(SessionError::UnknownSession)?;
+        let newcomer = transfer.newcomer.as_ref();
+        let newcomer = newcomer.ok_or(SessionError::UnknownSession)?;
+        let (by, rest, target) = (transfer.by, transfer.by.other(), newcomer.target());
+        let borrowed = match newcomer {
+            Newcomer::Lent(borrowed) => Some((borrowed.session, borrowed.side)),
+            _ => None,
+        };
         let path = Path {
             listener: target.listener,
             remote: target.peer,
@@ -68,20 +116,19 @@ impl Call {
             Side::B => cx.engine.open(cx.now, kept, theirs)?,
         };
         cx.index.add_session(session, self.id);
-        cx.engine.carry_name(former, session, rest);
-        let Some(transfer) = &mut self.transfer else {
-            return Ok(None);
-        };
-        let media = transfer.media.insert(Media {
-            session,
-            offer: offer.to_vec(),
-            rewritten: Vec::new(),
-            answer: Vec::new(),
-        });
-        let rewritten = cx.engine.offer(cx.now, session, by, offer)?;
-        media.rewritten.clone_from(&rewritten.sdp);
-        let streams = |id| cx.engine.describe(id).map_or(0, |view| view.streams.len());
-        Ok((streams(session) >= streams(former)).then_some(rewritten))
+        cx.engine.carry_name((former, rest), (session, rest));
+        if let Some(known) = borrowed {
+            cx.engine.carry_name(known, (session, by));
+        }
+        if let Some(transfer) = &mut self.transfer {
+            transfer.media = Some(Media {
+                session,
+                offer: offer.map(<[u8]>::to_vec),
+                rewritten: Vec::new(),
+                answer: None,
+            });
+        }
+        Ok(session)
     }
 
     /// The flows are there: the party that remains is asked.
@@ -107,21 +154,19 @@ impl Call {
     fn invite_rest(&mut self, cx: &mut Context) {
         let Some((rest, sdp)) = self.transfer.as_ref().and_then(|transfer| {
             let media = transfer.media.as_ref()?;
-            Some((transfer.by.other(), media.rewritten.clone()))
+            let offers = media.offer.is_some();
+            Some((transfer.by.other(), offers.then(|| media.rewritten.clone())))
         }) else {
             return;
         };
-        let trunk = self.trunk(rest);
-        let Some(pair) = self.pairs.first_mut() else {
+        let Some((mut request, number)) = self.bare_invite(cx, rest) else {
             return;
         };
-        let dialog = pair.dialog_mut(rest);
-        let mut request = dialog.request(Method::Invite);
-        let number = dialog.local_cseq();
-        let listener = cx.path_of(trunk, dialog).listener;
-        cx.introduce(&mut request, listener);
-        self.time_request(cx, rest, None, &mut request);
-        passing::set_sdp(&mut request, sdp);
+        if let Some(sdp) = sdp {
+            passing::set_sdp(&mut request, sdp);
+        }
+        let asked = request.session_expires().ok();
+        let trunk = self.trunk(rest);
         let Some(pair) = self.pairs.first() else {
             return;
         };
@@ -130,6 +175,7 @@ impl Call {
             return;
         };
         transfer.joins += 1;
+        transfer.asked = asked;
         match sent {
             Ok(key) => transfer.join = Some((key, number)),
             Err(_) => {
@@ -137,6 +183,18 @@ impl Call {
                 self.fail_transfer(cx, Trigger::Failure, code);
             }
         }
+    }
+
+    /// A re-INVITE of ours to this side, without description, and its number.
+    pub(super) fn bare_invite(&mut self, cx: &mut Context, side: Side) -> Option<(Message, u32)> {
+        let trunk = self.trunk(side);
+        let dialog = self.pairs.first_mut()?.dialog_mut(side);
+        let mut request = dialog.request(Method::Invite);
+        let number = dialog.local_cseq();
+        let listener = cx.path_of(trunk, dialog).listener;
+        cx.introduce(&mut request, listener);
+        self.time_request(cx, side, None, &mut request);
+        Some((request, number))
     }
 
     /// What the party that remains says.
@@ -152,27 +210,35 @@ impl Call {
         if code.is_provisional() {
             return;
         }
-        let Some((key, number)) = transfer.join.take() else {
+        let Some((key, number)) = transfer.join else {
             return;
         };
         let (rest, joins) = (transfer.by.other(), transfer.joins);
-        let gone = transfer
-            .candidate
+        let (gone, calls) = (transfer.gone, !transfer.referred());
+        let offers = transfer
+            .media
             .as_ref()
-            .is_none_or(|candidate| candidate.gone);
+            .is_some_and(|media| media.offer.is_some());
         if code.is_success() {
+            // An offer of its own is acknowledged with the newcomer's answer.
+            if offers {
+                transfer.join = None;
+            }
             let trunk = self.trunk(rest);
             if let Some(pair) = self.pairs.first_mut() {
                 let dialog = pair.dialog_mut(rest);
                 dialog.refresh_target(response);
-                late_answers::acknowledge(cx, key, trunk, dialog, number, None);
+                if offers {
+                    late_answers::acknowledge(cx, key, trunk, dialog, number, None);
+                }
             }
-            return match gone {
+            return match gone && !calls {
                 // It has agreed to talk to somebody who is not there any more.
                 true => self.hang_up(cx, Cause::PeerGone),
                 false => self.on_joined(cx, rest, response),
             };
         }
+        transfer.join = None;
         match code {
             StatusCode::REQUEST_PENDING if !gone && joins < MOST_JOINS => {
                 self.pause_join(cx, rest);
@@ -184,7 +250,6 @@ impl Call {
         }
     }
 
-    /// RFC 3261 §14.1: whoever owns the Call-ID waits longer. It is ours towards a callee.
     fn pause_join(&mut self, cx: &mut Context, rest: Side) {
         let Some(transfer) = &mut self.transfer else {
             return;
@@ -192,17 +257,17 @@ impl Call {
         if !transfer.step(Trigger::Glare) {
             return;
         }
-        let hundredths = match rest {
-            Side::A => cx.tokens.up_to(200),
-            Side::B => 210 + cx.tokens.up_to(190),
+        let Some(pair) = self.pairs.first() else {
+            return;
         };
-        let pause = Duration::from_millis(u64::from(hundredths.max(1)) * 10);
+        let pause = cx.glare_pause(pair.dialog(rest));
         cx.alarms
             .set(self.id, Alarm::Transfer, Some(cx.now + pause));
     }
 
     fn on_joined(&mut self, cx: &mut Context, rest: Side, response: &Message) {
-        self.time_learn(cx, rest, None, response);
+        let asked = self.transfer.as_ref().and_then(|transfer| transfer.asked);
+        self.time_learn(cx, rest, asked, response);
         let Some(transfer) = &mut self.transfer else {
             return;
         };
@@ -210,12 +275,16 @@ impl Call {
             return;
         };
         // From here on the former session is void for the party that remains: there is no way back.
-        let Some(answer) = passing::sdp_of(response) else {
+        let Some(said) = passing::sdp_of(response) else {
             return self.hang_up(cx, Cause::NoDescription);
         };
-        media.answer = answer.to_vec();
+        media.answer = Some(response.clone());
         let session = media.session;
-        match cx.engine.answer(cx.now, session, rest, answer) {
+        let rewritten = match media.offer {
+            Some(_) => cx.engine.answer(cx.now, session, rest, said),
+            None => cx.engine.offer(cx.now, session, rest, said),
+        };
+        match rewritten {
             Ok(Rewritten { sdp, ticket }) => {
                 transfer.step(Trigger::Answer);
                 self.when_ready(cx, ticket, Then::Connect(sdp));
@@ -237,7 +306,7 @@ impl Call {
         }
     }
 
-    /// The flows of the answer are there: the target gets it, and the transferor's place.
+    /// The flows of the answer are there: the newcomer gets it, and the place of who leaves.
     pub(in crate::b2bua) fn connect(&mut self, cx: &mut Context, sdp: Vec<u8>) {
         let Some(transfer) = &mut self.transfer else {
             return;
@@ -250,20 +319,31 @@ impl Call {
         self.end_relays(cx);
         self.send_bye(cx, by, None);
         self.farewell.departed = None;
-        let Some(mut transfer) = self.transfer.take() else {
-            return;
-        };
-        let (Some(candidate), Some(media)) = (transfer.candidate.take(), transfer.media.take())
-        else {
-            return;
-        };
         cx.counters.transfers_made += 1;
-        let note = What::Note("the target has taken the transferor's place");
+        let note = What::Note("the newcomer has the place of the one that leaves");
         cx.stories.tell(cx.now, self.id, note);
-        self.take_place(cx, by, candidate, media, sdp);
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        if let Some(Newcomer::Lent(borrowed)) = &transfer.newcomer {
+            return cx.errand(borrowed.lender, Errand::Give(self.id, sdp));
+        }
+        let (newcomer, media) = (transfer.newcomer.take(), transfer.media.take());
+        let join = transfer.join.take();
+        self.transfer = None;
+        let (Some(newcomer), Some(media)) = (newcomer, media) else {
+            return;
+        };
+        match newcomer {
+            Newcomer::Called(candidate) => self.seat_candidate(cx, by, *candidate, media, sdp),
+            Newcomer::Calling(applicant) => {
+                self.seat_applicant(cx, by, *applicant, (media, join, sdp));
+            }
+            Newcomer::Lent(_) => {}
+        }
     }
 
-    fn take_place(
+    fn seat_candidate(
         &mut self,
         cx: &mut Context,
         by: Side,
@@ -284,69 +364,24 @@ impl Call {
         };
         cx.index
             .add_client(candidate.key, Owner::LateAnswers(Box::new(late)));
-        if let Some(former) = self.session.replace(media.session) {
-            cx.engine.close(cx.now, former);
-            cx.ask_for_ended_flows();
-            cx.index.remove_session(former);
-        }
-        self.rename(cx, by, &candidate.tag, dialog);
-        if let Some(pair) = self.pairs.first_mut() {
-            pair.talk = Talk::agreed(by, media.offer, media.answer);
-        }
-        self.focus = Focus::default();
-        let lease = match by {
-            Side::A => std::mem::replace(&mut self.leases.inbound, candidate.lease),
-            Side::B => std::mem::replace(&mut self.leases.outbound, candidate.lease),
-        };
-        if let Some(lease) = lease {
-            cx.trunks.ledger_mut().release(lease);
-        }
+        let said = media.answer.as_ref().and_then(passing::sdp_of);
+        let said = said.unwrap_or_default().to_vec();
         let asked = candidate.invite.session_expires().ok();
-        if by == Side::A {
-            self.note_caller(cx);
-        }
-        self.take_trunk(by, candidate.target, candidate.invite, candidate.tag);
+        let seat = Seat {
+            session: media.session,
+            target: candidate.target,
+            invite: candidate.invite,
+            tag: candidate.tag,
+            dialog,
+            lease: candidate.lease,
+            talk: Talk::agreed(by, media.offer.unwrap_or_default(), said),
+        };
+        self.take_seat(cx, by, seat);
         self.timers.forget(by);
         self.time_learn(cx, by, asked, &response);
         self.confirm_media(cx, 0);
         if !sent {
             self.hang_up(cx, Cause::Broken);
-        }
-    }
-
-    /// The dialog of this side is another, found by another tag of ours.
-    fn rename(&mut self, cx: &mut Context, side: Side, tag: &str, dialog: Dialog) {
-        let Some(pair) = self.pairs.first_mut() else {
-            return;
-        };
-        cx.index.remove_tag(pair.dialog(side).local_tag());
-        cx.index.add_tag(tag, self.id, side);
-        *pair.dialog_mut(side) = dialog;
-    }
-
-    /// From now on this side is behind another trunk.
-    fn take_trunk(
-        &mut self,
-        side: Side,
-        target: crate::routing::Target,
-        invite: Message,
-        tag: String,
-    ) {
-        match (side, &mut self.attempt) {
-            (Side::A, _) => {
-                self.caller.trunk = target.trunk;
-                self.caller.path = Path {
-                    listener: target.listener,
-                    remote: target.peer,
-                };
-            }
-            (Side::B, Some(attempt)) => {
-                attempt.target = target;
-                attempt.invite = invite;
-                attempt.tag = tag;
-                attempt.owes_ack = false;
-            }
-            (Side::B, None) => {}
         }
     }
 
@@ -356,6 +391,15 @@ impl Call {
         let (Some((key, number)), Some(pair)) = (transfer.join.take(), self.pairs.first()) else {
             return;
         };
+        let answered = transfer
+            .media
+            .as_ref()
+            .is_some_and(|media| media.answer.is_some());
+        if answered {
+            let trunk = self.trunk(rest);
+            late_answers::acknowledge(cx, key, trunk, pair.dialog(rest), number, None);
+            return;
+        }
         let late = LateAnswers::InDialog {
             trunk: self.trunk(rest),
             dialog: Box::new(pair.dialog(rest).clone()),

@@ -1,5 +1,6 @@
 //! Transfers (RFC 5589): REFER is passed from one party to the other, or carried out by tandem itself, as the trunk of
-//! the one that asks is configured.
+//! the one that asks is configured. An INVITE with Replaces (RFC 3891) is the same from its second half on: the
+//! newcomer has called by itself.
 //!
 //! ```text
 //!   transferor        tandem        remaining party      target
@@ -13,87 +14,135 @@
 //!     │◄─ NOTIFY, BYE ──│                  │                │    the target has taken the transferor's place
 //! ```
 //!
-//! `referral` reads REFER and passes it on, `candidate` calls the target, `joining` brings the two together, `table` is
-//! the machine. A transfer that fails leaves the call as it was.
+//! `referral` reads REFER and passes it on. The newcomer is a target that is called (`candidate`), the party of another
+//! call through us (`lending`), or who has sent an INVITE with Replaces (`takeover`). `joining` brings the two together,
+//! `seat` gives the newcomer its place, `table` is the machine. A transfer that fails leaves the call as it was.
 
 mod candidate;
 mod joining;
+mod lending;
+mod named;
+mod newcomer;
 mod referral;
 mod replaces;
+mod seat;
+mod subscription;
 mod table;
+mod takeover;
 
 use std::collections::VecDeque;
 
 use crate::routing::Target;
 use crate::session::{SessionId, Side};
 use crate::settings::Refer;
+use crate::sip::typed::SessionExpires;
 use crate::sip::{HeaderName, Message, Method, StatusCode};
 use crate::story::What;
 use crate::transaction::{ClientKey, ServerKey};
 
+use super::CallState;
 use super::admission::Refusal;
 use super::alarms::Alarm;
 use super::call::Call;
 use super::context::Context;
-use super::{B2bua, CallState};
 
 use candidate::Candidate;
+pub(super) use named::Known;
+use named::Named;
+use newcomer::Newcomer;
 use referral::Referral;
-use replaces::Replaces;
 use table::{Stage, Trigger};
 
+pub(super) use lending::{Errand, Loan};
 pub(super) use referral::complete;
+pub use table::{
+    Row as TransferRow, Stage as TransferStage, TABLE as TRANSFER_TABLE, Trigger as TransferTrigger,
+};
+pub(super) use takeover::{Applicant, OPTION as REPLACES};
 
 /// RFC 4488.
 const REFER_SUB: &str = "Refer-Sub";
-
-/// How long a subscription to a transfer lasts, in seconds: longer than a target may ring.
-const SUBSCRIPTION: u32 = 900;
-
-/// What a Replaces in a REFER names.
-#[derive(Debug)]
-pub(super) enum Named {
-    /// There is none.
-    Nothing,
-    /// No dialog of ours.
-    Unknown,
-    /// A dialog of ours: the one of the other leg, as its peer knows it.
-    Dialog(Replaces),
-}
 
 /// A transfer that tandem carries out.
 #[derive(Debug)]
 pub(super) struct Transfer {
     stage: Stage,
-    /// Who asked for it and wants to leave.
+    /// Whose place is to be taken: of who asked and wants to leave, or of who is replaced.
     by: Side,
     /// The number of its REFER, if it wants to hear of it.
     notices: Option<u32>,
-    /// The INVITE as the party that remains would have sent it.
-    wish: Message,
+    /// What it was told last.
+    told: StatusCode,
+    /// The INVITE as the party that remains would have sent it; `None` where nobody is called.
+    wish: Option<Message>,
     /// The targets that are left to try.
     targets: VecDeque<Target>,
-    candidate: Option<Candidate>,
+    newcomer: Option<Newcomer>,
+    /// The newcomer wants its place no more.
+    gone: bool,
     media: Option<Media>,
     /// The re-INVITE to the party that remains, and its CSeq number.
     join: Option<(ClientKey, u32)>,
+    /// What it wants of the session timer.
+    asked: Option<SessionExpires>,
     /// How often that was sent.
     joins: u32,
 }
 
-/// The media between the target and the party that remains.
+/// The media between the newcomer and the party that remains.
 #[derive(Debug)]
 struct Media {
     session: SessionId,
-    /// What the target offers.
-    offer: Vec<u8>,
+    /// What the newcomer offers; `None` where the party that remains is asked for an offer.
+    offer: Option<Vec<u8>>,
     /// The same for the party that remains.
     rewritten: Vec<u8>,
-    /// What the party that remains answers.
-    answer: Vec<u8>,
+    /// The 2xx of the party that remains.
+    answer: Option<Message>,
 }
 
 impl Transfer {
+    /// One that has come as far as `stage`.
+    fn new(stage: Stage, by: Side, newcomer: Option<Newcomer>) -> Self {
+        Self {
+            stage,
+            by,
+            notices: None,
+            told: StatusCode::TRYING,
+            wish: None,
+            targets: VecDeque::new(),
+            newcomer,
+            gone: false,
+            media: None,
+            join: None,
+            asked: None,
+            joins: 0,
+        }
+    }
+
+    /// A REFER asked for it: who sent that wants to leave.
+    fn referred(&self) -> bool {
+        !self.newcomer.as_ref().is_some_and(Newcomer::calls)
+    }
+
+    fn candidate(&self) -> Option<&Candidate> {
+        self.newcomer.as_ref()?.candidate()
+    }
+
+    fn candidate_mut(&mut self) -> Option<&mut Candidate> {
+        self.newcomer.as_mut()?.candidate_mut()
+    }
+
+    fn take_candidate(&mut self) -> Option<Candidate> {
+        match self.newcomer.take() {
+            Some(Newcomer::Called(candidate)) => Some(*candidate),
+            other => {
+                self.newcomer = other;
+                None
+            }
+        }
+    }
+
     /// Moves to the next stage; false, and nothing done, where the table has no such row.
     fn step(&mut self, trigger: Trigger) -> bool {
         let Some(next) = self.stage.after(trigger) else {
@@ -105,60 +154,12 @@ impl Transfer {
     }
 }
 
-impl B2bua {
-    /// The dialog that a REFER wants replaced.
-    ///
-    /// # Errors
-    /// 400 when its name cannot be read.
-    pub(super) fn named_in(&self, refer: &Message) -> Result<Named, StatusCode> {
-        if refer.method() != Some(&Method::Refer) {
-            return Ok(Named::Nothing);
-        }
-        let Some(replaces) = Referral::replaces(refer)? else {
-            return Ok(Named::Nothing);
-        };
-        let known = self
-            .dialog_named(&replaces)
-            .and_then(|(call, side, place)| {
-                let pair = self.calls.get(&call)?.pairs.get(place)?;
-                Some(pair.dialog(side.other()))
-            });
-        Ok(known.map_or(Named::Unknown, |dialog| {
-            Named::Dialog(Replaces::of_peer(dialog, replaces.early_only))
-        }))
-    }
-
-    /// The dialog with this name: the call, whose side it is, and its place there. Whoever names it may be the one
-    /// that has it with us or the one that it is to be replaced at: the tags come in either order.
-    fn dialog_named(&self, name: &Replaces) -> Option<(super::CallId, Side, usize)> {
-        let orders = [
-            (&name.to_tag, &name.from_tag),
-            (&name.from_tag, &name.to_tag),
-        ];
-        orders.into_iter().find_map(|(local, remote)| {
-            let (id, side) = self.cx.index.tag(local)?;
-            let call = self.calls.get(&id)?;
-            let place = call.pair_at(side, &name.call_id, local, remote)?;
-            Some((id, side, place))
-        })
-    }
-
-    /// A request in the dialog with a transfer's target, which is no dialog of the call yet. False when it is none.
-    pub(super) fn on_candidate_request(&mut self, key: ServerKey, message: &Message) -> bool {
-        let tag = message.to().ok();
-        let tag = tag.as_ref().and_then(|to| to.tag());
-        let Some((id, _)) = tag.and_then(|tag| self.cx.index.tag(tag)) else {
-            return false;
-        };
-        let mut taken = false;
-        self.with_call(id, |call, cx| {
-            taken = call.on_candidate_bye(cx, key, message)
-        });
-        taken
-    }
-}
-
 impl Call {
+    /// How far a transfer has come.
+    pub(super) fn transfer_stage(&self) -> Option<Stage> {
+        self.transfer.as_ref().map(|transfer| transfer.stage)
+    }
+
     /// REFER from one side.
     pub(super) fn on_refer(
         &mut self,
@@ -180,17 +181,24 @@ impl Call {
         if self.state() != CallState::Established || busy {
             return cx.refuse(key, &request, StatusCode::REQUEST_PENDING);
         }
-        match (policy, &named) {
-            (Refer::Pass, Named::Nothing | Named::Dialog(_)) => {
+        match (policy, named) {
+            (Refer::Pass, named) => {
                 self.pass_refer(cx, (side, place), key, request, (&referral, named));
             }
-            (Refer::Local, Named::Nothing) => {
-                self.begin_transfer(cx, side, key, &request, referral)
+            (_, Named::Dialog(known)) => match known.free {
+                Ok(()) if known.call != self.id => {
+                    self.begin_attended(cx, side, key, &request, (&referral, &known));
+                }
+                Ok(()) => cx.refuse(key, &request, StatusCode::DECLINE),
+                Err(code) => cx.refuse(key, &request, code),
+            },
+            (_, Named::Nothing | Named::Foreign(_)) => {
+                self.begin_transfer(cx, side, key, &request, referral);
             }
-            _ => cx.refuse(key, &request, StatusCode::DECLINE),
         }
     }
 
+    /// A transfer to whom the routes lead, with the dialog to be replaced there, if the REFER names one.
     fn begin_transfer(
         &mut self,
         cx: &mut Context,
@@ -199,35 +207,47 @@ impl Call {
         request: &Message,
         referral: Referral,
     ) {
+        let wish = self.wish(by, request, &referral);
+        if !self.accept_referral(cx, by, key, request, &referral) {
+            return;
+        }
+        let user = referral.target.decoded_user().unwrap_or_default();
+        let targets = self.find_targets(cx, by, user);
+        if let Some(transfer) = &mut self.transfer {
+            transfer.wish = Some(wish);
+            transfer.targets = targets.into();
+        }
+        self.notify_transferor(cx, StatusCode::TRYING);
+        self.next_candidate(cx, StatusCode::NOT_FOUND);
+    }
+
+    /// Says 202: what comes of it is told in NOTIFYs. False when the dialog is gone.
+    fn accept_referral(
+        &mut self,
+        cx: &mut Context,
+        by: Side,
+        key: ServerKey,
+        request: &Message,
+        referral: &Referral,
+    ) -> bool {
         let Some(pair) = self.pairs.first() else {
-            return cx.refuse(key, request, StatusCode::NO_SUCH_CALL);
+            cx.refuse(key, request, StatusCode::NO_SUCH_CALL);
+            return false;
         };
         let mut accepted = request.response(StatusCode::ACCEPTED, None);
         cx.introduce(&mut accepted, pair.dialog(by).path().listener);
         if !referral.subscribes {
             accepted.headers.push(HeaderName::from(REFER_SUB), "false");
         }
-        let wish = self.wish(by, request, &referral);
         cx.respond(key, accepted);
         cx.counters.transfers_begun += 1;
         let note = What::Note("REFER: the call is being transferred");
         cx.stories.tell(cx.now, self.id, note);
-        let user = referral.target.decoded_user().unwrap_or_default();
-        let targets = self.find_targets(cx, by, user);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
-        self.transfer = Some(Box::new(Transfer {
-            stage: Stage::Inviting,
-            by,
-            notices: referral.subscribes.then_some(number),
-            wish,
-            targets: targets.into(),
-            candidate: None,
-            media: None,
-            join: None,
-            joins: 0,
-        }));
-        self.notify_transferor(cx, StatusCode::TRYING);
-        self.next_candidate(cx, StatusCode::NOT_FOUND);
+        let mut transfer = Transfer::new(Stage::Inviting, by, None);
+        transfer.notices = referral.subscribes.then_some(number);
+        self.transfer = Some(Box::new(transfer));
+        true
     }
 
     /// Where the call goes, as if the transferor's trunk had called.
@@ -239,42 +259,6 @@ impl Call {
         let targets = cx.trunks.select(targets);
         cx.tell_route(self.id, trunk, (&user, &decision), &targets);
         targets
-    }
-
-    /// Tells the transferor how far its transfer is (RFC 3515 §2.4.5).
-    fn notify_transferor(&mut self, cx: &mut Context, code: StatusCode) {
-        let Some(transfer) = &self.transfer else {
-            return;
-        };
-        let (by, Some(number)) = (transfer.by, transfer.notices) else {
-            return;
-        };
-        let trunk = self.trunk(by);
-        if self.farewell.departed == Some(by) {
-            return;
-        }
-        let Some(pair) = self.pairs.first_mut() else {
-            return;
-        };
-        let mut notify = pair.dialog_mut(by).request(Method::Notify);
-        let listener = cx.path_of(trunk, pair.dialog(by)).listener;
-        cx.introduce(&mut notify, listener);
-        let state = match code.is_final() {
-            true => "terminated;reason=noresource".to_owned(),
-            false => format!("active;expires={SUBSCRIPTION}"),
-        };
-        let headers = &mut notify.headers;
-        headers.push(HeaderName::Event, format!("refer;id={number}"));
-        headers.push(HeaderName::SubscriptionState, state);
-        let kind = format!("{};version=2.0", referral::FRAGMENT);
-        headers.push(HeaderName::ContentType, kind);
-        notify.body = format!("SIP/2.0 {} {}\r\n", code.as_u16(), code.reason()).into();
-        if cx
-            .request_within(Some(self.id), trunk, pair.dialog(by), notify)
-            .is_err()
-        {
-            cx.count_dropped("notify_unsent");
-        }
     }
 
     /// Nothing comes of the transfer: the call goes on as it was, unless the transferor has left it already.
@@ -289,7 +273,7 @@ impl Call {
         cx.counters.transfers_failed += 1;
         let note = What::Note("the transfer has failed");
         cx.stories.tell(cx.now, self.id, note);
-        self.notify_transferor(cx, code);
+        self.tell_failure(cx, code);
         self.drop_transfer(cx);
         if self.farewell.departed == Some(by) {
             self.on_final_bye(cx, by, None);
@@ -303,12 +287,22 @@ impl Call {
         };
         if transfer.step(Trigger::CallEnds) {
             cx.counters.transfers_failed += 1;
-            self.notify_transferor(cx, StatusCode::REQUEST_TERMINATED);
+            self.tell_failure(cx, StatusCode::REQUEST_TERMINATED);
         }
         self.drop_transfer(cx);
     }
 
-    /// Lets go of the target and of its media.
+    /// Whoever waits for the transfer hears why nothing comes of it: who asked for it, or who called.
+    fn tell_failure(&mut self, cx: &mut Context, code: StatusCode) {
+        let newcomer = self.transfer.as_mut();
+        let newcomer = newcomer.and_then(|transfer| transfer.newcomer.take_if(|it| it.calls()));
+        match newcomer {
+            Some(Newcomer::Calling(applicant)) => self.turn_away(cx, *applicant, code),
+            _ => self.notify_transferor(cx, code),
+        }
+    }
+
+    /// Lets go of the newcomer and of its media.
     fn drop_transfer(&mut self, cx: &mut Context) {
         cx.alarms.set(self.id, Alarm::Transfer, None);
         for ticket in self.held.forget_transfer() {
@@ -318,14 +312,14 @@ impl Call {
             return;
         };
         self.end_join(cx, &mut transfer);
-        if let Some(candidate) = transfer.candidate.take() {
-            candidate.end(cx);
+        if let Some(newcomer) = transfer.newcomer.take() {
+            newcomer.end(cx, self.id);
         }
         if let Some(media) = transfer.media.take() {
             // What the party that remains was told last counts, whichever session it was of.
             if let Some(session) = self.session {
                 let rest = transfer.by.other();
-                cx.engine.carry_name(media.session, session, rest);
+                cx.engine.carry_name((media.session, rest), (session, rest));
             }
             cx.engine.close(cx.now, media.session);
             cx.ask_for_ended_flows();
@@ -338,7 +332,7 @@ impl Call {
         let leaves = self
             .transfer
             .as_ref()
-            .is_some_and(|transfer| transfer.by == side);
+            .is_some_and(|transfer| transfer.by == side && transfer.referred());
         if leaves {
             self.farewell.departed = Some(side);
             let note = What::Note("the transferor hangs up, and its transfer goes on");
@@ -349,7 +343,9 @@ impl Call {
 
     /// Why a request within the dialog cannot pass while a transfer is under way.
     pub(super) fn transfer_in_the_way(&self, method: &Method, from: Side) -> Option<StatusCode> {
-        self.transfer.as_ref()?;
+        if self.transfer.is_none() && self.lent.is_none() {
+            return None;
+        }
         match self.farewell.departed {
             Some(gone) if gone == from => Some(StatusCode::NO_SUCH_CALL),
             Some(_) => Some(StatusCode::REQUEST_PENDING),
@@ -361,7 +357,8 @@ impl Call {
     /// Something of the transfer is due: the target has had its time, or the pause is over.
     pub(super) fn on_transfer_due(&mut self, cx: &mut Context) {
         match self.transfer.as_ref().map(|transfer| transfer.stage) {
-            Some(Stage::Inviting) => self.on_candidate_silent(cx),
+            None => self.on_loan_due(cx),
+            Some(Stage::Inviting) => self.on_newcomer_silent(cx),
             Some(Stage::Pausing) => self.join_again(cx),
             _ => {}
         }

@@ -8,7 +8,7 @@ use crate::transaction::ServerKey;
 use super::super::call::Call;
 use super::super::context::Context;
 use super::super::{passing, setup};
-use super::Named;
+use super::named::Named;
 use super::replaces::Replaces;
 
 /// The media type of NOTIFY's account of a transfer.
@@ -96,8 +96,9 @@ impl Call {
             uri = uri.with_parameter("transport", transport);
         }
         let refer_to = match named {
-            Named::Dialog(replaces) => format!("<{uri}?Replaces={}>", replaces.escaped()),
-            Named::Nothing | Named::Unknown => format!("<{uri}>"),
+            Named::Dialog(known) => format!("<{uri}?Replaces={}>", known.name.escaped()),
+            Named::Foreign(name) => format!("<{uri}?Replaces={}>", name.escaped()),
+            Named::Nothing => format!("<{uri}>"),
         };
         request.headers.set(HeaderName::ReferTo, refer_to);
         request.headers.remove(&HeaderName::ReferredBy);

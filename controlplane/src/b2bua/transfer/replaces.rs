@@ -1,5 +1,7 @@
 //! Replaces (RFC 3891): the name of a dialog, in a header or in the headers of a Refer-To.
 
+use std::fmt;
+
 use crate::dialog::Dialog;
 
 /// The longest that is read. A Call-ID and two tags of the usual length are some 150 bytes.
@@ -63,14 +65,7 @@ impl Replaces {
 
     /// As it goes into the headers of a URI, escaped.
     pub(super) fn escaped(&self) -> String {
-        let Self {
-            call_id,
-            to_tag,
-            from_tag,
-            early_only,
-        } = self;
-        let early = if *early_only { ";early-only" } else { "" };
-        let text = format!("{call_id};to-tag={to_tag};from-tag={from_tag}{early}");
+        let text = self.to_string();
         let mut escaped = String::with_capacity(text.len() * 2);
         for byte in text.bytes() {
             if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) {
@@ -80,6 +75,19 @@ impl Replaces {
             }
         }
         escaped
+    }
+}
+
+impl fmt::Display for Replaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            call_id,
+            to_tag,
+            from_tag,
+            early_only,
+        } = self;
+        let early = if *early_only { ";early-only" } else { "" };
+        write!(f, "{call_id};to-tag={to_tag};from-tag={from_tag}{early}")
     }
 }
 

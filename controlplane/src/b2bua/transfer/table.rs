@@ -3,18 +3,18 @@
 
 /// How far a transfer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::b2bua) enum Stage {
-    /// The INVITE is with the target; the call goes on as it was.
+pub enum Stage {
+    /// The INVITE is with the newcomer; the call goes on as it was.
     Inviting,
-    /// The target has answered with an offer; its flows are being installed.
+    /// The newcomer has made its offer; its flows are being installed.
     Preparing,
-    /// The re-INVITE with that offer is with the party that remains.
+    /// The re-INVITE with that offer, or for one, is with the party that remains.
     Joining,
     /// The party that remains was in an exchange of its own, and is asked again after a pause.
     Pausing,
     /// The party that remains has answered; the flows are being installed.
     Connecting,
-    /// The two talk, and the transferor has gone.
+    /// The two talk, and who had the place has gone.
     Joined,
     /// Nothing has come of it.
     Failed,
@@ -22,12 +22,12 @@ pub(in crate::b2bua) enum Stage {
 
 /// What moves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::b2bua) enum Trigger {
+pub enum Trigger {
     /// The target has failed or is silent, and another is left.
     NextTarget,
-    /// 2xx: of the target, or of the party that remains.
+    /// 2xx: of the newcomer, or of the party that remains.
     Answer,
-    /// The target fails and no other is left, or the party that remains refuses.
+    /// The newcomer fails and no other is left, or the party that remains refuses.
     Failure,
     /// 491 of the party that remains.
     Glare,
@@ -43,18 +43,21 @@ pub(in crate::b2bua) enum Trigger {
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::b2bua) struct Row {
-    pub(in crate::b2bua) state: Stage,
-    pub(in crate::b2bua) trigger: Trigger,
-    pub(in crate::b2bua) next: Stage,
-    #[cfg_attr(not(test), allow(dead_code, reason = "the documentation's"))]
-    pub(in crate::b2bua) action: &'static str,
+pub struct Row {
+    /// Where the transfer is.
+    pub state: Stage,
+    /// What happens.
+    pub trigger: Trigger,
+    /// Where that leads.
+    pub next: Stage,
+    /// What is done, in words.
+    pub action: &'static str,
 }
 
 macro_rules! table {
     ($($state:ident, $trigger:ident => $next:ident, $action:literal;)+) => {
         /// Every transition that there is.
-        pub(in crate::b2bua) const TABLE: &[Row] = &[$(Row {
+        pub const TABLE: &[Row] = &[$(Row {
             state: Stage::$state,
             trigger: Trigger::$trigger,
             next: Stage::$next,
@@ -65,27 +68,27 @@ macro_rules! table {
 
 table! {
     Inviting, NextTarget => Inviting, "INVITE without description to the next target";
-    Inviting, Answer => Preparing, "the target's offer is rewritten for the party that remains";
-    Inviting, Failure => Failed, "NOTIFY with the failure; the call goes on";
-    Inviting, CallEnds => Failed, "CANCEL to the target";
+    Inviting, Answer => Preparing, "the newcomer's offer is rewritten for the party that remains";
+    Inviting, Failure => Failed, "the failure is told; the call goes on";
+    Inviting, CallEnds => Failed, "the newcomer is let go";
 
     Preparing, FlowsReady => Joining, "re-INVITE with the offer to the party that remains";
-    Preparing, FlowsFailed => Failed, "ACK and BYE to the target, NOTIFY with 503 or 500; the call goes on";
-    Preparing, Failure => Failed, "ACK and BYE to the target, NOTIFY with 488 or what else was wrong; the call goes on";
-    Preparing, CallEnds => Failed, "ACK and BYE to the target";
+    Preparing, FlowsFailed => Failed, "the newcomer is let go, 503 or 500 is told; the call goes on";
+    Preparing, Failure => Failed, "the newcomer is let go, 488 or what else was wrong is told; the call goes on";
+    Preparing, CallEnds => Failed, "the newcomer is let go, 487 is told";
 
-    Joining, Answer => Connecting, "ACK to the party that remains";
+    Joining, Answer => Connecting, "ACK to the party that remains, unless it has made the offer";
     Joining, Glare => Pausing, "pause for 2.1 to 4 s where the Call-ID is ours, else for up to 2 s";
-    Joining, Failure => Failed, "ACK and BYE to the target, NOTIFY with the failure; the call goes on";
-    Joining, CallEnds => Failed, "ACK and BYE to the target";
+    Joining, Failure => Failed, "the newcomer is let go, the failure is told; the call goes on";
+    Joining, CallEnds => Failed, "the newcomer is let go, 487 is told";
 
     Pausing, Due => Joining, "the same re-INVITE once more";
-    Pausing, Failure => Failed, "ACK and BYE to the target, NOTIFY with 491; the call goes on";
-    Pausing, CallEnds => Failed, "ACK and BYE to the target";
+    Pausing, Failure => Failed, "the newcomer is let go, the failure is told; the call goes on";
+    Pausing, CallEnds => Failed, "the newcomer is let go, 487 is told";
 
-    Connecting, FlowsReady => Joined, "ACK with the answer to the target, NOTIFY with 200 and BYE to the transferor";
+    Connecting, FlowsReady => Joined, "answer to the newcomer, 200 is told, BYE to who leaves";
     Connecting, FlowsFailed => Failed, "BYE to all";
-    Connecting, CallEnds => Failed, "ACK and BYE to the target";
+    Connecting, CallEnds => Failed, "the newcomer is let go, 487 is told";
 }
 
 impl Stage {
@@ -108,7 +111,7 @@ mod tests {
         let text = include_str!("../../../../docs/transfer.md");
         let written: Vec<&str> = text
             .lines()
-            .filter(|line| line.starts_with("| `"))
+            .filter(|line| line.starts_with("| `") && line.matches('|').count() == 5)
             .collect();
         let line = |row: &Row| {
             let Row {
