@@ -25,8 +25,8 @@ fn mutations(count: usize, folders: &[&str], mut with: impl FnMut(usize, Vec<u8>
 }
 
 #[test]
-fn half_a_million_messages_through_the_parser() {
-    mutations(500_000, SIP, |_, bytes| parsers::sip(&bytes));
+fn a_million_messages_through_the_parser() {
+    mutations(1_000_000, SIP, |_, bytes| parsers::sip(&bytes));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_hundred_thousand_answers_of_name_servers() {
 
 /// Half of the messages are made up, half are what a peer says in a call, and most of these are mutated too.
 #[test]
-fn half_a_million_messages_through_calls() {
+fn a_quarter_of_a_million_messages_through_calls() {
     let mut exchange = Exchange::new();
     let mut rng = StdRng::seed_from_u64(SEED + 1);
     let corpus = files(SIP);
