@@ -32,6 +32,7 @@ mod sipp;
 mod starts;
 mod storm;
 mod top;
+mod transfers;
 mod translated;
 mod transports;
 mod trunks;

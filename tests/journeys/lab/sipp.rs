@@ -115,6 +115,19 @@ impl Sipp {
         self.messages()
     }
 
+    /// What it has sent and received, as soon as `enough` of that has come.
+    #[track_caller]
+    pub(crate) fn until<T>(&self, patience: Duration, enough: impl Fn(&str) -> Option<T>) -> T {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(found) = enough(&self.messages()) {
+                return found;
+            }
+            assert!(Instant::now() < end, "it never came: {}", self.report());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn messages(&self) -> String {
         let files = std::fs::read_dir(self.directory.path()).expect("a directory of ours");
         files
