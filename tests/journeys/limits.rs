@@ -1,7 +1,7 @@
 //! Proof 5: tables and mailboxes that are full refuse calls cleanly, count it, and recover.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::network::at;
 use crate::lab::pair::Pair;
@@ -50,6 +50,50 @@ fn no_more_calls_than_configured() {
 fn no_more_calls_of_a_trunk_than_configured() {
     let limited = "name = \"callers\"\nlimits = { calls_in = 1 }\n";
     one_call_fills_it(&quick().replace("name = \"callers\"\n", limited));
+}
+
+#[test]
+fn no_more_media_of_a_trunk_than_configured() {
+    // G.711 at 20 ms takes 80 kbit/s with the headers.
+    let limited = "name = \"callees4\"\nlimits = { bandwidth = \"159k\" }\n";
+    one_call_fills_it(&quick().replace("name = \"callees4\"\n", limited));
+}
+
+/// The caller sends an INVITE, which is refused; its code and how long the caller is to wait.
+fn refused(pair: &mut Pair) -> Option<u64> {
+    let mut dialog = pair.caller.dialog("4711");
+    let offer = audio(at("10.1.0.2", 31_000), 1, SENDRECV);
+    let request = pair.caller.request(&mut dialog, "INVITE").with_sdp(&offer);
+    pair.caller.send(&request);
+    let refusal = pair.caller.expect_response(503, "INVITE");
+    pair.caller
+        .send(&pair.caller.ack_refusal(&request, &refusal));
+    refusal.header("Retry-After")?.parse().ok()
+}
+
+#[test]
+fn no_more_new_calls_in_a_second_than_configured() {
+    let _turn = Turn::shared();
+    let limited = "name = \"callers\"\nlimits = { rate_in = 1, burst_in = 2 }\n";
+    let setup = Setup::default().replace("name = \"callers\"\n", limited);
+    let mut pair = Pair::new(&setup);
+    let started = Instant::now();
+    // Two at once; as many more as seconds pass meanwhile.
+    let mut calls: Vec<_> = (0..2)
+        .map(|number| pair.call(30_000 + 10 * number))
+        .collect();
+    if started.elapsed() < Duration::from_secs(1) {
+        // Longer than it takes: callers that are many do not come again all at once.
+        assert_eq!(refused(&mut pair), Some(5), "Retry-After");
+        assert_eq!(pair.relay.refused(503), 1);
+        std::thread::sleep(Duration::from_millis(1_100));
+    }
+    let (call, mut parties) = pair.call(30_100);
+    Pair::assert_audio(&mut parties);
+    for (call, _) in calls.drain(..) {
+        call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
+    }
+    pair.finish(call);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod churn;
 mod dialogs;
 mod ends;
 mod fax;
+mod forks;
 mod garbage;
 mod lab;
 mod limits;

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use crate::lab::authority::Authority;
 use crate::lab::kamailio::Kamailio;
+use crate::lab::name_server::NameServer;
 use crate::lab::network::Network;
 use crate::lab::relay::{MEDIA_PORTS, Relay, Setup};
 use crate::lab::sipp::Sipp;
@@ -189,4 +191,61 @@ fn each_proxy_of_a_chain_asks_who_calls_and_again_when_its_nonce_is_stale() {
         }
     }
     assert_eq!(event(&behind.relay, "challenges_answered"), 4);
+}
+
+/// The name server knows where the carrier speaks TLS; the certificate must be for the carrier's name (RFC 5922).
+#[test]
+fn a_service_that_srv_records_name_is_called_over_tls() {
+    let _turn = Turn::shared();
+    let files = tempfile::tempdir().expect("the temporary directory can be written to");
+    let authority = Authority::new("roots");
+    let tls = authority.kamailio(files.path(), "carrier.example");
+    let [certificate, key] = authority.issue(files.path(), "relay.example");
+    let keys = format!(
+        "transport = \"tls\"\ncertificate = {certificate:?}\nkey = {key:?}\ntrust = {:?}\n",
+        files.path().join("kamailio-roots.pem")
+    );
+    let setup = Setup::default()
+        .replace(
+            "peers = [\"10.2.0.2:5060\"]\nlisteners = [\"outside4\"]",
+            "peers = [\"carrier.example\"]\ntls_names = [\"carrier.example\"]\nlisteners = [\"outside4tls\"]",
+        )
+        .append(&format!(
+            "[dns]\nservers = [\"10.2.0.2\"]\n\n\
+             [[listener]]\nname = \"outside4tls\"\naddress = \"10.2.0.1:5061\"\n{keys}"
+        ));
+    let network = Network::new(2);
+    let callee = &network.callee;
+    callee.ip("address add 10.2.0.3/24 dev up0");
+    let records = [
+        "naptr-record=carrier.example,10,10,s,SIPS+D2T,,_sips._tcp.carrier.example",
+        "srv-host=_sips._tcp.carrier.example,gone.carrier.example,5071,10,0",
+        "srv-host=_sips._tcp.carrier.example,sip.carrier.example,5071,20,0",
+        "host-record=gone.carrier.example,10.2.0.3",
+        "host-record=sip.carrier.example,10.2.0.2",
+    ];
+    let _server = NameServer::start(callee, "10.2.0.2", &records);
+    let sockets = ["udp:10.2.0.2:5060", "tls:10.2.0.2:5071"];
+    let definitions = [&PLAIN[..], &[("TLS_CONFIG", tls.as_str())]].concat();
+    let proxy = Kamailio::start(callee, &sockets, &definitions);
+    let relay = Relay::start(&network, &setup);
+    let end = std::time::Instant::now() + PATIENCE;
+    while relay.json(&["dns"])["names"][0]["state"] != "resolved" {
+        assert!(std::time::Instant::now() < end, "{}", relay.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let calls = ["-m", "2", "-r", "10", "-d", "300"];
+    let callee = Sipp::start(callee, "callee.xml", CALLEE, 5060, &calls);
+    let arguments = [&["10.1.0.1:5060", "-s", "4711"][..], &calls].concat();
+    let caller = Sipp::start(&network.caller, "caller.xml", "10.1.0.2", 5060, &arguments);
+    caller.succeeds(PATIENCE);
+    let messages = callee.succeeds(PATIENCE);
+    assert!(
+        messages.contains("Via: SIP/2.0/TLS 10.2.0.1:5061"),
+        "{messages}"
+    );
+    assert_eq!(relay.calls("answered"), 2);
+    assert!(proxy.said("followed BYE") >= 2);
+    // The first server of the service takes no connection.
+    assert_eq!(relay.json(&["status"])["calls"]["failovers"], 2);
 }

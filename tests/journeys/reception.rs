@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::network::at;
+use crate::lab::baresip::{Baresip, User};
+use crate::lab::network::{Network, at};
 use crate::lab::pair::Pair;
-use crate::lab::relay::Setup;
+use crate::lab::relay::{Relay, Setup};
 use crate::lab::turn::Turn;
 
 const SSRC_OF_CALLEE: u32 = 0xca11ee;
@@ -104,4 +105,51 @@ fn what_a_phone_reports_of_its_reception_is_shown() {
     );
     drop((caller, callee));
     pair.finish(call);
+}
+
+/// Each tenth packet is lost on the way to the callee, whose own RTCP says so.
+#[test]
+fn what_a_user_agent_reports_of_a_lossy_wire_is_in_the_record() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    network.callee.filter(
+        "table inet lossy {
+            chain input { type filter hook input priority 0;
+                udp sport 20000-29999 @th,72,8 8 numgen inc mod 10 == 0 drop; }
+        }",
+    );
+    let cdr = "[cdr]\nfile = \"DIRECTORY/calls.json\"\n";
+    let relay = Relay::start(&network, &Setup::default().append(cdr));
+    let user = |name, address, proxy, answers, tone| User {
+        name,
+        address,
+        proxy,
+        answers,
+        tone,
+        config: "",
+    };
+    let callee = user("4711", "10.2.0.2", "sip:10.2.0.1:5060", "auto", 1000);
+    let mut callee = Baresip::start(&network.callee, &callee);
+    let caller = user("4901", "10.1.0.2", "sip:10.1.0.1:5060", "manual", 440);
+    let mut caller = Baresip::start(&network.caller, &caller);
+    caller.does("dial", "sip:4711@10.1.0.1");
+    callee.expect_event("CALL_ESTABLISHED");
+    // libre reports each five seconds.
+    std::thread::sleep(Duration::from_secs(8));
+    caller.does("hangup", "");
+    callee.expect_event("CALL_CLOSED");
+    let record = relay.records(1).remove(0);
+    let number = |field: &str| record[field].as_f64();
+    let loss = number("caller_loss_percent").expect("a report");
+    // What was lost by the last report, of all that was sent until the end.
+    assert!((4.0..12.0).contains(&loss), "{record}");
+    assert!(number("caller_lost") >= Some(15.0), "{record}");
+    assert!(number("caller_jitter_ms").is_some(), "{record}");
+    let (one, other) = (number("caller_mos"), number("callee_mos"));
+    assert!(one.is_some_and(|mos| mos < 4.1), "{record}");
+    assert!(other.is_some_and(|mos| mos > 4.3), "{record}");
+    assert_eq!(number("callee_lost"), Some(0.0), "{record}");
+    for field in ["caller_rtcp_packets", "callee_rtcp_packets"] {
+        assert!(number(field) >= Some(1.0), "{field} of {record}");
+    }
 }

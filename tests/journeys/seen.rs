@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::lab::call::Call;
 use crate::lab::network::{Network, at};
 use crate::lab::pair::Pair;
+use crate::lab::phone::Phone;
 use crate::lab::relay::{MEDIA_PORTS, Relay, Setup};
-use crate::lab::rtp::talk;
+use crate::lab::rtp::{Party, talk};
 use crate::lab::sip::{SENDRECV, audio};
 use crate::lab::turn::Turn;
 
@@ -161,6 +163,50 @@ fn a_real_call_is_explained_drawn_and_captured() {
     let why = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(why.contains("no call with the Call-ID \"nobody\""), "{why}");
     pair.assert_quiet();
+}
+
+/// A target that says nothing, and a stranger at the caller's port.
+#[test]
+fn a_story_tells_of_timers_and_of_what_was_dropped() {
+    let _turn = Turn::shared();
+    let first = "peers = [\"10.2.0.2:5070\"]";
+    let setup = Setup::default()
+        .replace(
+            first,
+            &format!("{first}\nfailover = {{ after = \"500ms\" }}"),
+        )
+        .replace("latch_window = \"10s\"\n", "")
+        .set("latch", "\"sdp\"");
+    let mut pair = Pair::new(&setup);
+    let silent = Phone::new(
+        &pair.network.callee,
+        at("10.2.0.2", 5070),
+        at("10.2.0.1", 5060),
+    );
+    let mut parties = pair.parties(30_000);
+    let (one, other) = (parties[0].address(), parties[1].address());
+    let call = Call::establish(&mut pair.caller, &mut pair.callee, "7711", one, other);
+    parties[0].towards = Some(call.caller_sends_to);
+    parties[1].towards = Some(call.callee_sends_to);
+    let mut stranger = Party::g711(&pair.network.caller, at("10.1.0.2", 30_300));
+    stranger.towards = Some(call.caller_sends_to);
+    let [one, other] = &mut parties;
+    talk([one, other, &mut stranger], 25);
+    let live = pair.relay.table(&["explain", "1"]);
+    let dropped = "25 dropped from another source (wrong_source)";
+    assert!(live.contains(dropped), "{live}");
+    call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
+    pair.relay.expect_gauge("flows", 0, Duration::from_secs(5));
+    let story = pair.relay.table(&["explain", "1"]);
+    for told in [
+        "note     the target has been silent for too long",
+        "first at 10.2.0.2:5070",
+        "callees4 at 10.2.0.2:5060",
+        dropped,
+    ] {
+        assert!(story.contains(told), "no {told} in\n{story}");
+    }
+    drop(silent);
 }
 
 #[test]

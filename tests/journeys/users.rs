@@ -117,27 +117,21 @@ fn tls_both_ways_with_certificates_on_all_sides() {
     let place = files.path().display().to_string();
     let authority = Authority::new("roots");
     authority.write(&files.path().join("roots.pem"));
-    for name in ["relay.example", "proxy.example"] {
-        authority.issue(files.path(), name);
-    }
+    authority.issue(files.path(), "relay.example");
     let both = authority
         .issue(files.path(), "caller.example")
         .map(|path| std::fs::read_to_string(path).expect("it was written"));
     std::fs::write(files.path().join("caller.pem"), both.concat()).expect("the directory is ours");
-    let domain = format!(
-        "method = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\ncertificate = {place}/proxy.example.pem\n\
-         private_key = {place}/proxy.example-key.pem\nca_list = {place}/roots.pem\n"
-    );
-    let tls = format!("[server:default]\n{domain}[client:default]\n{domain}");
-    std::fs::write(files.path().join("tls.cfg"), tls).expect("the directory is ours");
-
     let network = Network::new(2);
     network.callee.ip("address add 10.2.0.3/24 dev up0");
     let proxy = Kamailio::start(
         &network.callee,
         &["udp:10.2.0.3:5060", "tls:10.2.0.3:5061"],
         &[
-            ("TLS_CONFIG", &format!("\"{place}/tls.cfg\"")),
+            (
+                "TLS_CONFIG",
+                &authority.kamailio(files.path(), "proxy.example"),
+            ),
             ("UPSTREAM", "\"10.2.0.1\""),
             ("NEXT", "\"sip:10.2.0.2:5060\""),
         ],

@@ -41,6 +41,25 @@ impl Authority {
         paths
     }
 
+    /// Writes what Kamailio needs to be of this name, to show it, and to believe nobody without a certificate: its TLS
+    /// configuration, as a definition for `proxy.cfg`.
+    pub(crate) fn kamailio(&self, directory: &Path, name: &str) -> String {
+        let [certificate, key] = self.issue(directory, name);
+        let roots = directory.join("kamailio-roots.pem");
+        self.write(&roots);
+        let domain = format!(
+            "method = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\ncertificate = {}\n\
+             private_key = {}\nca_list = {}\n",
+            certificate.display(),
+            key.display(),
+            roots.display()
+        );
+        let path = directory.join("kamailio-tls.cfg");
+        let text = format!("[server:default]\n{domain}[client:default]\n{domain}");
+        std::fs::write(&path, text).expect("the directory can be written to");
+        format!("\"{}\"", path.display())
+    }
+
     /// What a peer of this name needs, who believes this authority and asks for the relay by a name.
     pub(crate) fn secrets(&self, name: &str, relay: &str) -> Secrets {
         let mut roots = RootCertStore::empty();
