@@ -15,9 +15,17 @@ fn event(relay: &Relay, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// `auth-int` covers the session description, too.
 #[test]
 fn a_trunk_that_asks_for_credentials_gets_them_for_invite_and_bye() {
     let _turn = Turn::shared();
+    for qop in ["auth", "auth-int"] {
+        gets_credentials(qop);
+    }
+}
+
+#[track_caller]
+fn gets_credentials(qop: &str) {
     let network = Network::new(2);
     let keys = "name = \"callees4\"\nuser = \"tandem\"\npassword = \"hush\"";
     let setup = Setup::default().replace("name = \"callees4\"", keys);
@@ -28,7 +36,7 @@ fn a_trunk_that_asks_for_credentials_gets_them_for_invite_and_bye() {
         "callee-challenges.xml",
         "10.2.0.2",
         5060,
-        &calls,
+        &[&calls[..], &["-key", "qop", qop]].concat(),
     );
     let arguments = [&["10.1.0.1:5060", "-s", "4711"][..], &calls].concat();
     let caller = Sipp::start(

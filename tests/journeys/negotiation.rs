@@ -60,6 +60,50 @@ fn an_offer_in_a_reliable_183_is_answered_by_its_prack() {
 }
 
 #[test]
+fn a_prack_may_offer_anew() {
+    let _turn = Turn::shared();
+    let wire = Wire::new(&Setup::default());
+    wire.run(
+        "caller-offers-again.xml",
+        "callee-offered-again.xml",
+        &["-m", "2", "-r", "10", "-d", "500"],
+    );
+    assert_eq!(wire.relay.calls("answered"), 2);
+    let heard = wire.network.callee.counted("received");
+    assert!(heard > 40, "{heard} packets");
+    assert_eq!(wire.network.caller.counted("received"), 0);
+}
+
+/// What of early media reaches a caller whose trunk has this policy, from a callee that grants it or not (RFC 5009).
+#[track_caller]
+fn early_media(policy: &str, granted: &str, caller: &str) {
+    let trunk = "name = \"callers\"\n";
+    let setup = Setup::default().replace(trunk, &format!("{trunk}early_media = \"{policy}\"\n"));
+    let wire = Wire::new(&setup);
+    let callee = &wire.network.callee;
+    let talk = ["-d", "300"];
+    let says = format!("P-Early-Media: {granted}");
+    let arguments = [&talk[..], &["-key", "early", &says]].concat();
+    let callee = Sipp::callee(callee, "callee-early.xml", 5060, &arguments);
+    wire.call(caller, "4711", &["-m", "1", "-d", "300"]);
+    callee.succeeds(PATIENCE);
+    assert_eq!(wire.relay.calls("answered"), 1);
+}
+
+#[test]
+fn early_media_is_announced_where_it_is_granted() {
+    let _turn = Turn::shared();
+    early_media("authorized", "sendrecv", "caller-hears-early.xml");
+}
+
+#[test]
+fn early_media_is_ringing_where_nobody_grants_it_or_the_trunk_wants_none() {
+    let _turn = Turn::shared();
+    early_media("authorized", "inactive", "caller-hears-ringing.xml");
+    early_media("ring", "sendrecv", "caller-hears-ringing.xml");
+}
+
+#[test]
 fn messages_and_events_pass_within_a_dialog() {
     let _turn = Turn::shared();
     let wire = Wire::new(&Setup::default());

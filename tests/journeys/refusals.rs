@@ -149,6 +149,39 @@ fn strangers_and_numbers_that_lead_nowhere_are_refused() {
 }
 
 #[test]
+fn whole_networks_may_call_or_are_not_listened_to() {
+    let _turn = Turn::shared();
+    let callers = "name = \"callers\"\n";
+    let setup = Setup::default()
+        .replace(callers, &format!("{callers}access = [\"10.1.0.64/28\"]\n"))
+        .append("[limits]\ndeny = [\"10.1.0.72/30\"]\n");
+    let mut pair = Pair::new(&setup);
+    let mut phones = [66, 73].map(|number| {
+        let address = format!("10.1.0.{number}");
+        let caller = &pair.network.caller;
+        caller.ip(&format!("address add {address}/24 dev up0"));
+        Phone::new(caller, at(&address, 5060), inside(5060))
+    });
+    // A number that leads nowhere: one gets so far, the other is not answered.
+    let [of_the_trunk, denied] = &mut phones;
+    let mut dialog = denied.dialog("999");
+    denied.send(&denied.request(&mut dialog, "INVITE"));
+    ask_for("999", of_the_trunk, 404);
+    denied.assert_nothing_unheard(Duration::from_millis(300));
+    let status = pair.relay.json(&["status"]).to_string();
+    assert!(status.contains("\"denied\":1"), "{status}");
+    pair.assert_quiet();
+}
+
+fn ask_for(user: &str, phone: &mut Phone, code: u16) {
+    let mut dialog = phone.dialog(user);
+    let request = phone.request(&mut dialog, "INVITE");
+    phone.send(&request);
+    let answer = phone.expect_response(code, "INVITE");
+    phone.send(&phone.ack_refusal(&request, &answer));
+}
+
+#[test]
 fn requests_of_no_dialog_are_481_and_a_stray_ack_is_ignored() {
     let _turn = Turn::shared();
     let mut pair = Pair::new(&Setup::default());

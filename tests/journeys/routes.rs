@@ -14,11 +14,15 @@ const FORMER: &str = "[[route]]\nfrom = \"callers\"\nuser = \"4[0-9]*\"\nto = [\
 /// Calls these numbers, some of which two answering trunks take: `callees4` (port 5060) and `first` (5070). By number, how many
 /// calls each trunk had.
 fn calls(routes: &str, numbers: &[(&str, u32)]) -> HashMap<(String, String), u32> {
+    let setup = Setup::default().replace(FORMER, routes);
+    taken(setup, numbers, "callee_trunk")
+}
+
+/// The same by another field of the records.
+fn taken(setup: Setup, numbers: &[(&str, u32)], by: &str) -> HashMap<(String, String), u32> {
     let _turn = Turn::shared();
     let network = Network::new(2);
-    let setup = Setup::default()
-        .replace(FORMER, routes)
-        .append("[cdr]\nfile = \"DIRECTORY/calls.json\"\n");
+    let setup = setup.append("[cdr]\nfile = \"DIRECTORY/calls.json\"\n");
     let relay = Relay::start(&network, &setup);
     // As many as come; they end with the journey.
     let many = ["-m", "1000", "-d", "50"];
@@ -49,7 +53,7 @@ fn calls(routes: &str, numbers: &[(&str, u32)]) -> HashMap<(String, String), u32
         let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
         let uri = text("caller_uri");
         let number = uri.trim_start_matches("sip:").split('@').next();
-        let key = (number.unwrap_or_default().to_owned(), text("callee_trunk"));
+        let key = (number.unwrap_or_default().to_owned(), text(by));
         *taken.entry(key).or_insert(0) += 1;
     }
     taken
@@ -128,4 +132,27 @@ to = [\"callees4\"]
     assert!(one.min(other) >= Some(8), "{one:?} and {other:?}");
     let expected = [went("41", "callees4", 1), went("42", "first", 1)];
     assert_eq!(taken, HashMap::from(expected));
+}
+
+/// Of the peers of a trunk the one of the first priority has all calls, and equals share them by weight.
+#[test]
+fn peers_are_called_by_priority_and_weight() {
+    let peers = "peers = [\"10.2.0.2:5060\"]";
+    let ranked = "peers = [{ address = \"10.2.0.2:5060\", priority = 2 }, \
+                  { address = \"10.2.0.2:5070\", priority = 1 }]";
+    let equal = "peers = [{ address = \"10.2.0.2:5060\", priority = 1, weight = 1 }, \
+                 { address = \"10.2.0.2:5070\", priority = 1, weight = 1 }]";
+    // No other trunk may have these peers.
+    let setup = |peers_are: &str| {
+        Setup::default()
+            .replace(peers, peers_are)
+            .replace("peers = [\"10.2.0.2:5070\"]", "peers = [\"10.2.0.2:5080\"]")
+    };
+    let by = "callee_signalling";
+    let all = taken(setup(ranked), &[("4711", 3)], by);
+    assert_eq!(all, HashMap::from([went("4711", "10.2.0.2:5070", 3)]));
+    let shared = taken(setup(equal), &[("4711", 40)], by);
+    let of = |peer: &str| shared.get(&("4711".to_owned(), peer.to_owned()));
+    let [one, other] = ["10.2.0.2:5060", "10.2.0.2:5070"].map(of);
+    assert!(one.min(other) >= Some(&8), "{shared:?}");
 }

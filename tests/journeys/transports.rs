@@ -1,5 +1,7 @@
 //! SIP over TCP and TLS: both ways, from one to the other, and what happens when connections are refused or lost.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -14,7 +16,7 @@ use crate::lab::pair::Pair;
 use crate::lab::phone::Phone;
 use crate::lab::relay::{Relay, Setup};
 use crate::lab::rtp::{Party, introduce};
-use crate::lab::sip::{SENDRECV, audio};
+use crate::lab::sip::{Message, SENDRECV, audio};
 use crate::lab::sipp::Sipp;
 use crate::lab::turn::Turn;
 
@@ -86,9 +88,51 @@ fn calls_over_tcp_with_another_sip_stack_at_both_ends() {
     );
 }
 
+/// A peer that answers nothing but OPTIONS, and then hears that its connection is still wanted (RFC 5626 3.5.1).
+#[test]
+fn a_quiet_connection_is_kept_alive() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let listening = network
+        .callee
+        .within(|| TcpListener::bind(at("10.2.0.2", 5060)))
+        .expect("the port is free");
+    let checked = "\"outside4tcp\"]\ncheck = {}";
+    let setup = over_tcp()
+        .replace(
+            "address = \"10.2.0.1:5060\"\ntransport = \"tcp\"",
+            "address = \"10.2.0.1:5060\"\ntransport = \"tcp\"\nkeep_alive = \"1s\"",
+        )
+        .replace("\"outside4tcp\"]", checked);
+    let relay = Relay::start(&network, &setup);
+    let (mut stream, _) = listening.accept().expect("tandem asks how we are");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("the patience is not zero");
+    let mut heard = Vec::new();
+    let mut read_until = |stream: &mut TcpStream, end: &[u8]| {
+        let mut byte = [0];
+        while !heard.ends_with(end) {
+            stream.read_exact(&mut byte).expect("tandem says more");
+            heard.push(byte[0]);
+        }
+        std::mem::take(&mut heard)
+    };
+    let options = Message::parse(&read_until(&mut stream, b"\r\n\r\n"));
+    assert_eq!(options.method(), Some("OPTIONS"));
+    let names = ["Via", "From", "To", "Call-ID", "CSeq"];
+    let ok = Message::new("SIP/2.0 200 OK").copy(&options, &names);
+    stream.write_all(ok.to_text().as_bytes()).expect("open");
+    for _ in 0..2 {
+        assert_eq!(read_until(&mut stream, b"\r\n\r\n"), b"\r\n\r\n");
+        stream.write_all(b"\r\n").expect("open");
+    }
+    assert_eq!(connections(&relay, "outside4tcp", "opened"), 1);
+}
+
 /// An INVITE that is too large for a datagram within an unknown path MTU, and its answer.
 #[track_caller]
-fn large_call(pair: &mut Pair) -> crate::lab::sip::Message {
+fn large_call(pair: &mut Pair) -> Message {
     let mut dialog = pair.caller.dialog("4711");
     let request = pair
         .caller
