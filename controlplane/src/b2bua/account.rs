@@ -40,6 +40,8 @@ pub(super) struct Account {
     caller: Option<Box<LegRecord>>,
     release: Option<Box<Release>>,
     tries: Vec<Try>,
+    /// The present target is beyond [`MOST_TRIES`].
+    unlisted: bool,
     media: Option<SessionView>,
     flows: Vec<FlowRecord>,
     /// Steps that the story has not been told of.
@@ -61,7 +63,7 @@ impl Account {
 
     /// The last target has come to this.
     pub(super) fn outcome(&mut self, outcome: Outcome) {
-        if let Some(last) = self.tries.last_mut() {
+        if let Some(last) = self.tries.last_mut().filter(|_| !self.unlisted) {
             last.outcome = outcome;
         }
     }
@@ -105,7 +107,8 @@ impl Call {
             cx.stories.add_call_id(self.id, &call_id);
         }
         cx.stories.tell(cx.now, self.id, What::Target(text.into()));
-        if self.account.tries.len() < MOST_TRIES {
+        self.account.unlisted = self.account.tries.len() >= MOST_TRIES;
+        if !self.account.unlisted {
             self.account.tries.push(Try {
                 trunk,
                 peer: target.peer,

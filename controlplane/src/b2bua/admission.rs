@@ -78,8 +78,8 @@ impl From<StatusCode> for Refusal {
     }
 }
 
-/// What holds for every request, within dialogs and without: a method that we know, no extension that
-/// we lack, hops left.
+/// What holds for every request, within dialogs and without: a method that we take, no extension that
+/// we lack, no body that we cannot read.
 pub(super) fn check(message: &Message) -> Result<(), Refusal> {
     match message.method() {
         Some(

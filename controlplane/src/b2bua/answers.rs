@@ -86,8 +86,8 @@ impl Call {
     fn on_provisional(&mut self, cx: &mut Context, response: &Message, path: Path) {
         let place = match self.fork(cx, response, path, false) {
             Ok(place) => place,
-            Err(Unusable::Forks) => return cx.count_dropped("too_many_forks"),
-            Err(Unusable::Malformed) => return cx.count_dropped("provisional_malformed"),
+            Err(Unusable::Forks) => return cx.drop_of(self.id, "too_many_forks"),
+            Err(Unusable::Malformed) => return cx.drop_of(self.id, "provisional_malformed"),
         };
         if let Some(attempt) = &self.attempt {
             let until = (cx.now + cx.settings.no_answer).min(attempt.rings_until);
@@ -100,7 +100,7 @@ impl Call {
         let owed = match self.arrival(place, response) {
             Arrival::Plain => None,
             Arrival::Reliable(rseq) => Some(rseq),
-            Arrival::Void(why) => return cx.count_dropped(why),
+            Arrival::Void(why) => return cx.drop_of(self.id, why),
         };
         let reliably = self.goes_reliably(owed.is_some());
         if let Some(rseq) = owed.filter(|_| !reliably) {
@@ -402,7 +402,7 @@ impl Call {
         response: &Message,
         path: Path,
     ) -> Option<usize> {
-        cx.count_dropped("answer_malformed");
+        cx.drop_of(self.id, "answer_malformed");
         let mut bare = response.clone();
         bare.headers.remove(&HeaderName::Contact);
         bare.headers.remove(&HeaderName::RecordRoute);
@@ -437,6 +437,5 @@ pub(super) fn late_answers_acknowledge(
     let Some(key) = attempt.key else {
         return false;
     };
-    let number = attempt.invite.cseq().map_or(1, |cseq| cseq.number);
-    late_answers::acknowledge(cx, key, attempt.target.trunk, &pair.callee, number, sdp)
+    late_answers::acknowledge(cx, key, attempt.target.trunk, &pair.callee, sdp)
 }

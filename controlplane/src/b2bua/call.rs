@@ -27,7 +27,7 @@ use super::relay::{Relay, in_dialog};
 use super::reliable::{Demand, Incoming, Outgoing};
 use super::service::Leases;
 use super::session_timer::Timers;
-use super::transfer::{Loan, Transfer};
+use super::transfer::{Loan, Passed, Transfer};
 use super::{CallId, CallState, CallSummary, LegView, Trigger};
 
 /// A call.
@@ -56,6 +56,8 @@ pub(super) struct Call {
     pub(super) next_relay: u32,
     /// A transfer that tandem carries out.
     pub(super) transfer: Option<Box<Transfer>>,
+    /// The REFERs that have passed.
+    pub(super) referrals: Passed,
     /// A party that is lent to a transfer of another call.
     pub(super) lent: Option<Loan>,
     pub(super) farewell: Farewell,
@@ -163,6 +165,7 @@ impl Call {
             relays: Vec::new(),
             next_relay: 0,
             transfer: None,
+            referrals: Passed::default(),
             lent: None,
             farewell: Farewell::default(),
             leases: Leases::default(),

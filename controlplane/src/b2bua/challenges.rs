@@ -287,6 +287,7 @@ impl B2bua {
                 }
                 return;
             }
+            call.referrals.renumber(key, number);
             for pair in &mut call.pairs {
                 let dialog = pair.dialog_mut(side);
                 if dialog.local_tag() == tag {

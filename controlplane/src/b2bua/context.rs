@@ -22,7 +22,7 @@ use crate::settings::{
 };
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, Method, StatusCode, Tokens};
-use crate::story::Stories;
+use crate::story::{Stories, What};
 use crate::transaction::{
     ClientKey, Config, Path, RETRY_AFTER, ServerKey, TransactionError, Transactions,
 };
@@ -379,6 +379,18 @@ impl Context {
         let code = response.code().map_or(0, StatusCode::as_u16);
         *self.counters.requests_refused.entry(code).or_default() += 1;
         self.respond(key, response);
+    }
+
+    /// Counts something that was dropped, and tells the call's story of it.
+    pub(super) fn drop_of(&mut self, call: CallId, why: &'static str) {
+        self.count_dropped(why);
+        self.stories.tell(self.now, call, What::Dropped(why));
+    }
+
+    /// Tells the call's story of a timer.
+    pub(super) fn tell_timer(&mut self, call: CallId, text: impl Into<Box<str>>) {
+        let timer = What::Timer(text.into());
+        self.stories.tell(self.now, call, timer);
     }
 
     pub(super) fn count_dropped(&mut self, why: &'static str) {

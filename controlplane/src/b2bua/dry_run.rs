@@ -46,7 +46,7 @@ impl B2bua {
             let targets = cx.targets(std::slice::from_ref(candidate));
             let request = targets.first().map(|target| {
                 let tag = cx.tokens.tag();
-                callee_invite(cx, from, invite, *target, &tag)
+                callee_invite(cx, from, invite, cx.leaving(*target), &tag)
             });
             DryAttempt {
                 candidate: *candidate,

@@ -338,7 +338,7 @@ impl Call {
         }
         match cx.request_within(Some(self.id), trunk, dialog, bye) {
             Ok(key) => self.farewell.byes.push(key),
-            Err(_) => cx.count_dropped("bye_unsent"),
+            Err(_) => cx.drop_of(self.id, "bye_unsent"),
         }
     }
 
@@ -368,8 +368,11 @@ impl Call {
             bye.headers.append(reason.clone());
         }
         cx.sign(&mut bye);
+        if let Some(rules) = cx.normalisation(trunk) {
+            rules.explain_end(&mut bye);
+        }
         if cx.request_within(None, trunk, &pair.callee, bye).is_err() {
-            cx.count_dropped("bye_unsent");
+            cx.drop_of(self.id, "bye_unsent");
         }
     }
 }

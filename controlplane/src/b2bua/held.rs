@@ -34,7 +34,7 @@ pub(super) enum Then {
     /// Give a newcomer its place in the call, with this description.
     Connect(Vec<u8>),
     /// Acknowledge the 2xx of a party that was lent to another call with this answer.
-    Restore(Side, (ClientKey, u32), Vec<u8>),
+    Restore(Side, ClientKey, Vec<u8>),
 }
 
 /// What a call holds back.

@@ -33,8 +33,6 @@ pub(super) enum LateAnswers {
         trunk: TrunkId,
         /// The dialog.
         dialog: Box<Dialog>,
-        /// Its CSeq number.
-        number: u32,
     },
 }
 
@@ -67,12 +65,8 @@ impl LateAnswers {
                 cx.counters.forks_ended += 1;
                 acknowledge_and_end(cx, key, *trunk, dialog);
             }
-            Self::InDialog {
-                trunk,
-                dialog,
-                number,
-            } => {
-                acknowledge(cx, key, *trunk, dialog, *number, None);
+            Self::InDialog { trunk, dialog } => {
+                acknowledge(cx, key, *trunk, dialog, None);
             }
         }
     }
@@ -85,10 +79,12 @@ pub(super) fn acknowledge_and_end(
     trunk: TrunkId,
     mut dialog: Dialog,
 ) {
-    let number = dialog.local_cseq();
-    acknowledge(cx, key, trunk, &dialog, number, None);
+    acknowledge(cx, key, trunk, &dialog, None);
     let mut bye = dialog.request(Method::Bye);
     cx.sign(&mut bye);
+    if let Some(rules) = cx.normalisation(trunk) {
+        rules.explain_end(&mut bye);
+    }
     if cx.request_within(None, trunk, &dialog, bye).is_err() {
         cx.count_dropped("bye_unsent");
     }
@@ -101,10 +97,9 @@ pub(super) fn acknowledge(
     key: ClientKey,
     trunk: TrunkId,
     dialog: &Dialog,
-    number: u32,
     sdp: Option<Vec<u8>>,
 ) -> bool {
-    let mut ack = dialog.ack(number);
+    let mut ack = dialog.ack();
     cx.sign(&mut ack);
     if let Some(sdp) = sdp {
         super::passing::set_sdp(&mut ack, sdp);

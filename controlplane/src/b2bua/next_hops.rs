@@ -246,6 +246,7 @@ impl B2bua {
                 if let Some(key) = self.cx.release(unsent, &locations) {
                     self.on_lost(key, Setback::Unreachable);
                     self.cx.index.remove_client(key);
+                    self.cx.challenges.ended(key);
                 }
             }
         }

@@ -31,6 +31,15 @@ impl Context {
         }
     }
 
+    /// The target as an INVITE to it knows it: at the listener that it leaves by. What becomes of it is said of the
+    /// target itself.
+    pub(super) fn leaving(&self, target: Target) -> Target {
+        Target {
+            listener: self.way_out(target).listener,
+            ..target
+        }
+    }
+
     /// The Routes of a call to the target.
     pub(super) fn routes_out(&self, target: Target) -> Vec<NameAddr> {
         let trunk = self.settings.trunks.get(usize::from(target.trunk.0));

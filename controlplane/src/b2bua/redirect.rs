@@ -164,7 +164,7 @@ impl Call {
                 }
             }
             if leads.len() == before {
-                cx.count_dropped("contact_not_followed");
+                cx.drop_of(self.id, "contact_not_followed");
             }
         }
         leads

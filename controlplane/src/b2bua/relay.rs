@@ -43,8 +43,8 @@ pub(super) struct Relay {
     tag: String,
     server: ServerKey,
     request: Message,
-    /// The request on the other leg, once it is out: its transaction and its CSeq number.
-    client: Option<(ClientKey, u32)>,
+    /// The transaction of the request on the other leg, once it is out.
+    client: Option<ClientKey>,
     /// What it asks there of the session timer.
     asked: Option<SessionExpires>,
     /// What a PRACK acknowledges on the other leg.
@@ -101,7 +101,7 @@ impl Call {
         from: Side,
         server: ServerKey,
         request: Message,
-        asked: Option<(ClientKey, u32)>,
+        asked: Option<ClientKey>,
     ) {
         let tag = self.pairs.first();
         let tag = tag.map_or_else(String::new, |pair| pair.caller.local_tag().to_owned());
@@ -125,7 +125,7 @@ impl Call {
         });
     }
 
-    /// Takes a re-INVITE, UPDATE, INFO, MESSAGE or NOTIFY from one side; the dialog and the number have been checked.
+    /// Takes a request that passes from one side; the dialog and the number have been checked.
     pub(super) fn begin_relay(
         &mut self,
         cx: &mut Context,
@@ -296,6 +296,7 @@ impl Call {
             message.headers.push(HeaderName::RAck, rack.to_string());
         }
         passing::pass(&relay.request, &mut message);
+        self.referrals.translate(relay.from, &mut message);
         cx.cross(way, &relay.request, &mut message);
         cx.withhold_credentials(trunk, &mut message);
         if let Some(sdp) = sdp {
@@ -303,7 +304,8 @@ impl Call {
         }
         match cx.request_within(Some(self.id), trunk, dialog, message) {
             Ok(key) => {
-                relay.client = Some((key, number));
+                relay.client = Some(key);
+                self.referrals.note(relay.from, &relay.request, number, key);
                 if relay.offer == Offer::Answer {
                     self.answer_is_out(cx, id);
                 }
@@ -502,7 +504,7 @@ impl Call {
         let Some(relay) = self.relays.get(place) else {
             return;
         };
-        let (Method::Invite, Some((key, number))) = (&relay.method, relay.client) else {
+        let (Method::Invite, Some(key)) = (&relay.method, relay.client) else {
             return;
         };
         let to = relay.from.other();
@@ -511,7 +513,7 @@ impl Call {
             return;
         };
         let answers = sdp.is_some();
-        let sent = late_answers::acknowledge(cx, key, trunk, pair.dialog(to), number, sdp);
+        let sent = late_answers::acknowledge(cx, key, trunk, pair.dialog(to), sdp);
         if !answers {
             return;
         }
@@ -592,7 +594,7 @@ impl Call {
     fn relay_of(&self, key: ClientKey) -> Option<usize> {
         self.relays
             .iter()
-            .position(|relay| relay.client.is_some_and(|(client, _)| client == key))
+            .position(|relay| relay.client == Some(key))
     }
 
     fn dialog_path(&self, relay: &Relay) -> crate::transaction::Path {

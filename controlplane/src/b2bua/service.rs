@@ -104,7 +104,7 @@ pub(super) fn evidence_of(response: &Message) -> Evidence {
 }
 
 /// The seconds of Retry-After, without its comment and parameters (RFC 3261 §20.33); none for 0.
-fn retry_after(response: &Message) -> Option<Duration> {
+pub(super) fn retry_after(response: &Message) -> Option<Duration> {
     let value = response.headers.value(&HeaderName::RetryAfter)?;
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
     let text: Vec<u8> = digits.copied().collect();

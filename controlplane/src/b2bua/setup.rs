@@ -112,10 +112,6 @@ impl Call {
         reliable: Option<HeaderName>,
     ) -> Result<Option<Rewritten>, SessionError> {
         let path = cx.way_out(target);
-        let target = Target {
-            listener: path.listener,
-            ..target
-        };
         let callee = cx.leg_spec(target.trunk, path);
         let session = match self.session {
             Some(session) => {
@@ -139,7 +135,8 @@ impl Call {
         let tag = cx.tokens.tag();
         cx.index.add_tag(&tag, self.id, Side::B);
         let wished = self.redirected_invite();
-        let mut invite = callee_invite(cx, self.caller.trunk, &wished, target, &tag);
+        let from = self.caller.trunk;
+        let mut invite = callee_invite(cx, from, &wished, cx.leaving(target), &tag);
         if let Some(header) = &reliable {
             invite.headers.push(header.clone(), reliable::OPTION);
         }
@@ -321,7 +318,7 @@ impl Call {
                 "SIP;cause=408;text=\"Another was called\"",
             );
             if cx.transactions.cancel(cx.now, key, vec![reason]).is_err() {
-                cx.count_dropped("cancel_too_late");
+                cx.drop_of(self.id, "cancel_too_late");
             }
         }
     }

@@ -58,7 +58,11 @@ pub enum What {
     FlowEnded(Box<FlowRecord>),
     /// The call is being released.
     Released(Box<Release>),
-    /// Something that one word tells: a timer, a lost transaction.
+    /// A session timer, or a response that waits for its PRACK: what is agreed, due or over.
+    Timer(Box<str>),
+    /// A message of the call was dropped, and why: the name among the counters.
+    Dropped(&'static str),
+    /// Something that one word tells: a lost transaction, a newcomer.
     Note(&'static str),
 }
 
@@ -141,14 +145,20 @@ impl What {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Message(passed) => passed.whole.as_ref().map_or(0, |whole| whole.len()),
-            Self::Described(text) | Self::Routed(text) | Self::Target(text) => text.len(),
+            Self::Described(text) | Self::Routed(text) | Self::Target(text) | Self::Timer(text) => {
+                text.len()
+            }
             Self::Rewritten(both) => {
                 size_of::<(Box<str>, Box<str>)>() + both.0.len() + both.1.len()
             }
             Self::Latched(_) => size_of::<(FlowKey, SocketAddr)>(),
             Self::FlowEnded(_) => size_of::<FlowRecord>(),
             Self::Released(_) => size_of::<Release>(),
-            Self::Step { .. } | Self::FlowsReady(_) | Self::FlowsFailed(_) | Self::Note(_) => 0,
+            Self::Step { .. }
+            | Self::FlowsReady(_)
+            | Self::FlowsFailed(_)
+            | Self::Dropped(_)
+            | Self::Note(_) => 0,
         }
     }
 }

@@ -157,6 +157,8 @@ fn spell(what: &What) -> (&'static str, String) {
         What::Latched(both) => ("latch", format!("port {} believes {}", both.0, both.1)),
         What::FlowEnded(flow) => ("flow", flow_ended(flow)),
         What::Released(release) => ("release", released(release)),
+        What::Timer(text) => ("timer", text.to_string()),
+        What::Dropped(why) => ("drop", (*why).to_owned()),
         What::Note(text) => ("note", (*text).to_owned()),
     }
 }

@@ -6,13 +6,14 @@ use contract::{Event, FlowKey, WorkerId};
 use controlplane::agent::Input;
 use controlplane::records::{CallRecord, Measured, Outcome, Quality, Releaser};
 use controlplane::session::Side;
+use controlplane::sip::Method;
 
 use crate::phone::{Phone, expect, sdp};
 use crate::plain::established;
 use crate::ringing::calling;
 use crate::world::{
-    CALLEE, CALLER, INSIDE, MEDIA_TIMEOUT, NO_ANSWER, OUTSIDE, SECOND, TRANSACTION, World, addr,
-    settings,
+    CALLEE, CALLER, INSIDE, MEDIA_TIMEOUT, NO_ANSWER, OUTSIDE, REST, SECOND, TRANSACTION, World,
+    addr, settings,
 };
 
 /// How a call ended: who, why, the code, the Q.850 cause.
@@ -380,4 +381,30 @@ fn what_is_shed_leaves_one_record_however_often_it_is_sent() {
             .story(controlplane::story::Whose::Call(shed[0].id))
             .is_none()
     );
+}
+
+#[test]
+fn a_target_beyond_the_list_does_not_change_what_is_listed() {
+    let mut settings = settings();
+    let peers = (10..30).map(|last| addr(&format!("10.2.0.{last}:5060")));
+    settings.trunks[3].peers = peers.clone().map(Into::into).collect();
+    let mut world = World::with(settings, 1);
+    let mut caller = Phone::caller("many");
+    caller.invite(&mut world, "900", &sdp("10.1.0.2", 4000));
+    caller.expect(&mut world, "100");
+    for place in 1..=17 {
+        let mail = world.take_mail();
+        let (at, invite) = mail
+            .into_iter()
+            .find(|(_, message)| message.method() == Some(&Method::Invite))
+            .expect("the next target's INVITE");
+        let callee = Phone::callee(&at.to_string(), &invite, "callee");
+        let code = if place < 17 { 503 } else { 486 };
+        callee.respond(&mut world, &invite, code, "");
+    }
+    world.advance(REST);
+    let record = world.record();
+    assert_eq!(record.tries.len(), 16);
+    assert_eq!(record.tries[15].outcome, Outcome::Code(503));
+    assert_eq!(record.release.code, Some(486));
 }

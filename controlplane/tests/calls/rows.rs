@@ -7,7 +7,7 @@ use controlplane::b2bua::{CallState, Row, TABLE, Trigger};
 use controlplane::sip::Message;
 
 use crate::phone::{Phone, expect, sdp};
-use crate::world::{CALLEE, NO_ANSWER, TRANSACTION, Workers, World, addr, settings};
+use crate::world::{CALLEE, CALLER, NO_ANSWER, TRANSACTION, Workers, World, addr, settings};
 
 /// A call in some state, with whatever its phones have received.
 struct Stage {
@@ -147,7 +147,14 @@ fn every_row_is_walked() {
                 if keeps_quiet(row) {
                     stage.say(100, "");
                 }
+                // What has been sent before is not the row's; a callee at the end has yet to answer it.
+                match row.state {
+                    CallState::Ending => stage.world.clear(addr(CALLER)),
+                    _ => drop(stage.world.take_mail()),
+                }
                 stage.pull(row.trigger);
+                let mail = stage.world.take_mail();
+                does_what_is_written(row, &mail);
                 stage.world
             }
         };
@@ -178,4 +185,84 @@ fn no_room_at_all() {
     two.invite(&mut world, "900", &sdp("10.1.0.2", 4002));
     assert_eq!(world.agent.calls().len(), 1);
     assert_eq!(world.agent.counters().calls_failed[&503], 1);
+}
+
+/// What the action of a row says that one side gets: what, and who.
+struct Said<'a> {
+    what: &'a str,
+    to: Vec<std::net::SocketAddr>,
+}
+
+/// The messages that the action names without a condition.
+fn said(action: &str) -> Vec<Said<'_>> {
+    let (caller, callee) = (addr(CALLER), addr(CALLEE));
+    let owed = action.contains("to the caller once");
+    let clauses = action.split([',', ';']).map(str::trim);
+    let clauses = clauses.filter(|clause| {
+        let conditions = [" if ", " after ", " once "];
+        !conditions
+            .iter()
+            .any(|condition| clause.contains(condition))
+    });
+    let spoken = clauses.filter_map(|clause| clause.split_once(" to "));
+    let each = spoken.flat_map(|(what, who)| {
+        // The rows' BYE is the callee's.
+        let mut to = match who {
+            "both" => vec![caller, callee],
+            "the callee" | "the sender" => vec![callee],
+            _ if who == "the other" || who.starts_with("the caller") => vec![caller],
+            _ => panic!("who is {who:?}?"),
+        };
+        to.retain(|at| !(owed && *at == caller));
+        let whats: Vec<_> = what.split(" and ").collect();
+        whats.into_iter().map(move |what| Said {
+            what,
+            to: to.clone(),
+        })
+    });
+    each.collect()
+}
+
+fn is(message: &Message, what: &str) -> bool {
+    let code = message.code().map(|code| code.as_u16());
+    match (what, code) {
+        ("failure", Some(code)) => code >= 300,
+        ("provisional", Some(code)) => (101..200).contains(&code),
+        ("2xx", Some(code)) => (200..300).contains(&code),
+        (_, Some(code)) => what.split(" or ").any(|known| known == code.to_string()),
+        (_, None) => message
+            .method()
+            .is_some_and(|method| method.as_str() == what),
+    }
+}
+
+/// Both sides have been sent what the row's action says.
+fn does_what_is_written(row: &Row, mail: &[(std::net::SocketAddr, Message)]) {
+    for Said { what, to } in said(row.action) {
+        for at in to {
+            let sent = mail
+                .iter()
+                .any(|(reached, message)| *reached == at && is(message, what));
+            let got: Vec<_> = mail
+                .iter()
+                .map(|(at, message)| (at, &message.start))
+                .collect();
+            assert!(sent, "{row:?}: no {what} to {at}, but {got:?}");
+        }
+    }
+    if row.action.starts_with("nothing") {
+        // What transactions say and repeat by themselves aside.
+        let repeated = ["ACK", "CANCEL", "487"];
+        let spoken = mail
+            .iter()
+            .find(|(_, message)| !repeated.iter().any(|known| is(message, known)));
+        assert!(spoken.is_none(), "{row:?}: {spoken:?}");
+    }
+}
+
+#[test]
+fn the_actions_name_messages_that_can_be_looked_for() {
+    let named = TABLE.iter().filter(|row| !said(row.action).is_empty());
+    // All but what does nothing, and what waits for flows or an ACK first.
+    assert!(named.count() >= 25, "{}", TABLE.len());
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use controlplane::b2bua::CallState;
 use controlplane::settings::{DialogPolicy, Refresher, Settings, TimerMode};
 use controlplane::sip::{HeaderName, Message};
+use controlplane::story::Whose;
 
 use crate::phone::{Phone, described, expect, header, sdp};
 use crate::reliable::{dial, offer, theirs};
@@ -238,7 +239,7 @@ fn we_ask_where_the_trunk_says_so_and_follow_the_callees_longer_interval() {
     assert_eq!(header(&again, HeaderName::CSeq), "2 INVITE");
     assert_eq!(header(&again, HeaderName::CallId), callee.call_id);
     assert_eq!(again.body, invite.body);
-    assert!(expires(&again).starts_with("3600"));
+    assert_eq!(expires(&again), "3600;refresher=uac");
     assert_eq!(header(&again, HeaderName::MinSe), "3600");
     // The first is heard of no more.
     callee.respond(&mut world, &invite, 180, "");
@@ -436,4 +437,47 @@ fn a_call_that_ends_takes_its_refresh_back() {
     caller.expect(&mut world, "ACK");
     world.assert_quiet();
     world.assert_clean();
+}
+
+#[test]
+fn a_longer_interval_is_asked_for_by_way_of_the_proxy_too() {
+    let mut settings = settings();
+    for trunk in &mut settings.trunks {
+        trunk.dialog.session_timer.mode = TimerMode::Request;
+    }
+    let proxy = "10.2.0.9:5060";
+    settings.trunks[3].proxy = Some(addr(proxy).into());
+    let mut world = World::with(settings, 1);
+    let mut caller = Phone::caller("proxied");
+    caller.invite(&mut world, "900", &offer());
+    caller.expect(&mut world, "100");
+    let invite = expect(&mut world, addr(proxy), "INVITE");
+    let callee = Phone::callee(proxy, &invite, "callee");
+    callee.respond_with(&mut world, &invite, 422, "", "Min-SE: 3600");
+    callee.expect(&mut world, "ACK");
+    let again = expect(&mut world, addr(proxy), "INVITE");
+    callee.respond(&mut world, &again, 486, "");
+    callee.expect(&mut world, "ACK");
+    let refusal = caller.expect(&mut world, "486");
+    caller.ack(&mut world, &refusal, "");
+    world.assert_quiet();
+    world.assert_clean();
+}
+
+#[test]
+fn its_story_is_told() {
+    let mut world = world(mode(TimerMode::Request), mode(TimerMode::Request));
+    let (caller, callee, ..) = established(&mut world, "Supported: timer\r\n", "");
+    let id = world.call().id;
+    let story = world.agent.story(Whose::Call(id)).expect("it is up");
+    let lines = story.lines.iter().filter(|line| line.kind == "timer");
+    let told: Vec<_> = lines.map(|line| &*line.text).collect();
+    assert_eq!(
+        told,
+        [
+            "the session of the caller's leg lasts 1800 s, and tandem refreshes it",
+            "the session of the callee's leg lasts 1800 s, and tandem refreshes it",
+        ]
+    );
+    end(&mut world, caller, &callee);
 }

@@ -10,7 +10,7 @@ use controlplane::story::{StoryView, Whose};
 
 use crate::phone::{Phone, described, expect, media_of, sdp};
 use crate::plain::established;
-use crate::world::{CALLEE, CALLER, World, addr, settings};
+use crate::world::{CALLEE, CALLER, TRANSACTION, World, addr, settings};
 
 fn told(view: &StoryView) -> Vec<String> {
     let lines = view.lines.iter();
@@ -271,4 +271,35 @@ fn the_story_of_a_call_that_is_up_is_small() {
     }
     let each = world.agent.story_counts().bytes / 100;
     assert!(each < 3000, "{each} bytes a call");
+}
+
+#[test]
+fn what_waits_for_a_prack_and_what_is_dropped_is_told() {
+    let mut world = World::new();
+    let mut caller = Phone::caller("waits");
+    let more = "Require: 100rel\r\n";
+    caller.invite_with(&mut world, "900", &sdp("10.1.0.2", 4000), more);
+    let invite = expect(&mut world, addr(CALLEE), "INVITE");
+    for fork in 0..5 {
+        let callee = Phone::callee(CALLEE, &invite, &format!("fork-{fork}"));
+        callee.respond(&mut world, &invite, 183, &sdp("10.2.0.2", 6000));
+    }
+    world.advance(Duration::from_millis(500));
+    let callee = Phone::callee(CALLEE, &invite, "fork-0");
+    callee.respond(&mut world, &invite, 200, &sdp("10.2.0.2", 6000));
+    world.advance(TRANSACTION);
+    let story = world
+        .agent
+        .story(Whose::CallId("waits"))
+        .expect("it is told");
+    let told = |kind: &str| -> Vec<&str> {
+        let lines = story.lines.iter().filter(|line| line.kind == kind);
+        lines.map(|line| &*line.text).collect()
+    };
+    assert_eq!(told("drop"), ["too_many_forks"]);
+    let timers = told("timer");
+    let again = "no PRACK of the caller yet: the provisional response again";
+    assert!(timers.contains(&again), "{timers:?}");
+    assert!(timers.contains(&"the 2xx waits for the caller's PRACK"));
+    assert!(timers.contains(&"no PRACK of the caller for 64 T1"));
 }

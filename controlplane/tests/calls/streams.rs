@@ -154,3 +154,44 @@ fn behind_a_nat_the_outer_address_is_what_is_said() {
     assert_eq!(address, "203.0.113.2");
     world.flow("10.2.0.1", port);
 }
+
+#[test]
+fn a_connection_serves_for_the_address_that_its_certificate_vouches_for() {
+    let mut settings = over(Transport::Tls);
+    settings.trunks[0].tls.names = vec!["caller.example".to_owned()];
+    let mut world = World::with(settings, 1);
+    let from = addr("10.77.0.7:40001");
+    let mut number = 0;
+    let mut said = |world: &mut World, via: &str| {
+        number += 1;
+        let text = format!(
+            "OPTIONS sip:{INSIDE} SIP/2.0\r\nVia: SIP/2.0/TLS {via};branch=z9hG4bK-{number}\r\n\
+             From: <sip:a@caller.example>;tag=a\r\nTo: <sip:{INSIDE}>\r\nCall-ID: alias-{number}\r\n\
+             CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        world.send(from, addr(INSIDE), text.into_bytes());
+        world.clear(from);
+        std::mem::take(&mut world.aliases)
+    };
+    // Nobody vouches for it.
+    assert_eq!(said(&mut world, "caller.example:5061;alias"), []);
+    world.handle(Input::Identified {
+        listener: ListenerId(0),
+        remote: from,
+        identity: Identity {
+            names: vec!["caller.example".to_owned()],
+            by_listener: true,
+            by_trunks: Vec::new(),
+        },
+    });
+    let known = [(ListenerId(0), from, addr("10.77.0.7:5061"))];
+    assert_eq!(said(&mut world, "caller.example:5061;alias"), known);
+    assert_eq!(said(&mut world, "10.77.0.7:5061;alias"), known);
+    // Without a port it is that of TLS.
+    assert_eq!(said(&mut world, "caller.example;alias"), known);
+    // Another name, another address, or no wish.
+    assert_eq!(said(&mut world, "other.example:5061;alias"), []);
+    assert_eq!(said(&mut world, "10.77.0.8:5061;alias"), []);
+    assert_eq!(said(&mut world, "caller.example:5061"), []);
+    world.assert_clean();
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use controlplane::b2bua::CallState;
-use controlplane::settings::{Refer, Route, Settings, TrunkId};
+use controlplane::settings::{Refer, Route, Settings, TimerMode, TrunkId};
 use controlplane::sip::{HeaderName, Message};
 use controlplane::story::Whose;
 use controlplane::trunks::HealthState;
@@ -551,4 +551,113 @@ fn an_operator_that_ends_a_call_ends_its_transfer() {
     world.advance(TRANSACTION);
     world.clear(addr(OTHER_TRUNK));
     world.assert_clean();
+}
+
+#[test]
+fn a_target_and_a_party_that_want_longer_sessions_get_them() {
+    let mut settings = referring(Refer::Local);
+    for trunk in &mut settings.trunks {
+        trunk.dialog.session_timer.mode = TimerMode::Request;
+    }
+    let mut world = World::with(settings, 1);
+    let (mut caller, callee) = up(&mut world, "longer");
+    refer(&mut world, &mut caller, "sip:8001@10.1.0.1");
+    let invite = expect(&mut world, addr(OTHER_TRUNK), "INVITE");
+    let target = Phone::callee(OTHER_TRUNK, &invite, "target");
+    target.respond_with(&mut world, &invite, 422, "", "Min-SE: 3600");
+    target.expect(&mut world, "ACK");
+    let invite = target.expect(&mut world, "INVITE");
+    let asked = header(&invite, HeaderName::SessionExpires);
+    assert_eq!(asked, "3600;refresher=uac");
+    target.respond(&mut world, &invite, 200, &sdp("fd02::2", 7000));
+    let again = callee.expect(&mut world, "INVITE");
+    callee.respond_with(&mut world, &again, 422, "", "Min-SE: 2400");
+    callee.expect(&mut world, "ACK");
+    let again = callee.expect(&mut world, "INVITE");
+    assert_eq!(header(&again, HeaderName::MinSe), "2400");
+    callee.respond(&mut world, &again, 200, &sdp("10.2.0.2", 6002));
+    callee.expect(&mut world, "ACK");
+    target.expect(&mut world, "ACK");
+    hears(&mut world, &caller, "200 OK", OVER);
+    caller.take_bye(&mut world);
+    // What was asked for holds where the other knows nothing of it.
+    let id = world.call().id;
+    let story = world.agent.story(Whose::Call(id)).expect("it is up");
+    let told = format!("{:?}", story.lines);
+    for leg in ["caller's leg lasts 3600 s", "callee's leg lasts 2400 s"] {
+        assert!(told.contains(leg), "{leg} in {told}");
+    }
+    let mut target = target;
+    target.cseq = 300;
+    hang_up(&mut world, target, &callee);
+}
+
+#[test]
+fn a_targets_failure_is_understood_as_its_trunk_says() {
+    let mut settings = referring(Refer::Local);
+    // Where 486 is as good as 503 the next is called.
+    let rules = &mut settings.trunks[3].normalisation.inbound;
+    rules.responses = [(486, 503)].into();
+    let mut world = World::with(settings, 1);
+    let (mut caller, callee) = up(&mut world, "understood");
+    refer(&mut world, &mut caller, "sip:7001@10.1.0.1");
+    let invite = callee.expect(&mut world, "INVITE");
+    let first = Phone::callee(CALLEE, &invite, "first");
+    first.respond(&mut world, &invite, 486, "");
+    first.expect(&mut world, "ACK");
+    let invite = expect(&mut world, addr(OTHER_TRUNK), "INVITE");
+    let second = Phone::callee(OTHER_TRUNK, &invite, "second");
+    second.respond(&mut world, &invite, 486, "");
+    second.expect(&mut world, "ACK");
+    hears(&mut world, &caller, "486 Busy Here", OVER);
+    hang_up(&mut world, caller, &callee);
+}
+
+#[test]
+fn a_target_that_cannot_be_reached_is_recorded_so() {
+    let mut world = world(Refer::Local);
+    let (mut caller, callee) = up(&mut world, "unreachable");
+    world.unreachable.push(addr(OTHER_TRUNK));
+    refer(&mut world, &mut caller, "sip:8001@10.1.0.1");
+    hears(&mut world, &caller, "503 Service Unavailable", OVER);
+    hang_up(&mut world, caller, &callee);
+    let outcome = world.record().tries[1].outcome;
+    assert_eq!(outcome, controlplane::records::Outcome::Unreachable);
+}
+
+#[test]
+fn a_passed_subscription_has_the_number_that_each_side_knows() {
+    let mut world = world(Refer::Pass);
+    let (mut caller, mut callee) = up(&mut world, "numbers");
+    // One number is tandem's alone.
+    caller.request(&mut world, "OPTIONS", "");
+    caller.expect(&mut world, "200");
+    caller.request_with(&mut world, "REFER", "", "Refer-To: <sip:1@10.1.0.1>\r\n");
+    let near = caller.cseq;
+    let refer = callee.expect(&mut world, "REFER");
+    let far = refer.cseq().expect("a number").number;
+    assert_ne!(near, far);
+    callee.respond(&mut world, &refer, 202, "");
+    caller.expect(&mut world, "202");
+    for (id, passed) in [(far, near), (far + 50, far + 50)] {
+        let more = format!(
+            "Event: refer;id={id}\r\nSubscription-State: active;expires=60\r\n\
+             Content-Type: message/sipfrag\r\n"
+        );
+        callee.request_with(&mut world, "NOTIFY", "SIP/2.0 100 Trying\r\n", &more);
+        let notify = caller.expect(&mut world, "NOTIFY");
+        let event = header(&notify, HeaderName::Event);
+        assert_eq!(event, format!("refer;id={passed}"));
+        caller.respond(&mut world, &notify, 200, "");
+        callee.expect(&mut world, "200");
+    }
+    let more = format!("Event: refer;id={near}\r\nExpires: 0\r\n");
+    caller.request_with(&mut world, "SUBSCRIBE", "", &more);
+    let ends = callee.expect(&mut world, "SUBSCRIBE");
+    assert_eq!(header(&ends, HeaderName::Event), format!("refer;id={far}"));
+    assert_eq!(header(&ends, HeaderName::Expires), "0");
+    callee.respond_with(&mut world, &ends, 200, "", "Expires: 0");
+    let ended = caller.expect(&mut world, "200");
+    assert_eq!(header(&ended, HeaderName::Expires), "0");
+    hang_up(&mut world, caller, &callee);
 }

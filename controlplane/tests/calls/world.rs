@@ -77,6 +77,8 @@ pub(crate) struct World {
     pub(crate) counted: HashMap<FlowKey, Measured>,
     /// What was left of calls.
     pub(crate) records: Vec<CallRecord>,
+    /// Connections that serve for another address, too: at which listener, from where, and for what.
+    pub(crate) aliases: Vec<(ListenerId, SocketAddr, SocketAddr)>,
     /// What a collector was sent.
     pub(crate) mirrored: Vec<Mirrored>,
     /// The name servers.
@@ -183,6 +185,7 @@ impl World {
             unreachable: Vec::new(),
             counted: HashMap::new(),
             records: Vec::new(),
+            aliases: Vec::new(),
             mirrored: Vec::new(),
             dns: NameServer::default(),
             wire: None,
@@ -232,10 +235,12 @@ impl World {
                     self.agent
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
-                Output::Forget(_)
-                | Output::Alias { .. }
-                | Output::Located { .. }
-                | Output::Reconfigured => {}
+                Output::Alias {
+                    remote,
+                    alias,
+                    listener,
+                } => self.aliases.push((listener, remote, alias)),
+                Output::Forget(_) | Output::Located { .. } | Output::Reconfigured => {}
                 Output::Measure(flow) => {
                     let forwarding = self.flows.iter().all(|flows| flows.contains_key(&flow.key));
                     let counted = self.counted.remove(&flow.key);

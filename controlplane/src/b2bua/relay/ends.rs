@@ -28,7 +28,7 @@ impl Call {
             return;
         };
         let id = relay.id;
-        let Some((client, _)) = relay.client else {
+        let Some(client) = relay.client else {
             return self.fail_relay(cx, id, StatusCode::REQUEST_TERMINATED);
         };
         relay.phase = Phase::Cancelled;
@@ -59,8 +59,8 @@ impl Call {
         self.take_offer_back(cx, &relay);
     }
 
-    /// The call comes down: pending requests are answered with 487 (RFC 3261 §15.1.2), and what is
-    /// out on the other leg is left to end by itself.
+    /// The call comes down: pending requests are answered with 487 (RFC 3261 §15.1.2). A re-INVITE that is out on the
+    /// other leg is taken back, and a 2xx that has crossed with that acknowledged; everything else ends by itself.
     pub(in crate::b2bua) fn end_relays(&mut self, cx: &mut Context) {
         while !self.relays.is_empty() {
             self.acknowledge_unanswered(cx, 0);
@@ -73,13 +73,12 @@ impl Call {
                 continue;
             };
             let to = relay.from.other();
-            let (Some((key, number)), Some(pair)) = (relay.client, self.pairs.first()) else {
+            let (Some(key), Some(pair)) = (relay.client, self.pairs.first()) else {
                 continue;
             };
             let late = LateAnswers::InDialog {
                 trunk: self.trunk(to),
                 dialog: Box::new(pair.dialog(to).clone()),
-                number,
             };
             cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
             // Cancelled before, or over already: then there is nothing left to take back.

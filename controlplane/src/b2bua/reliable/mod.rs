@@ -23,6 +23,7 @@ use crate::session::Side;
 use crate::settings::{ReliableProvisional, TrunkId};
 use crate::sip::typed::RAck;
 use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::story::What;
 use crate::transaction::ServerKey;
 
 use super::Trigger;
@@ -155,7 +156,7 @@ impl Call {
             }
             Outcome::Kept => {}
             Outcome::Dropped => {
-                cx.count_dropped("too_many_provisionals");
+                cx.drop_of(self.id, "too_many_provisionals");
                 if let Some(rseq) = owed {
                     self.prack_callee(cx, place, rseq);
                 }
@@ -170,6 +171,8 @@ impl Call {
             return;
         };
         let trunk = self.trunk(Side::B);
+        let note = What::Note("tandem acknowledges a provisional response of the callee");
+        cx.stories.tell(cx.now, self.id, note);
         let Some(pair) = self.pairs.get_mut(place) else {
             return;
         };
@@ -180,7 +183,7 @@ impl Call {
             .request_within(Some(self.id), trunk, &pair.callee, prack)
             .is_err()
         {
-            cx.count_dropped("prack_unsent");
+            cx.drop_of(self.id, "prack_unsent");
         }
     }
 
@@ -262,6 +265,9 @@ impl Call {
             Some(pair) => pair.outgoing.answer(answer),
             None => Some(answer),
         };
+        if answer.is_none() {
+            cx.tell_timer(self.id, "the 2xx waits for the caller's PRACK");
+        }
         self.set_reliable_alarm(cx);
         answer
     }
@@ -273,6 +279,8 @@ impl Call {
             match pair.outgoing.on_time(cx.now) {
                 Some(Due::Again(response)) => {
                     cx.counters.provisionals_repeated += 1;
+                    let text = "no PRACK of the caller yet: the provisional response again";
+                    cx.tell_timer(self.id, text);
                     cx.respond(self.caller.key, response);
                 }
                 Some(Due::GiveUp) => given_up = true,
@@ -281,6 +289,7 @@ impl Call {
         }
         self.set_reliable_alarm(cx);
         if given_up {
+            cx.tell_timer(self.id, "no PRACK of the caller for 64 T1");
             let cut = Cut::new(Releaser::Caller, "no_prack", StatusCode::SERVER_TIMEOUT);
             self.released(cx, cut, None);
             self.withdraw(cx, Trigger::NoPrack, StatusCode::SERVER_TIMEOUT, None);

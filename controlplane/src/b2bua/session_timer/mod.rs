@@ -24,17 +24,18 @@ use crate::session::Side;
 use crate::settings::{SessionTimer, TimerMode, TrunkId};
 use crate::sip::typed::SessionExpires;
 use crate::sip::{HeaderName, Message, Method, StatusCode};
-use crate::transaction::Path;
 
 use super::CallState;
 use super::alarms::Alarm;
 use super::call::Call;
+use super::challenges::renumber;
 use super::context::Context;
 use super::passing;
 
 pub(super) use agreement::{OPTION, too_short};
 pub(super) use refresh::Refresh;
 
+use agreement::Agreement;
 use clock::Clock;
 
 /// A leg's timer, and what its peer has told of itself.
@@ -49,6 +50,8 @@ pub(super) struct LegTimer {
     least: u32,
     /// Its 422 has been followed this often.
     raised: u32,
+    /// What the story was told of last.
+    told: Option<Agreement>,
 }
 
 /// How often a 422 is followed in one call: a peer that names a higher Min-SE each time wants no call.
@@ -138,6 +141,43 @@ pub(super) fn ask_callee(
     LegTimer::default().ask(&policy, Some(passes), invite);
 }
 
+/// The INVITE once more, with an interval that is long enough for a callee that has said 422 (RFC 4028 §7.4). Who
+/// refreshes stays as it was.
+pub(super) fn lengthen(policy: &SessionTimer, least: u32, invite: &mut Message) {
+    let number = invite.cseq().map_or(1, |cseq| cseq.number);
+    renumber(invite, number.saturating_add(1));
+    let asked = invite.session_expires().ok();
+    let wanted = SessionExpires {
+        seconds: asked.map_or(least, |asked| asked.seconds.max(least)),
+        refresher: asked.and_then(|asked| asked.refresher),
+    };
+    let least = least.max(agreement::seconds(policy.min));
+    invite
+        .headers
+        .set(HeaderName::SessionExpires, wanted.to_string());
+    invite.headers.set(HeaderName::MinSe, least.to_string());
+}
+
+/// The same on the trunk `own` for a call from `other`; false when the interval is not ours to agree on, or is that long
+/// already.
+pub(super) fn lengthen_for(
+    cx: &Context,
+    (own, other): (TrunkId, TrunkId),
+    least: u32,
+    invite: &mut Message,
+) -> bool {
+    let policy = policy_between(cx, own, other);
+    let asked = invite.session_expires();
+    let longer = asked.is_ok_and(|asked| asked.seconds < least);
+    // Its number tells how often it was sent.
+    let sent = invite.cseq().map_or(1, |cseq| cseq.number);
+    if policy.mode == TimerMode::Pass || !longer || sent > MAX_RAISED {
+        return false;
+    }
+    lengthen(&policy, least, invite);
+    true
+}
+
 impl Call {
     /// The policy on this side's leg.
     pub(super) fn timer_policy(&self, cx: &Context, side: Side) -> SessionTimer {
@@ -172,6 +212,13 @@ impl Call {
         let least = response.min_se().unwrap_or_default();
         self.timers.of(side).raise(least);
         !passes
+    }
+
+    /// Takes a 422 to a request of our own to this side in; false where that is not to be followed.
+    pub(super) fn follows_least(&mut self, cx: &Context, side: Side, response: &Message) -> bool {
+        let passes = self.timer_policy(cx, side).mode == TimerMode::Pass;
+        let least = response.min_se().unwrap_or_default();
+        !passes && self.timers.of(side).raise(least)
     }
 
     /// Takes in what the 2xx of this side agrees to; `asked` is what our INVITE or UPDATE wanted.
@@ -231,24 +278,14 @@ impl Call {
         {
             return false;
         }
+        let policy = self.timer_policy(cx, Side::B);
         let Some(attempt) = &self.attempt else {
             return false;
         };
         let mut invite = attempt.invite.clone();
-        let number = invite
-            .cseq()
-            .map_or(1, |cseq| cseq.number)
-            .saturating_add(1);
-        invite
-            .headers
-            .set(HeaderName::CSeq, format!("{number} INVITE"));
-        for own in [HeaderName::SessionExpires, HeaderName::MinSe] {
-            invite.headers.remove(&own);
-        }
-        invite
-            .headers
-            .set(HeaderName::SessionExpires, least.to_string());
-        invite.headers.set(HeaderName::MinSe, least.to_string());
+        lengthen(&policy, least, &mut invite);
+        let text = "the callee wants a longer session: its INVITE leaves again";
+        cx.tell_timer(self.id, text);
         self.send_again(cx, invite)
     }
 
@@ -260,7 +297,14 @@ impl Call {
         }
         match self.timers.of(side).clock.on_time(cx.now) {
             Some(clock::Due::Refresh) => self.refresh(cx, side),
-            Some(clock::Due::Expired) => self.hang_up(cx, super::ending::Cause::SessionExpired),
+            Some(clock::Due::Expired) => {
+                let text = format!(
+                    "the session of {} is over: nobody has refreshed it",
+                    leg(side)
+                );
+                cx.tell_timer(self.id, text);
+                self.hang_up(cx, super::ending::Cause::SessionExpired);
+            }
             None => {}
         }
         self.set_session_alarm(cx, side);
@@ -272,10 +316,7 @@ impl Call {
         let Some(attempt) = &mut self.attempt else {
             return false;
         };
-        let path = Path {
-            listener: attempt.target.listener,
-            remote: attempt.target.peer,
-        };
+        let path = cx.way_out(attempt.target);
         let Ok(key) = cx.forward(self.id, self.caller.key, invite.clone(), path) else {
             return false;
         };
@@ -286,8 +327,40 @@ impl Call {
     }
 
     fn set_session_alarm(&mut self, cx: &mut Context, side: Side) {
+        self.tell_session(cx, side);
         let deadline = self.timers.of(side).clock.deadline();
         cx.alarms.set(self.id, Alarm::Session(side), deadline);
+    }
+}
+
+impl Call {
+    /// Tells the story what holds on this side's leg, once it is another than before.
+    fn tell_session(&mut self, cx: &mut Context, side: Side) {
+        let timer = self.timers.of(side);
+        let agreed = timer.clock.agreed();
+        if timer.told == agreed {
+            return;
+        }
+        timer.told = agreed;
+        let text = match agreed {
+            Some(Agreement { interval, ours, .. }) => {
+                let who = if ours { "tandem" } else { "the peer" };
+                format!(
+                    "the session of {} lasts {interval} s, and {who} refreshes it",
+                    leg(side)
+                )
+            }
+            None => format!("the session of {} has no end", leg(side)),
+        };
+        cx.tell_timer(self.id, text);
+    }
+}
+
+/// What a story calls a leg.
+const fn leg(side: Side) -> &'static str {
+    match side {
+        Side::A => "the caller's leg",
+        Side::B => "the callee's leg",
     }
 }
 

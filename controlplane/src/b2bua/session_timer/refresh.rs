@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::session::Side;
-use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::sip::{Message, Method, StatusCode};
 use crate::transaction::ClientKey;
 
 use super::super::CallState;
@@ -14,13 +14,13 @@ use super::super::ending::Cause;
 use super::super::index::Owner;
 use super::super::late_answers::{self, LateAnswers};
 use super::super::passing;
+use super::super::service::retry_after;
+use super::leg;
 
 /// Our request within the dialog of one leg.
 #[derive(Debug)]
 pub(in crate::b2bua) struct Refresh {
     key: ClientKey,
-    /// Its CSeq number.
-    number: u32,
     request: Message,
 }
 
@@ -58,7 +58,6 @@ impl Call {
             true => Method::Update,
             false => Method::Invite,
         });
-        let number = dialog.local_cseq();
         let listener = cx.path_of(trunk, dialog).listener;
         cx.introduce(&mut request, listener);
         self.time_request(cx, side, None, &mut request);
@@ -71,12 +70,10 @@ impl Call {
         match cx.request_within(Some(self.id), trunk, pair.dialog(side), request.clone()) {
             Ok(key) => {
                 cx.counters.sessions_refreshed += 1;
+                let text = format!("the session of {} is being refreshed", leg(side));
+                cx.tell_timer(self.id, text);
                 let leg = self.timers.of(side);
-                leg.refresh = Some(Refresh {
-                    key,
-                    number,
-                    request,
-                });
+                leg.refresh = Some(Refresh { key, request });
             }
             Err(_) => self.on_refresh_refused(cx, side, None),
         }
@@ -130,13 +127,7 @@ impl Call {
                 self.on_refresh_refused(cx, side, other.then_some(Duration::ZERO));
             }
             _ => {
-                let said = response.headers.value(&HeaderName::RetryAfter);
-                let seconds = said.and_then(|said| {
-                    let digits = said.split(|byte| !byte.is_ascii_digit()).next()?;
-                    std::str::from_utf8(digits).ok()?.parse::<u32>().ok()
-                });
-                let pause = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
-                self.on_refresh_refused(cx, side, pause);
+                self.on_refresh_refused(cx, side, retry_after(response));
             }
         }
     }
@@ -167,8 +158,7 @@ impl Call {
             return;
         }
         if let Some(pair) = self.pairs.first() {
-            let (dialog, number) = (pair.dialog(side), refresh.number);
-            late_answers::acknowledge(cx, refresh.key, trunk, dialog, number, None);
+            late_answers::acknowledge(cx, refresh.key, trunk, pair.dialog(side), None);
         }
         let answer = passing::sdp_of(response).map(|sdp| self.answer_in(cx, 0, side, sdp));
         match answer {
@@ -183,6 +173,8 @@ impl Call {
 
     fn on_refresh_refused(&mut self, cx: &mut Context, side: Side, pause: Option<Duration>) {
         let now = cx.now;
+        let text = format!("the refresh of {} has failed: once more later", leg(side));
+        cx.tell_timer(self.id, text);
         self.timers.of(side).clock.refused(now, pause);
         self.set_session_alarm(cx, side);
     }
@@ -192,6 +184,11 @@ impl Call {
             return;
         };
         let pause = cx.glare_pause(pair.dialog(side));
+        let text = format!(
+            "the refresh of {} waits: another exchange is in the way",
+            leg(side)
+        );
+        cx.tell_timer(self.id, text);
         let now = cx.now;
         self.timers.of(side).clock.glare(now, pause);
         self.set_session_alarm(cx, side);
@@ -216,7 +213,6 @@ impl Call {
             let late = LateAnswers::InDialog {
                 trunk: self.trunk(side),
                 dialog: Box::new(pair.dialog(side).clone()),
-                number: refresh.number,
             };
             cx.index
                 .add_client(refresh.key, Owner::LateAnswers(Box::new(late)));

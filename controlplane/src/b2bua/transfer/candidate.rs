@@ -199,10 +199,11 @@ impl Call {
         let tag = cx.tokens.tag();
         let wish = transfer.wish.as_ref()?;
         let rest = self.trunk(transfer.by.other());
-        let mut invite = setup::callee_invite(cx, rest, wish, target, &tag);
+        let leaving = cx.leaving(target);
+        let mut invite = setup::callee_invite(cx, rest, wish, leaving, &tag);
         if let (Some(by), Some((host, port, _))) = (
             wish.headers.value(&HeaderName::ReferredBy),
-            cx.own_host(target.listener),
+            cx.own_host(leaving.listener),
         ) && let Ok(by) = NameAddr::parse(&by)
         {
             let by = setup::hidden(by, &host, Some(port));
@@ -242,8 +243,7 @@ impl Call {
     pub(in crate::b2bua) fn transfers(&self, key: ClientKey) -> bool {
         self.transfer.as_ref().is_some_and(|transfer| {
             let candidate = transfer.candidate();
-            candidate.is_some_and(|candidate| candidate.key == key)
-                || transfer.join.is_some_and(|(join, _)| join == key)
+            candidate.is_some_and(|candidate| candidate.key == key) || transfer.join == Some(key)
         })
     }
 
@@ -259,7 +259,7 @@ impl Call {
             return;
         };
         let join = self.transfer.as_ref().and_then(|transfer| transfer.join);
-        if join.is_some_and(|(join, _)| join == key) {
+        if join == Some(key) {
             return self.on_join_response(cx, code, response);
         }
         let Some(transfer) = &mut self.transfer else {
@@ -281,11 +281,53 @@ impl Call {
             }
             return;
         }
-        self.account.outcome(Outcome::Code(code.as_u16()));
-        match code.is_success() {
-            true => self.on_candidate_answer(cx, response, path),
-            false => self.on_candidate_failed(cx, code),
+        if code.is_success() {
+            self.account.outcome(Outcome::Code(code.as_u16()));
+            return self.on_candidate_answer(cx, response, path);
         }
+        if code == StatusCode::INTERVAL_TOO_SMALL && self.ask_candidate_for_longer(cx, response) {
+            return;
+        }
+        self.account.outcome(Outcome::Code(code.as_u16()));
+        self.on_candidate_failed(
+            cx,
+            understood(cx, self.trunk_of_candidate(), response, code),
+        );
+    }
+
+    fn trunk_of_candidate(&self) -> Option<TrunkId> {
+        let candidate = self.transfer.as_ref()?.candidate()?;
+        Some(candidate.target.trunk)
+    }
+
+    /// The target wants a longer session interval than its INVITE asks for: it is sent again with that. False when the
+    /// failure is the target's last word.
+    fn ask_candidate_for_longer(&mut self, cx: &mut Context, response: &Message) -> bool {
+        let Ok(least) = response.min_se() else {
+            return false;
+        };
+        let Some(transfer) = &self.transfer else {
+            return false;
+        };
+        let rest = self.trunk(transfer.by.other());
+        let Some(candidate) = transfer.candidate() else {
+            return false;
+        };
+        let mut invite = candidate.invite.clone();
+        let trunk = candidate.target.trunk;
+        if !session_timer::lengthen_for(cx, (trunk, rest), least, &mut invite) {
+            return false;
+        }
+        let path = cx.way_out(candidate.target);
+        let Ok(key) = cx.request_outside(self.id, invite.clone(), path) else {
+            return false;
+        };
+        let transfer = self.transfer.as_mut();
+        if let Some(candidate) = transfer.and_then(|transfer| transfer.candidate_mut()) {
+            candidate.invite = invite;
+            candidate.key = key;
+        }
+        true
     }
 
     /// No response came to one of the transfer's requests, or it could not be sent.
@@ -298,12 +340,15 @@ impl Call {
         let Some(transfer) = &mut self.transfer else {
             return;
         };
-        if transfer.join.is_some_and(|(join, _)| join == key) {
+        if transfer.join == Some(key) {
             transfer.join = None;
             return self.hang_up(cx, Cause::PeerGone);
         }
         if transfer.stage == Stage::Inviting {
-            self.account.outcome(Outcome::Timeout);
+            self.account.outcome(match code {
+                StatusCode::SERVICE_UNAVAILABLE => Outcome::Unreachable,
+                _ => Outcome::Timeout,
+            });
             if let Some(candidate) = transfer.candidate() {
                 candidate.blame(cx);
             }
@@ -412,6 +457,21 @@ impl Call {
         self.on_newcomer_gone(cx, StatusCode::TEMPORARILY_UNAVAILABLE);
         true
     }
+}
+
+/// The failure as the trunk's normalisation wants it understood.
+fn understood(
+    cx: &Context,
+    trunk: Option<TrunkId>,
+    response: &Message,
+    code: StatusCode,
+) -> StatusCode {
+    let Some(rules) = trunk.and_then(|trunk| cx.normalisation(trunk)) else {
+        return code;
+    };
+    let mut response = response.clone();
+    rules.understand(&mut response);
+    response.code().unwrap_or(code)
 }
 
 fn failover(cx: &Context, target: Target) -> Failover {

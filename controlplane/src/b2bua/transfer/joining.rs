@@ -104,9 +104,12 @@ impl Call {
             Newcomer::Lent(borrowed) => Some((borrowed.session, borrowed.side)),
             _ => None,
         };
-        let path = Path {
-            listener: target.listener,
-            remote: target.peer,
+        let path = match newcomer {
+            Newcomer::Called(_) => cx.way_out(target),
+            Newcomer::Lent(_) | Newcomer::Calling(_) => Path {
+                listener: target.listener,
+                remote: target.peer,
+            },
         };
         let theirs = cx.leg_spec(target.trunk, path);
         let kept = self.pairs.first().map(|pair| pair.dialog(rest).path());
@@ -159,7 +162,7 @@ impl Call {
         }) else {
             return;
         };
-        let Some((mut request, number)) = self.bare_invite(cx, rest) else {
+        let Some(mut request) = self.bare_invite(cx, rest) else {
             return;
         };
         if let Some(sdp) = sdp {
@@ -177,7 +180,7 @@ impl Call {
         transfer.joins += 1;
         transfer.asked = asked;
         match sent {
-            Ok(key) => transfer.join = Some((key, number)),
+            Ok(key) => transfer.join = Some(key),
             Err(_) => {
                 let code = StatusCode::SERVER_INTERNAL_ERROR;
                 self.fail_transfer(cx, Trigger::Failure, code);
@@ -185,16 +188,15 @@ impl Call {
         }
     }
 
-    /// A re-INVITE of ours to this side, without description, and its number.
-    pub(super) fn bare_invite(&mut self, cx: &mut Context, side: Side) -> Option<(Message, u32)> {
+    /// A re-INVITE of ours to this side, without description.
+    pub(super) fn bare_invite(&mut self, cx: &mut Context, side: Side) -> Option<Message> {
         let trunk = self.trunk(side);
         let dialog = self.pairs.first_mut()?.dialog_mut(side);
         let mut request = dialog.request(Method::Invite);
-        let number = dialog.local_cseq();
         let listener = cx.path_of(trunk, dialog).listener;
         cx.introduce(&mut request, listener);
         self.time_request(cx, side, None, &mut request);
-        Some((request, number))
+        Some(request)
     }
 
     /// What the party that remains says.
@@ -210,7 +212,7 @@ impl Call {
         if code.is_provisional() {
             return;
         }
-        let Some((key, number)) = transfer.join else {
+        let Some(key) = transfer.join else {
             return;
         };
         let (rest, joins) = (transfer.by.other(), transfer.joins);
@@ -229,7 +231,7 @@ impl Call {
                 let dialog = pair.dialog_mut(rest);
                 dialog.refresh_target(response);
                 if offers {
-                    late_answers::acknowledge(cx, key, trunk, dialog, number, None);
+                    late_answers::acknowledge(cx, key, trunk, dialog, None);
                 }
             }
             return match gone && !calls {
@@ -245,6 +247,9 @@ impl Call {
             }
             StatusCode::NO_SUCH_CALL | StatusCode::REQUEST_TIMEOUT => {
                 self.hang_up(cx, Cause::PeerGone);
+            }
+            StatusCode::INTERVAL_TOO_SMALL if !gone && self.follows_least(cx, rest, response) => {
+                self.invite_rest(cx);
             }
             _ => self.fail_transfer(cx, Trigger::Failure, code),
         }
@@ -355,8 +360,7 @@ impl Call {
         let Some((response, dialog)) = candidate.answer else {
             return self.hang_up(cx, Cause::Broken);
         };
-        let number = candidate.invite.cseq().map_or(1, |cseq| cseq.number);
-        let sent = late_answers::acknowledge(cx, candidate.key, trunk, &dialog, number, Some(sdp));
+        let sent = late_answers::acknowledge(cx, candidate.key, trunk, &dialog, Some(sdp));
         let late = LateAnswers::Forks {
             trunk,
             invite: Box::new(candidate.invite.clone()),
@@ -388,7 +392,7 @@ impl Call {
     /// The re-INVITE to the party that remains is left to end by itself.
     pub(super) fn end_join(&mut self, cx: &mut Context, transfer: &mut Transfer) {
         let rest = transfer.by.other();
-        let (Some((key, number)), Some(pair)) = (transfer.join.take(), self.pairs.first()) else {
+        let (Some(key), Some(pair)) = (transfer.join.take(), self.pairs.first()) else {
             return;
         };
         let answered = transfer
@@ -397,13 +401,12 @@ impl Call {
             .is_some_and(|media| media.answer.is_some());
         if answered {
             let trunk = self.trunk(rest);
-            late_answers::acknowledge(cx, key, trunk, pair.dialog(rest), number, None);
+            late_answers::acknowledge(cx, key, trunk, pair.dialog(rest), None);
             return;
         }
         let late = LateAnswers::InDialog {
             trunk: self.trunk(rest),
             dialog: Box::new(pair.dialog(rest).clone()),
-            number,
         };
         cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
         let reason = crate::sip::Header::new(HeaderName::Reason, "SIP;cause=487");

@@ -62,8 +62,8 @@ pub(in crate::b2bua) enum Errand {
 pub(in crate::b2bua) struct Loan {
     to: CallId,
     side: Side,
-    /// The re-INVITE that asks it for an offer, and its CSeq number; `None` during a pause.
-    request: Option<(ClientKey, u32)>,
+    /// The re-INVITE that asks it for an offer; `None` during a pause.
+    request: Option<ClientKey>,
     /// What that wants of the session timer.
     asked: Option<SessionExpires>,
     /// How often it was sent.
@@ -80,7 +80,7 @@ struct Given {
     trunk: TrunkId,
     invite: Message,
     lease: Option<Lease>,
-    request: (ClientKey, u32),
+    request: ClientKey,
     asked: Option<SessionExpires>,
     answer: Message,
 }
@@ -187,10 +187,10 @@ impl Call {
         let (Some((by, media)), Some(given)) = (media, given) else {
             return self.hang_up(cx, Cause::Broken);
         };
-        let (key, number) = given.request;
+        let key = given.request;
         let dialog = given.dialog;
         let trunk = given.trunk;
-        let sent = late_answers::acknowledge(cx, key, trunk, &dialog, number, Some(answer));
+        let sent = late_answers::acknowledge(cx, key, trunk, &dialog, Some(answer));
         cx.stories.add_call_id(self.id, dialog.call_id());
         let said = media.answer.as_ref().and_then(passing::sdp_of);
         let said = said.unwrap_or_default().to_vec();
@@ -245,7 +245,7 @@ impl Call {
         let Some(side) = self.lent.as_ref().map(|loan| loan.side) else {
             return;
         };
-        let Some((request, number)) = self.bare_invite(cx, side) else {
+        let Some(request) = self.bare_invite(cx, side) else {
             return;
         };
         let trunk = self.trunk(side);
@@ -255,7 +255,7 @@ impl Call {
         loan.sent += 1;
         loan.asked = request.session_expires().ok();
         match cx.request_within(Some(self.id), trunk, pair.dialog(side), request) {
-            Ok(key) => loan.request = Some((key, number)),
+            Ok(key) => loan.request = Some(key),
             Err(_) => self.loan_fails(cx, StatusCode::SERVER_INTERNAL_ERROR),
         }
     }
@@ -281,7 +281,7 @@ impl Call {
     /// Whether the transaction asks a party that is lent.
     pub(in crate::b2bua) fn lends(&self, key: ClientKey) -> bool {
         let request = self.lent.as_ref().and_then(|loan| loan.request);
-        request.is_some_and(|(known, _)| known == key)
+        request == Some(key)
     }
 
     /// What the party that is lent says.
@@ -317,6 +317,11 @@ impl Call {
                 self.loan_fails(cx, code);
                 self.peer_gone(cx);
             }
+            StatusCode::INTERVAL_TOO_SMALL
+                if loan.wanted && self.follows_least(cx, side, response) =>
+            {
+                self.ask_lent(cx);
+            }
             _ => self.loan_fails(cx, code),
         }
     }
@@ -347,7 +352,7 @@ impl Call {
         match (&loan.answer, loan.request) {
             (Some(_), _) => self.restore(cx),
             // What comes of that is waited for.
-            (None, Some((key, _))) => {
+            (None, Some(key)) => {
                 let _ = cx.transactions.cancel(cx.now, key, Vec::new());
             }
             (None, None) => self.loan_fails(cx, StatusCode::REQUEST_TERMINATED),
@@ -394,7 +399,7 @@ impl Call {
         &mut self,
         cx: &mut Context,
         side: Side,
-        request: (ClientKey, u32),
+        request: ClientKey,
         sdp: Vec<u8>,
     ) {
         if self.acknowledge_lent(cx, side, request, Some(sdp)) {
@@ -408,13 +413,13 @@ impl Call {
         &mut self,
         cx: &mut Context,
         side: Side,
-        (key, number): (ClientKey, u32),
+        key: ClientKey,
         sdp: Option<Vec<u8>>,
     ) -> bool {
         let trunk = self.trunk(side);
-        self.pairs.first().is_some_and(|pair| {
-            late_answers::acknowledge(cx, key, trunk, pair.dialog(side), number, sdp)
-        })
+        self.pairs
+            .first()
+            .is_some_and(|pair| late_answers::acknowledge(cx, key, trunk, pair.dialog(side), sdp))
     }
 
     /// The call comes down, and the party that was lent with it.
@@ -436,11 +441,10 @@ impl Call {
         let late = LateAnswers::InDialog {
             trunk: self.trunk(loan.side),
             dialog: Box::new(pair.dialog(loan.side).clone()),
-            number: request.1,
         };
         cx.index
-            .add_client(request.0, Owner::LateAnswers(Box::new(late)));
-        let _ = cx.transactions.cancel(cx.now, request.0, Vec::new());
+            .add_client(request, Owner::LateAnswers(Box::new(late)));
+        let _ = cx.transactions.cancel(cx.now, request, Vec::new());
     }
 
     /// Its party has a place in the other call now; this one ends.

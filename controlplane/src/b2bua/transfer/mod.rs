@@ -23,6 +23,7 @@ mod joining;
 mod lending;
 mod named;
 mod newcomer;
+mod numbers;
 mod referral;
 mod replaces;
 mod seat;
@@ -50,6 +51,7 @@ use candidate::Candidate;
 pub(super) use named::Known;
 use named::Named;
 use newcomer::Newcomer;
+pub(super) use numbers::Passed;
 use referral::Referral;
 use table::{Stage, Trigger};
 
@@ -81,8 +83,8 @@ pub(super) struct Transfer {
     /// The newcomer wants its place no more.
     gone: bool,
     media: Option<Media>,
-    /// The re-INVITE to the party that remains, and its CSeq number.
-    join: Option<(ClientKey, u32)>,
+    /// The re-INVITE to the party that remains.
+    join: Option<ClientKey>,
     /// What it wants of the session timer.
     asked: Option<SessionExpires>,
     /// How often that was sent.

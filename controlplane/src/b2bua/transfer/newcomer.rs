@@ -85,7 +85,7 @@ impl Call {
         transfer.gone = true;
         match (transfer.stage, transfer.join) {
             // What the party that remains makes of the re-INVITE decides: it may have agreed already.
-            (Stage::Joining, Some((join, _))) => {
+            (Stage::Joining, Some(join)) => {
                 let _ = cx.transactions.cancel(cx.now, join, Vec::new());
             }
             (Stage::Connecting, _) => self.hang_up(cx, Cause::PeerGone),

@@ -76,7 +76,7 @@ impl Call {
             .request_within(Some(self.id), trunk, pair.dialog(by), notify)
             .is_err()
         {
-            cx.count_dropped("notify_unsent");
+            cx.drop_of(self.id, "notify_unsent");
         }
     }
 

@@ -155,7 +155,7 @@ impl Call {
         }
         match (transfer.stage, transfer.join) {
             // The party that remains may have agreed already; then the newcomer gets its 2xx, and hangs up itself.
-            (Stage::Joining, Some((join, _))) => {
+            (Stage::Joining, Some(join)) => {
                 transfer.gone = true;
                 let _ = cx.transactions.cancel(cx.now, join, Vec::new());
             }
@@ -173,7 +173,7 @@ impl Call {
         cx: &mut Context,
         by: Side,
         applicant: Applicant,
-        (media, asked, sdp): (Media, Option<(ClientKey, u32)>, Vec<u8>),
+        (media, asked, sdp): (Media, Option<ClientKey>, Vec<u8>),
     ) {
         let Applicant {
             key,
