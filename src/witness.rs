@@ -52,6 +52,7 @@ impl Witness {
             format: settings.format.name().to_owned(),
             queued: counts.queued,
             written: counts.written,
+            unsynced: counts.unsynced,
             lost_queue_full: counts.lost_queue_full,
             lost_write_failed: counts.lost_write_failed,
             rotated: counts.rotated,

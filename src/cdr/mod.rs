@@ -53,6 +53,7 @@ pub(crate) struct Settings {
 struct Counts {
     queued: AtomicU64,
     written: AtomicU64,
+    unsynced: AtomicU64,
     lost_queue_full: AtomicU64,
     lost_write_failed: AtomicU64,
     rotated: AtomicU64,
@@ -65,6 +66,8 @@ pub(crate) struct CountsView {
     pub(crate) queued: u64,
     /// They are in the file.
     pub(crate) written: u64,
+    /// They are in the file, and perhaps not on the disk.
+    pub(crate) unsynced: u64,
     /// There was no room in the queue.
     pub(crate) lost_queue_full: u64,
     /// The file could not be written.
@@ -150,6 +153,7 @@ impl Cdrs {
         CountsView {
             queued: read(&self.counts.queued),
             written: read(&self.counts.written),
+            unsynced: read(&self.counts.unsynced),
             lost_queue_full: read(&self.counts.lost_queue_full),
             lost_write_failed: read(&self.counts.lost_write_failed),
             rotated: read(&self.counts.rotated),

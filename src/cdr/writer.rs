@@ -87,6 +87,7 @@ impl Writer {
         match file.append(line) {
             Ok(()) => {
                 self.counts.written.fetch_add(1, Ordering::Relaxed);
+                self.counts.unsynced.fetch_add(1, Ordering::Relaxed);
                 let sync = self.settings.sync;
                 self.sync_at = self.sync_at.or_else(|| Some(Instant::now() + sync?));
             }
@@ -130,6 +131,7 @@ impl Writer {
         match file.put_aside(&self.settings, now) {
             Ok(name) => {
                 self.rotate_at = None;
+                self.counts.unsynced.store(0, Ordering::Relaxed);
                 self.counts.rotated.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(file = %name.display(), "records put aside");
             }
@@ -145,8 +147,10 @@ impl Writer {
 
     fn sync(&mut self) {
         self.sync_at = None;
-        if let Some(Err(error)) = self.file.as_ref().map(RecordFile::sync) {
-            self.fail("synced", &error);
+        match self.file.as_ref().map(RecordFile::sync) {
+            Some(Ok(())) => self.counts.unsynced.store(0, Ordering::Relaxed),
+            Some(Err(error)) => self.fail("synced", &error),
+            None => {}
         }
     }
 

@@ -182,9 +182,10 @@ fn seen(status: &Status) -> Vec<Row> {
     if let Some(cdr) = &status.cdr {
         let lost = cdr.lost_queue_full + cdr.lost_write_failed;
         let line = format!(
-            "{} written to {}, {} waiting, {lost} lost ({} queue full, {} not writable), {} files put aside",
+            "{} written to {}, {} not on the disk yet, {} waiting, {lost} lost ({} queue full, {} not writable), {} files put aside",
             cdr.written,
             cdr.file,
+            cdr.unsynced,
             cdr.queued,
             cdr.lost_queue_full,
             cdr.lost_write_failed,

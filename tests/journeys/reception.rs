@@ -126,6 +126,7 @@ fn what_a_user_agent_reports_of_a_lossy_wire_is_in_the_record() {
         proxy,
         answers,
         tone,
+        account: "",
         config: "",
     };
     let callee = user("4711", "10.2.0.2", "sip:10.2.0.1:5060", "auto", 1000);

@@ -84,6 +84,12 @@ fn a_record_counts_what_the_hosts_have_counted() {
     assert_eq!(tailed, record);
     let status = pair.relay.json(&["status"]);
     assert_eq!(status["cdr"]["written"], 1);
+    // Within a second, by default, it is on the disk.
+    let until = Instant::now() + Duration::from_secs(5);
+    while pair.relay.json(&["status"])["cdr"]["unsynced"] != 0 {
+        assert!(Instant::now() < until, "the record is not synced");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(status["cdr"]["lost_write_failed"], 0);
     pair.relay.stop();
 }
@@ -207,6 +213,50 @@ fn a_story_tells_of_timers_and_of_what_was_dropped() {
         assert!(story.contains(told), "no {told} in\n{story}");
     }
     drop(silent);
+}
+
+/// The file is moved away, as logrotate does; what follows is in a new one.
+#[test]
+fn records_as_csv_go_on_in_a_new_file_after_sighup() {
+    let _turn = Turn::shared();
+    let csv = "[cdr]\nfile = \"DIRECTORY/calls.csv\"\nformat = \"csv\"\n";
+    let mut pair = Pair::new(&Setup::default().append(csv));
+    let [current, former] = ["calls.csv", "calls.csv.1"].map(|name| file(&pair.relay, name));
+    let records = |path: &PathBuf| {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if text.lines().count() == 2 {
+                return text;
+            }
+            assert!(Instant::now() < until, "two lines are expected: {text}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let (call, _) = pair.call(30_000);
+    call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
+    let first = records(&current);
+    std::fs::rename(&current, &former).expect("the directory is ours");
+    pair.relay.signal(Signal::HUP);
+    let until = Instant::now() + Duration::from_secs(10);
+    while !current.exists() {
+        assert!(Instant::now() < until, "SIGHUP opens the file anew");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (call, _) = pair.call(30_100);
+    call.callee_hangs_up(&mut pair.caller, &mut pair.callee);
+    let second = records(&current);
+    assert_eq!(records(&former), first, "nothing is added");
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (lines(&first), lines(&second));
+    assert_eq!(first[0], second[0], "the names of the fields");
+    let names: Vec<_> = first[0].split(',').collect();
+    let place = names.iter().position(|name| *name == "released_by");
+    let place = place.expect("a field of this name");
+    // No field before it has a comma in this call.
+    let by = |line: &str| line.split(',').nth(place).map(str::to_owned);
+    assert_eq!(by(&first[1]).as_deref(), Some("caller"), "{first:?}");
+    assert_eq!(by(&second[1]).as_deref(), Some("callee"), "{second:?}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ const CALLER: User<'_> = User {
     proxy: "sip:10.1.0.1:5060",
     answers: "manual",
     tone: 440,
+    account: "",
     config: "",
 };
 const CALLEE: User<'_> = User {
@@ -27,6 +28,7 @@ const CALLEE: User<'_> = User {
     proxy: "sip:10.2.0.1:5060",
     answers: "auto",
     tone: 1000,
+    account: "",
     config: "",
 };
 
@@ -79,6 +81,52 @@ fn two_user_agents_hear_each_other_before_and_after_a_hold_and_nothing_within() 
         assert_heard(&heard, frequency, 0.9);
     }
     assert_eq!(network.relay.counted("received"), 0);
+}
+
+/// Over TCP on both sides; tandem asks the caller who it is, with MD5 alone, because libre 1.1 gives up on a challenge of SHA-256.
+#[test]
+fn a_user_agent_proves_who_it_is_over_tcp() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let tcp = |side: &str, net: u8| {
+        format!(
+            "[[listener]]\nname = \"{side}4tcp\"\naddress = \"10.{net}.0.1:5060\"\ntransport = \"tcp\"\n"
+        )
+    };
+    let setup = Setup::default()
+        .replace(
+            "name = \"callers\"\n",
+            "name = \"callers\"\nchallenge = \"all\"\n",
+        )
+        .replace("\"inside6\"]", "\"inside6\", \"inside4tcp\"]")
+        .replace(
+            "peers = [\"10.2.0.2:5060\"]\nlisteners = [\"outside4\"]",
+            "peers = [\"10.2.0.2:5060\"]\nlisteners = [\"outside4tcp\"]",
+        )
+        .append(&tcp("inside", 1))
+        .append(&tcp("outside", 2))
+        .append("[[user]]\nname = \"alice\"\ntrunk = \"callers\"\nha1 = \"0ece15c08e69c4ed7c8b845d77f52915\"\n");
+    let relay = Relay::start(&network, &setup);
+    let secret = User {
+        proxy: "sip:10.1.0.1:5060;transport=tcp",
+        account: ";auth_user=alice;auth_pass=wonderland",
+        ..CALLER
+    };
+    let mut callee = Baresip::start(&network.callee, &CALLEE);
+    let mut caller = Baresip::start(&network.caller, &secret);
+    caller.does("dial", "sip:4711@10.1.0.1");
+    caller.expect_event("CALL_ESTABLISHED");
+    callee.expect_event("CALL_ESTABLISHED");
+    std::thread::sleep(Duration::from_millis(1500));
+    caller.does("hangup", "");
+    callee.expect_event("CALL_CLOSED");
+    relay.expect_gauge("calls", 0, PATIENCE);
+    assert_heard(&callee.heard(), CALLER.tone, 0.9);
+    assert_heard(&caller.heard(), CALLEE.tone, 0.9);
+    let status = relay.json(&["status"]);
+    let proved = status["sip"]["events"]["callers_authenticated"].as_u64();
+    // The INVITE and the BYE.
+    assert!(proved >= Some(2), "{status}");
 }
 
 /// TLS listeners that take nobody without a certificate, whose trunks are known by it.

@@ -13,6 +13,8 @@ pub(crate) struct Cdr {
     pub(crate) queued: u64,
     /// They are in the file.
     pub(crate) written: u64,
+    /// They are in the file, and perhaps not on the disk.
+    pub(crate) unsynced: u64,
     /// Lost: there was no room in the queue.
     pub(crate) lost_queue_full: u64,
     /// Lost: the file could not be written.

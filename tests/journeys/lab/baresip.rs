@@ -28,6 +28,8 @@ pub(crate) struct User<'a> {
     pub(crate) proxy: &'a str,
     /// `auto` answers each call, `manual` does not.
     pub(crate) answers: &'a str,
+    /// More parameters of its account: `;auth_user=...`.
+    pub(crate) account: &'a str,
     /// What it plays, in Hz.
     pub(crate) tone: u32,
     /// More lines for its configuration.
@@ -213,8 +215,8 @@ impl User<'_> {
         write(
             "accounts",
             format!(
-                "<sip:{}@{host}>;outbound=\"{}\";regint=0;audio_codecs=PCMA/8000/1;answermode={}\n",
-                self.name, self.proxy, self.answers
+                "<sip:{}@{host}>;outbound=\"{}\";regint=0;audio_codecs=PCMA/8000/1;answermode={}{}\n",
+                self.name, self.proxy, self.answers, self.account
             ),
         );
         tone::write_wav(&directory.join("tone.wav"), self.tone, 30);
