@@ -282,7 +282,7 @@ pub struct Trunk {
     /// The host that it is addressed by; `None`: the peer's address.
     pub domain: Option<String>,
     /// Where calls to it, and registrations, are sent instead of to the peers.
-    pub proxy: Option<Peer>,
+    pub proxy: Option<Server>,
     /// Who we are to it, by realm. None: what it asks for is passed to the caller.
     pub logins: Vec<Login>,
     /// What its own callers are asked for.
@@ -330,6 +330,19 @@ impl Trunk {
         }
     }
 
+    /// The addresses that are known to be its own: its peers', and its proxy's.
+    pub fn addresses(&self) -> impl Iterator<Item = Peer> {
+        let proxy = self.proxy.as_ref().and_then(Server::address);
+        self.peers.iter().copied().chain(proxy)
+    }
+
+    /// The addresses that we send to on its behalf: those, and its registrars'.
+    pub fn called(&self) -> impl Iterator<Item = Peer> {
+        let registrars = self.registrations.iter();
+        let registrars = registrars.filter_map(|one| one.registrar.as_ref()?.address());
+        self.addresses().chain(registrars)
+    }
+
     /// What is left of a trunk that the configuration has no more.
     pub fn retired(name: impl Into<String>) -> Self {
         Self {
@@ -375,6 +388,31 @@ pub struct NamedPeer {
     /// Its share among the peers of its priority; one with 0 is called after those with more. Among the servers
     /// of the name the DNS decides.
     pub weight: u16,
+}
+
+/// Where a proxy or registrar is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// At an address.
+    Address(Peer),
+    /// Where the DNS says (RFC 3263).
+    Name(Destination),
+}
+
+impl Server {
+    /// Its address, unless that is the DNS's to say.
+    pub const fn address(&self) -> Option<Peer> {
+        match self {
+            Self::Address(peer) => Some(*peer),
+            Self::Name(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Server {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address.into())
+    }
 }
 
 /// The base timers of RFC 3261 §17.

@@ -7,6 +7,7 @@ use crate::host::Host;
 
 use super::diagnostic::Diagnostic;
 use super::file::{Device, File, Media, Queues};
+use super::kind::Peer;
 use super::nearest::did_you_mean;
 use super::section::Located;
 
@@ -32,21 +33,26 @@ pub(crate) fn check(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>)
     }
 }
 
-/// Names among the peers need somebody who knows them.
+/// Names among the peers, proxies and registrars need somebody who knows them.
 fn check_name_servers(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {
-    let mut names = file.trunks.iter().flat_map(|trunk| &trunk.names);
-    let (Some(name), true) = (
-        names.next().map(|peer| &peer.name),
+    let names = file.trunks.iter().flat_map(|trunk| {
+        let peers = trunk.names.iter();
+        let peers = peers.map(|peer| (&peer.name.value, &peer.name.span));
+        let servers = trunk.access.servers();
+        peers.chain(servers.filter_map(|server| match &server.value {
+            Peer::Name(name) => Some((name, &server.span)),
+            Peer::Address(_) => None,
+        }))
+    });
+    let (Some((name, span)), true) = (
+        names.into_iter().next(),
         file.dns.servers.is_empty() && host.name_servers.is_empty(),
     ) else {
         return;
     };
-    let message = format!(
-        "nobody is there to resolve {}: /etc/resolv.conf names no server",
-        name.value
-    );
+    let message = format!("nobody is there to resolve {name}: /etc/resolv.conf names no server");
     let expected = "name servers in /etc/resolv.conf, or `servers` in [dns]";
-    diagnostics.push(Diagnostic::error(name.span.clone(), message, expected));
+    diagnostics.push(Diagnostic::error(span.clone(), message, expected));
 }
 
 fn check_cores(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {

@@ -15,10 +15,11 @@ use crate::host::Host;
 use super::assignment::assign;
 use super::diagnostic::Diagnostic;
 use super::file::{Checksums, Dns, File, Idle, Latch, Media, Sip, Trunk, Workers};
-use super::kind::spell_duration;
+use super::kind::{self, spell_duration};
 use super::names::Names;
 use super::numbering::Numbering;
 use super::routes;
+use super::section::Located;
 use super::transports;
 
 /// How long an adaptive worker looks before it sleeps. Longer burns a core for nothing on a quiet
@@ -204,7 +205,18 @@ fn named_peer(peer: &super::file::NamedPeer) -> control::NamedPeer {
 /// Each peer needs a listener of its address family that speaks what the trunk does.
 fn check_reach(file: &File, trunk: &Trunk, listeners: &[u16], diagnostics: &mut Vec<Diagnostic>) {
     let transport = transports::speaks(file, trunk);
-    for peer in trunk.peers.iter().map(|peer| &peer.address) {
+    let servers = trunk
+        .access
+        .servers()
+        .filter_map(|server| match server.value {
+            kind::Peer::Address(value) => Some(Located {
+                value,
+                span: server.span.clone(),
+            }),
+            kind::Peer::Name(_) => None,
+        });
+    let peers = trunk.peers.iter().map(|peer| peer.address.clone());
+    for peer in peers.chain(servers) {
         let talks_to = |&index: &u16| {
             let listener = file.listeners.get(usize::from(index));
             listener.is_some_and(|listener| transports::reaches(listener, peer.value, transport))
@@ -218,7 +230,7 @@ fn check_reach(file: &File, trunk: &Trunk, listeners: &[u16], diagnostics: &mut 
             other => format!("{} over {family}", other.name().to_ascii_uppercase()),
         };
         let message = format!(
-            "no listener of the trunk speaks {family}, as peer {} does",
+            "no listener of the trunk speaks {family}, as {} does",
             peer.value
         );
         let expected = format!("an {family} [[listener]] among the trunk's `listeners`");

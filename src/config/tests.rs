@@ -269,7 +269,7 @@ fn peers_that_clash() {
     findings(
         "listeners = [\"inside4\", \"inside6\"]",
         "listeners = [\"inside4\"]",
-        &["no listener of the trunk speaks IPv6, as peer [fd01::2]:0 does"],
+        &["no listener of the trunk speaks IPv6, as [fd01::2]:0 does"],
     );
     let twin = "[[trunk]]\nname = \"twin\"\npeers = [\"10.1.0.2\"]\n\
                 listeners = [\"inside4\"]\nmedia = \"inside\"\n\n[[route]]";

@@ -200,8 +200,21 @@ impl Context {
         self.routing.trunk_of(path.listener, path.remote, identity)
     }
 
-    /// The places of candidates, in the order of trying; none when their names lead nowhere.
+    /// Where a call to these candidates may be sent, in the order of trying: peers that are well go before those that
+    /// are not. None when their names lead nowhere.
     pub(super) fn targets(&mut self, candidates: &[Candidate]) -> Vec<Target> {
+        let places = self.routed(candidates);
+        let selected = self.trunks.select(places);
+        self.through_proxies(selected)
+    }
+
+    /// The same in the order of the configuration, however they are.
+    pub(super) fn places(&mut self, candidates: &[Candidate]) -> Vec<Target> {
+        let places = self.routed(candidates);
+        self.through_proxies(places)
+    }
+
+    fn routed(&mut self, candidates: &[Candidate]) -> Vec<Target> {
         let resolver = &mut self.resolver;
         let locate = |name: NameId| resolver.order(WatchId(name.0));
         self.routing.targets(candidates, locate)

@@ -169,7 +169,6 @@ impl B2bua {
                 return self.cx.refuse(key, &message, code);
             }
         };
-        let targets = self.cx.trunks.select(targets);
         self.cx.counters.calls_offered += 1;
         let id = CallId(self.next_call);
         self.next_call += 1;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::B2bua;
 use super::setup::callee_invite;
+use crate::routing::Target;
 use crate::routing::{Candidate, Decision};
 use crate::settings::TrunkId;
 use crate::sip::Message;
@@ -43,14 +44,14 @@ impl B2bua {
         let user = cx.routed_user(from, user.unwrap_or_default());
         let decision = cx.decide_at(from, &user, at);
         let attempts = decision.candidates.iter().map(|candidate| {
-            let targets = cx.targets(std::slice::from_ref(candidate));
+            let targets = cx.places(std::slice::from_ref(candidate));
             let request = targets.first().map(|target| {
                 let tag = cx.tokens.tag();
                 callee_invite(cx, from, invite, cx.leaving(*target), &tag)
             });
             DryAttempt {
                 candidate: *candidate,
-                peers: targets.iter().map(|target| target.peer).collect(),
+                peers: peers_of(&targets),
                 request,
             }
         });
@@ -61,4 +62,11 @@ impl B2bua {
             attempts,
         }
     }
+}
+
+/// Each once, however many ways there are to it.
+fn peers_of(targets: &[Target]) -> Vec<SocketAddr> {
+    let mut peers: Vec<_> = targets.iter().map(|target| target.peer).collect();
+    peers.dedup();
+    peers
 }

@@ -75,6 +75,7 @@ impl Context {
         for trunk in (0..).map(TrunkId).take(self.settings.trunks.len()) {
             self.tell_where(trunk);
         }
+        self.registrations.relocate(self.now, &self.routing);
     }
 
     /// Tells the listeners where the names of a trunk's peers lead.
@@ -237,6 +238,9 @@ impl B2bua {
                     if let Some(trunk) = self.cx.routing.trunk_of_name(NameId(place)) {
                         self.cx.tell_where(trunk);
                     }
+                    self.cx
+                        .registrations
+                        .relocate(self.cx.now, &self.cx.routing);
                 }
             }
             News::Found(lookup, locations) => {

@@ -1,8 +1,9 @@
 //! By which way calls to a trunk leave: straight to the peer, or through its outbound proxy, along the route that its
 //! registrar wants (RFC 3261 §8.1.2, RFC 3608).
 
-use crate::routing::Target;
-use crate::settings::Transport;
+use crate::resolver::WatchId;
+use crate::routing::{NameId, Target};
+use crate::settings::{Server, Transport};
 use crate::sip::typed::{Host, NameAddr, Uri};
 use crate::transaction::Path;
 
@@ -10,18 +11,44 @@ use super::context::Context;
 use super::setup::ANONYMOUS_HOST;
 
 impl Context {
+    /// Each target through every place that its trunk's proxy is at, in the order of trying. A target whose proxy is
+    /// nowhere is none.
+    pub(super) fn through_proxies(&mut self, targets: Vec<Target>) -> Vec<Target> {
+        let Self {
+            settings,
+            routing,
+            resolver,
+            ..
+        } = self;
+        let ways = |target: Target| {
+            let trunk = settings.trunks.get(usize::from(target.trunk.0));
+            let Some(proxy) = trunk.and_then(|trunk| trunk.proxy.as_ref()) else {
+                return vec![target];
+            };
+            let order = |name: NameId, _: &_| resolver.order(WatchId(name.0));
+            let places = routing.server_at(target.trunk, proxy, order);
+            let through = |(_, place)| Target {
+                through: Some(place),
+                ..target
+            };
+            places.into_iter().map(through).collect()
+        };
+        targets.into_iter().flat_map(ways).collect()
+    }
+
     /// The listener and address that a call to the target is sent by and to: the proxy, or the first hop of the service
     /// route where that is a literal address, or the peer.
     pub(super) fn way_out(&self, target: Target) -> Path {
-        let trunk = self.settings.trunks.get(usize::from(target.trunk.0));
-        let proxy = trunk.and_then(|trunk| trunk.proxy);
-        let through = proxy.and_then(|proxy| self.routing.way_to(target.trunk, &proxy));
         let straight = Path {
             listener: target.listener,
             remote: target.peer,
         };
-        if let Some((listener, remote)) = through {
-            return Path { listener, remote };
+        if let Some(place) = target.through {
+            let listener = self.routing.listener_to(target.trunk, &place);
+            return Path {
+                listener: listener.unwrap_or(target.listener),
+                remote: place.address,
+            };
         }
         let route = self.registrations.service_route(target.trunk).first();
         let hop = route.and_then(|route| route.uri.socket_addr());
@@ -40,16 +67,18 @@ impl Context {
         }
     }
 
-    /// The Routes of a call to the target.
+    /// The Routes of a call to the target: the proxy as the configuration has it, then the service route.
     pub(super) fn routes_out(&self, target: Target) -> Vec<NameAddr> {
         let trunk = self.settings.trunks.get(usize::from(target.trunk.0));
-        let proxy = trunk.and_then(|trunk| trunk.proxy).and_then(|proxy| {
-            let (_, address) = self.routing.way_to(target.trunk, &proxy)?;
-            let transport = match proxy.transport {
-                Transport::Udp => String::new(),
-                other => format!(";transport={}", other.name()),
+        let proxy = trunk.and_then(|trunk| trunk.proxy.as_ref());
+        let proxy = proxy.zip(target.through).and_then(|(proxy, place)| {
+            let uri = match proxy {
+                Server::Name(name) => format!("sip:{name};lr"),
+                Server::Address(_) => match place.transport {
+                    Transport::Udp => format!("sip:{};lr", place.address),
+                    other => format!("sip:{};transport={};lr", place.address, other.name()),
+                },
             };
-            let uri = format!("sip:{address}{transport};lr");
             Uri::parse(uri.as_bytes()).ok()
         });
         let service = self.registrations.service_route(target.trunk);

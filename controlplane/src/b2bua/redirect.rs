@@ -206,8 +206,7 @@ impl Context {
     pub(super) fn targets_for(&mut self, trunk: TrunkId, user: String) -> Vec<Target> {
         let user = self.routed_user(trunk, user);
         let decision = self.decide(trunk, &user);
-        let targets = self.targets(&decision.candidates);
-        self.trunks.select(targets)
+        self.targets(&decision.candidates)
     }
 
     /// What the trunk may do with calls besides taking them.

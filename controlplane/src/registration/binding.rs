@@ -6,8 +6,9 @@ use std::time::Duration;
 use contract::Timestamp;
 
 use crate::digest::{Answers, Exchange, Outcome};
+use crate::resolver::Location;
 use crate::routing::Routing;
-use crate::settings::{self, Login, Settings, TrunkId};
+use crate::settings::{self, Listener, ListenerId, Login, Server, Settings, TrunkId};
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Message, Method, StatusCode, Tokens};
 use crate::transaction::Path;
@@ -32,10 +33,12 @@ const MOST_TOO_BRIEF: u32 = 2;
 pub(super) struct Binding {
     pub(super) trunk: TrunkId,
     registration: settings::Registration,
+    /// Where REGISTERs may go, by what the configuration says.
+    reach: Reach,
     /// Who we are to the registrar.
     logins: Vec<Login>,
     state: State,
-    /// Where REGISTERs may go, in order, and what we are called there.
+    /// Where REGISTERs may go now, in order, and what we are called there.
     ways: Vec<(Path, NameAddr)>,
     way: usize,
     server_name: String,
@@ -69,11 +72,13 @@ impl Binding {
         tokens: &mut Tokens,
     ) -> Self {
         let aor = format!("sip:{}@{}", registration.user, registration.domain);
+        let reach = Reach::new(settings, trunk, registration);
         Self {
             trunk,
+            ways: reach.ways(routing, trunk, &registration.user, tokens),
+            reach,
             logins: logins(settings, trunk, registration),
             state: State::Idle,
-            ways: ways(settings, routing, trunk, registration),
             way: 0,
             server_name: settings.server_name.clone(),
             aor: Uri::parse(aor.as_bytes())
@@ -105,7 +110,6 @@ impl Binding {
     pub(super) fn is_of(
         &self,
         settings: &Settings,
-        routing: &Routing,
         trunk: TrunkId,
         registration: &settings::Registration,
     ) -> bool {
@@ -113,7 +117,25 @@ impl Binding {
             && self.trunk == trunk
             && self.registration == *registration
             && self.logins == logins(settings, trunk, registration)
-            && self.ways == ways(settings, routing, trunk, registration)
+            && self.reach == Reach::new(settings, trunk, registration)
+    }
+
+    /// Names lead elsewhere now. A registrar that is still among their places stays the one that is asked.
+    pub(super) fn relocate(&mut self, doing: &mut Doing<'_>, routing: &Routing) {
+        if self.dismissed || !self.reach.has_names() {
+            return;
+        }
+        let user = &self.registration.user;
+        let ways = self.reach.ways(routing, self.trunk, user, doing.tokens);
+        let current = self.ways.get(self.way);
+        let kept = current.and_then(|current| ways.iter().position(|way| way == current));
+        let was_nowhere = self.ways.is_empty();
+        self.way = kept.unwrap_or(0);
+        self.ways = ways;
+        let rests = matches!(self.state, State::Idle | State::Backoff);
+        if was_nowhere && rests && !self.ways.is_empty() {
+            doing.wait(Duration::ZERO);
+        }
     }
 
     pub(super) const fn state(&self) -> State {
@@ -132,7 +154,9 @@ impl Binding {
     /// It is time.
     pub(super) fn on_due(&mut self, doing: &mut Doing<'_>) {
         let from_the_first = matches!(self.state, State::Idle | State::Backoff);
-        if self.dismissed && from_the_first || !self.step(Trigger::Due) {
+        // Nobody to ask, until a name leads somewhere: see `relocate`.
+        let is_nowhere = self.ways.is_empty() && self.reach.has_names();
+        if from_the_first && (self.dismissed || is_nowhere) || !self.step(Trigger::Due) {
             return;
         }
         match self.state {
@@ -379,30 +403,76 @@ fn logins(
     own.chain(of_trunk.unwrap_or_default()).collect()
 }
 
-/// Where REGISTERs may go, and the Contact that is registered there: our address at the listener that they leave by.
-fn ways(
-    settings: &Settings,
-    routing: &Routing,
-    trunk: TrunkId,
-    registration: &settings::Registration,
-) -> Vec<(Path, NameAddr)> {
-    let Some(known) = settings.trunks.get(usize::from(trunk.0)) else {
-        return Vec::new();
-    };
-    let peers = match registration.registrar.or(known.proxy) {
-        Some(only) => vec![only],
-        None => known.peers.clone(),
-    };
-    let way = |peer: settings::Peer| {
-        let (listener, remote) = routing.way_to(trunk, &peer)?;
-        let path = Path { listener, remote };
-        let listener = settings.listeners.get(usize::from(path.listener.0))?;
-        let contact = Uri::sip(Some(&registration.user), listener.announced());
-        let contact = match listener.transport {
-            settings::Transport::Udp => contact,
-            other => contact.with_parameter("transport", other.name()),
+/// Where REGISTERs may go, as the configuration has it: all that the ways there depend on but the DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reach {
+    servers: Vec<Server>,
+    /// The trunk's, with what each is announced as.
+    listeners: Vec<(ListenerId, Listener)>,
+}
+
+impl Reach {
+    fn new(settings: &Settings, trunk: TrunkId, registration: &settings::Registration) -> Self {
+        let Some(known) = settings.trunks.get(usize::from(trunk.0)) else {
+            return Self {
+                servers: Vec::new(),
+                listeners: Vec::new(),
+            };
         };
-        Some((path, NameAddr::new(contact)))
-    };
-    peers.into_iter().filter_map(way).collect()
+        let only = registration.registrar.as_ref().or(known.proxy.as_ref());
+        let servers = match only {
+            Some(only) => vec![only.clone()],
+            None => peers_in_order(known),
+        };
+        let listener = |id: &ListenerId| {
+            let listener = settings.listeners.get(usize::from(id.0))?;
+            Some((*id, listener.clone()))
+        };
+        Self {
+            servers,
+            listeners: known.listeners.iter().filter_map(listener).collect(),
+        }
+    }
+
+    fn has_names(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.address().is_none())
+    }
+
+    /// The ways there now, and the Contact that is registered by each: our address at the listener that REGISTERs
+    /// leave by.
+    fn ways(
+        &self,
+        routing: &Routing,
+        trunk: TrunkId,
+        user: &str,
+        tokens: &mut Tokens,
+    ) -> Vec<(Path, NameAddr)> {
+        let places = self.servers.iter().flat_map(|server| {
+            routing.server_at(trunk, server, |_, plan| plan.order(tokens.dice()))
+        });
+        let way = |(listener, place): (ListenerId, Location)| {
+            let remote = place.address;
+            let mut listeners = self.listeners.iter();
+            let (_, known) = listeners.find(|(id, _)| *id == listener)?;
+            let contact = Uri::sip(Some(user), known.announced());
+            let contact = match known.transport {
+                settings::Transport::Udp => contact,
+                other => contact.with_parameter("transport", other.name()),
+            };
+            Some((Path { listener, remote }, NameAddr::new(contact)))
+        };
+        places.filter_map(way).collect()
+    }
+}
+
+/// A trunk's peers by their priorities, as servers.
+fn peers_in_order(trunk: &settings::Trunk) -> Vec<Server> {
+    let addresses = trunk.peers.iter();
+    let addresses = addresses.map(|peer| (peer.priority, Server::Address(*peer)));
+    let names = trunk.names.iter();
+    let names = names.map(|name| (name.priority, Server::Name(name.destination.clone())));
+    let mut ranked: Vec<_> = addresses.chain(names).collect();
+    ranked.sort_by_key(|(priority, _)| *priority);
+    ranked.into_iter().map(|(_, server)| server).collect()
 }

@@ -152,7 +152,7 @@ impl Registrations {
             };
             let kept = wanted
                 .iter()
-                .position(|(trunk, one)| binding.is_of(settings, routing, *trunk, one));
+                .position(|(trunk, one)| binding.is_of(settings, *trunk, one));
             match kept {
                 Some(kept) => {
                     wanted.swap_remove(kept);
@@ -180,6 +180,15 @@ impl Registrations {
                 }
             };
             self.due.set(id, now);
+        }
+    }
+
+    /// Names lead elsewhere now.
+    pub fn relocate(&mut self, now: Timestamp, routing: &Routing) {
+        for place in 0..self.list.len() {
+            self.with(now, RegistrationId(place), |binding, doing| {
+                binding.relocate(doing, routing);
+            });
         }
     }
 

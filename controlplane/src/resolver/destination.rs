@@ -119,7 +119,7 @@ impl fmt::Display for Destination {
 }
 
 /// One place to try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
     /// How.
     pub transport: Transport,

@@ -30,7 +30,7 @@ pub use schedule::{Dates, Days, Hours, NotATime, Schedule};
 pub use table::{Found, RouteTable, TableKind};
 
 use crate::resolver::{Destination, Location, Plan};
-use crate::settings::{Listener, ListenerId, Route, RouteTo, Settings, Trunk, TrunkId};
+use crate::settings::{Listener, ListenerId, Route, RouteTo, Server, Settings, Trunk, TrunkId};
 
 /// One place to send a call to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,9 +43,21 @@ pub struct Target {
     pub listener: ListenerId,
     /// The name that led there, if one did.
     pub name: Option<NameId>,
+    /// Where a call to it is sent instead: to the trunk's proxy.
+    pub through: Option<Location>,
 }
 
-/// A peer's name, of any trunk: its place among [`Routing::names`].
+impl Target {
+    /// The same without the proxy: what is known of a peer is known of all ways to it.
+    pub const fn itself(self) -> Self {
+        Self {
+            through: None,
+            ..self
+        }
+    }
+}
+
+/// The name of a peer, proxy or registrar of any trunk: its place among [`Routing::names`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NameId(pub usize);
 
@@ -58,14 +70,40 @@ pub struct Routing {
     names: Vec<Named>,
 }
 
-/// A peer's name and where it leads now.
+/// A name and where it leads now.
 #[derive(Debug)]
 struct Named {
     trunk: TrunkId,
     destination: Destination,
-    priority: u16,
-    weight: u16,
+    role: Role,
     plan: Plan,
+}
+
+/// What a name is to its trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Peer { priority: u16, weight: u16 },
+    Proxy,
+    Registrar,
+}
+
+/// The names of a trunk.
+fn names_of(trunk: &Trunk) -> impl Iterator<Item = (&Destination, Role)> {
+    let peers = trunk.names.iter().map(|peer| {
+        let role = Role::Peer {
+            priority: peer.priority,
+            weight: peer.weight,
+        };
+        (&peer.destination, role)
+    });
+    let registrars = trunk.registrations.iter();
+    let registrars = registrars.filter_map(|one| Some((one.registrar.as_ref()?, Role::Registrar)));
+    let proxy = trunk.proxy.iter().map(|proxy| (proxy, Role::Proxy));
+    let servers = proxy.chain(registrars);
+    peers.chain(servers.filter_map(|(server, role)| match server {
+        Server::Name(destination) => Some((destination, role)),
+        Server::Address(_) => None,
+    }))
 }
 
 #[derive(Debug)]
@@ -86,11 +124,10 @@ impl Routing {
             .collect();
         let names = (0_u16..).map(TrunkId).zip(&settings.trunks);
         let names = names.flat_map(|(trunk, of)| {
-            of.names.iter().map(move |peer| Named {
+            names_of(of).map(move |(destination, role)| Named {
                 trunk,
-                destination: peer.destination.clone(),
-                priority: peer.priority,
-                weight: peer.weight,
+                destination: destination.clone(),
+                role,
                 plan: Plan::default(),
             })
         });

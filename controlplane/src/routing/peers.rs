@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use super::{NameId, Named, Routing, Target};
+use super::{NameId, Named, Role, Routing, Target};
 use crate::identity::Identity;
 use crate::resolver::{Destination, Family, Location, Plan, Ways};
-use crate::settings::{ListenerId, Network, Peer, Transport, Trunk, TrunkId};
+use crate::settings::{ListenerId, Network, Peer, Server, Transport, Trunk, TrunkId};
 
 impl Routing {
     /// The trunk that a message from `remote` at `listener` belongs to. Over TLS the certificate's names
@@ -36,10 +36,7 @@ impl Routing {
         let holding = |is_it: &dyn Fn(SocketAddr) -> bool| {
             of_listener()
                 .filter(by_address)
-                .find(|(_, trunk)| {
-                    let known = trunk.peers.iter().chain(&trunk.proxy);
-                    known.into_iter().any(|peer| is_it(peer.address))
-                })
+                .find(|(_, trunk)| trunk.addresses().any(|peer| is_it(peer.address)))
                 .map(|(id, _)| id)
         };
         let any_port = SocketAddr::new(remote.ip(), 0);
@@ -52,7 +49,9 @@ impl Routing {
             .or_else(|| {
                 let here = |wanted| of_listener().filter(by_address).any(|(id, _)| id == wanted);
                 let mut names = self.names.iter();
-                let name = names.find(|name| name.plan.holds(remote.ip()) && here(name.trunk));
+                let name = names.find(|name| {
+                    name.role != Role::Registrar && name.plan.holds(remote.ip()) && here(name.trunk)
+                });
                 name.map(|name| name.trunk)
             })
             .or_else(|| {
@@ -81,19 +80,18 @@ impl Routing {
             .numbered_trunks()
             .filter(|(id, trunk)| Some(*id) != owner && trunk.listeners.contains(&listener));
         others.into_iter().any(|(id, trunk)| {
-            let known = trunk.peers.iter().chain(&trunk.proxy);
-            let mut here = known.filter(|peer| peer.transport == transport);
-            here.any(|peer| with_port(peer) == address) || self.located(id).any(|at| at == address)
+            let mut here = trunk.called().filter(|peer| peer.transport == transport);
+            here.any(|peer| with_port(&peer) == address) || self.located(id).any(|at| at == address)
         })
     }
 
-    /// Where the names of a trunk's peers lead.
+    /// Where a trunk's names lead: those of its peers, its proxy and its registrars.
     pub fn located(&self, id: TrunkId) -> impl Iterator<Item = SocketAddr> {
-        let names = self.names_of(id);
-        names.flat_map(|(_, named)| named.plan.locations().map(|place| place.address))
+        let names = self.names.iter().filter(move |name| name.trunk == id);
+        names.flat_map(|named| named.plan.locations().map(|place| place.address))
     }
 
-    /// The names of peers, with the ways by which their trunks can reach them.
+    /// The names of peers, proxies and registrars, with the ways by which their trunks can reach them.
     pub fn names(&self) -> impl Iterator<Item = (NameId, &Destination, Ways)> {
         let names = (0..).map(NameId).zip(&self.names);
         names.map(|(id, name)| (id, &name.destination, self.ways(name.trunk)))
@@ -104,7 +102,7 @@ impl Routing {
         self.names.get(id.0).map(|name| &name.destination)
     }
 
-    /// The trunk whose peer a name is.
+    /// The trunk that a name is of.
     pub fn trunk_of_name(&self, id: NameId) -> Option<TrunkId> {
         self.names.get(id.0).map(|name| name.trunk)
     }
@@ -170,7 +168,7 @@ impl Routing {
         targets: &mut Vec<Target>,
     ) {
         targets.extend(self.addresses_of(id).map(|(target, _)| target));
-        for (name, _) in self.names_of(id) {
+        for (name, ..) in self.peers_names_of(id) {
             let located = locate(name);
             targets.extend(
                 located
@@ -183,13 +181,14 @@ impl Routing {
     /// The peers of a trunk that one of its listeners reaches, as targets, with all places of those that are
     /// known by name.
     pub(crate) fn peers_of(&self, id: TrunkId) -> impl Iterator<Item = (Target, Peer)> {
-        let located = self.names_of(id).flat_map(move |(name, named)| {
+        let named = self.peers_names_of(id);
+        let located = named.flat_map(move |(name, named, (priority, weight))| {
             named.plan.locations().filter_map(move |place| {
                 let peer = Peer {
                     address: place.address,
                     transport: place.transport,
-                    priority: named.priority,
-                    weight: named.weight,
+                    priority,
+                    weight,
                 };
                 Some((self.target(id, name, &place)?, peer))
             })
@@ -197,9 +196,39 @@ impl Routing {
         self.addresses_of(id).chain(located)
     }
 
-    fn names_of(&self, id: TrunkId) -> impl Iterator<Item = (NameId, &Named)> {
+    /// The places that a proxy or registrar of the trunk is at, the first to be tried first, each with the listener
+    /// that reaches it. `locate` orders those of a name.
+    pub(crate) fn server_at(
+        &self,
+        trunk: TrunkId,
+        server: &Server,
+        locate: impl FnOnce(NameId, &Plan) -> Vec<Location>,
+    ) -> Vec<(ListenerId, Location)> {
+        let places = match server {
+            Server::Address(peer) => vec![Location {
+                transport: peer.transport,
+                address: with_port(peer),
+            }],
+            Server::Name(destination) => {
+                let mut names = (0..).map(NameId).zip(&self.names);
+                let known =
+                    names.find(|(_, name)| name.trunk == trunk && name.destination == *destination);
+                known.map_or_else(Vec::new, |(id, name)| locate(id, &name.plan))
+            }
+        };
+        let reached = |place: Location| Some((self.listener_to(trunk, &place)?, place));
+        places.into_iter().filter_map(reached).collect()
+    }
+
+    /// The names of a trunk's peers, with their priorities and weights.
+    fn peers_names_of(&self, id: TrunkId) -> impl Iterator<Item = (NameId, &Named, (u16, u16))> {
         let names = (0..).map(NameId).zip(&self.names);
-        names.filter(move |(_, name)| name.trunk == id)
+        names.filter_map(move |(number, name)| match name.role {
+            Role::Peer { priority, weight } if name.trunk == id => {
+                Some((number, name, (priority, weight)))
+            }
+            _ => None,
+        })
     }
 
     fn target(&self, trunk: TrunkId, name: NameId, place: &Location) -> Option<Target> {
@@ -208,6 +237,7 @@ impl Routing {
             peer: place.address,
             listener: self.listener_to(trunk, place)?,
             name: Some(name),
+            through: None,
         })
     }
 
@@ -223,6 +253,7 @@ impl Routing {
                 peer: with_port(peer),
                 listener,
                 name: None,
+                through: None,
             };
             Some((target, *peer))
         })

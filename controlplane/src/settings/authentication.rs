@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::digest::{Login, User};
 
-use super::Peer;
+use super::Server;
 
 /// What a trunk's callers are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Registration {
     /// Its host, and the Request-URI's.
     pub domain: String,
     /// Where it is sent; `None`: to the trunk's proxy, or else to its peers, in order.
-    pub registrar: Option<Peer>,
+    pub registrar: Option<Server>,
     /// How long a binding is asked for.
     pub expires: Duration,
     /// Who we are to the registrar; `None`: as the trunk's logins say.

@@ -35,6 +35,11 @@ impl Tokens {
         format!("{:016x}", self.rng.next_u64())
     }
 
+    /// What else is to be drawn.
+    pub const fn dice(&mut self) -> &mut StdRng {
+        &mut self.rng
+    }
+
     /// A number from 0 to `most`, as likely as any other.
     pub fn up_to(&mut self, most: u32) -> u32 {
         self.rng.random_range(0..=most)

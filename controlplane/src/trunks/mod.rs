@@ -207,17 +207,18 @@ impl Trunks {
     }
 
     fn rank(&self, target: &Target) -> Rank {
-        let known = self.peers.get(target);
+        let known = self.peers.get(&target.itself());
         known.map_or_else(Rank::default, |record| record.rank)
     }
 
     fn is_usable(&self, target: &Target) -> bool {
-        let known = self.peers.get(target);
+        let known = self.peers.get(&target.itself());
         known.is_none_or(|record| record.health.state().is_usable())
     }
 
     /// What has been seen of a peer. Of one that nobody knows any more nothing is kept.
     pub(crate) fn witness(&mut self, id: Target, evidence: Evidence, now: Timestamp) {
+        let id = id.itself();
         let Some(check) = self.checks.get(usize::from(id.trunk.0)) else {
             return;
         };

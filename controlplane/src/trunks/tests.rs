@@ -55,6 +55,7 @@ fn target(trunk: TrunkId, peer: &str) -> Target {
         peer: addr(peer),
         listener: ListenerId(0),
         name: None,
+        through: None,
     }
 }
 

@@ -1,6 +1,5 @@
 //! The keys about who proves to whom who they are: logins, challenges, users, registrations.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ pub(crate) struct Register {
     pub(crate) at: std::ops::Range<usize>,
     pub(crate) user: Option<Located<String>>,
     pub(crate) domain: Option<String>,
-    pub(crate) registrar: Option<Located<SocketAddr>>,
+    pub(crate) registrar: Option<Located<kind::Peer>>,
     pub(crate) expires: Duration,
     pub(crate) secrets: Secrets,
 }
@@ -42,13 +41,22 @@ pub(crate) struct Register {
 #[derive(Debug)]
 pub(crate) struct Access {
     pub(crate) domain: Option<String>,
-    pub(crate) proxy: Option<Located<SocketAddr>>,
+    pub(crate) proxy: Option<Located<kind::Peer>>,
     /// The login for every realm that has none of its own.
     pub(crate) own: Login,
     pub(crate) logins: Vec<Login>,
     pub(crate) challenge: Option<Located<Option<Scope>>>,
     pub(crate) challenge_realm: Option<Located<String>>,
     pub(crate) registrations: Vec<Register>,
+}
+
+impl Access {
+    /// The trunk's proxy and registrars.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Located<kind::Peer>> {
+        let registrars = self.registrations.iter();
+        let registrars = registrars.filter_map(|register| register.registrar.as_ref());
+        self.proxy.iter().chain(registrars)
+    }
 }
 
 /// `[[user]]`: somebody who may call.
@@ -71,7 +79,7 @@ pub(super) fn access(section: &mut Section<'_>) -> Access {
         domain: section
             .optional("domain", &kind::domain())
             .map(|domain| domain.value),
-        proxy: section.optional("proxy", &kind::server_address()),
+        proxy: section.optional("proxy", &kind::server()),
         own: Login {
             at: section.span(),
             realm: None,
@@ -105,7 +113,7 @@ fn register(section: &mut Section<'_>) -> Register {
         domain: section
             .optional("domain", &kind::domain())
             .map(|domain| domain.value),
-        registrar: section.optional("registrar", &kind::server_address()),
+        registrar: section.optional("registrar", &kind::server()),
         expires: section.or_default(
             "expires",
             &kind::duration(shortest, longest),

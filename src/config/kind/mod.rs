@@ -23,7 +23,7 @@ pub(crate) use duration::{duration, duration_or_off, read_duration, spell_durati
 pub(crate) use normalisation::{
     boolean, codec, header_name, header_value, pattern, replacement, unknown_capture,
 };
-pub(crate) use peer::{Peer, name_server, peer, server_address};
+pub(crate) use peer::{Peer, name_server, peer, server};
 pub(crate) use secret::{
     SECRET_KEYS, digest_text, domain, ha1, password, password_file, user_part,
 };

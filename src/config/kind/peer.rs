@@ -25,25 +25,24 @@ pub(crate) fn peer() -> Kind<Peer> {
     let expected = "an address and port, such as \"192.0.2.9:5060\" or \"[2001:db8::9]:5060\", an address alone \
                     for any source port, or a name, such as \"sip.carrier.example\" or \
                     \"sip.carrier.example:5060\"";
-    Kind::of_text(expected, |text| {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Peer::Address(SocketAddr::new(usable(address)?, 0)));
-        }
-        match named(text) {
-            Some(destination) => Ok(Peer::Name(destination?)),
-            None => address_and_port(text).map(Peer::Address),
-        }
-    })
+    Kind::of_text(expected, read_peer)
 }
 
-/// A proxy or registrar: an address and port, or an address alone (port 0: the default port).
-pub(crate) fn server_address() -> Kind<SocketAddr> {
-    let expected =
-        "an address, such as \"192.0.2.9\", or an address and port, such as \"[2001:db8::9]:5061\"";
-    Kind::of_text(expected, |text| match text.parse::<IpAddr>() {
-        Ok(address) => Ok(SocketAddr::new(usable(address)?, 0)),
-        Err(_) => address_and_port(text),
-    })
+fn read_peer(text: &str) -> Result<Peer, Problem> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Peer::Address(SocketAddr::new(usable(address)?, 0)));
+    }
+    match named(text) {
+        Some(destination) => Ok(Peer::Name(destination?)),
+        None => address_and_port(text).map(Peer::Address),
+    }
+}
+
+/// A proxy or registrar: an address and port, an address alone (port 0: the default port), or a name.
+pub(crate) fn server() -> Kind<Peer> {
+    let expected = "an address, such as \"192.0.2.9\", an address and port, such as \"[2001:db8::9]:5061\", or a \
+                    name, such as \"sip.carrier.example\"";
+    Kind::of_text(expected, read_peer)
 }
 
 /// A name server: an address, with a port other than 53 if need be.

@@ -10,6 +10,8 @@ use controlplane::settings::Secret;
 use super::super::diagnostic::Diagnostic;
 use super::super::file::authentication::{Access, Login, Register, Secrets, User};
 use super::super::file::{File, Trunk};
+use super::super::kind;
+use super::transports;
 
 /// No password file is longer, in bytes.
 const LONGEST_FILE: u64 = 4096;
@@ -25,12 +27,16 @@ pub(super) fn resolve(
 ) {
     let access = &trunk.access;
     into.domain.clone_from(&access.domain);
-    into.proxy = access.proxy.as_ref().map(|proxy| proxy.value.into());
+    let transport = transports::speaks(file, trunk);
+    into.proxy = access
+        .proxy
+        .as_ref()
+        .map(|proxy| server(&proxy.value, transport));
     into.logins = logins(access, diagnostics);
     into.challenge = challenge(file, trunk, diagnostics);
     let registrations = access.registrations.iter();
     into.registrations = registrations
-        .filter_map(|register| registration(register, into, diagnostics))
+        .filter_map(|register| registration((register, transport), into, diagnostics))
         .collect();
 }
 
@@ -154,24 +160,45 @@ fn clashes(one: &Secret, other: &Secret) -> bool {
     }
 }
 
+fn server(peer: &kind::Peer, transport: control::Transport) -> control::Server {
+    match peer {
+        kind::Peer::Address(address) => control::Server::Address(control::Peer {
+            transport,
+            ..control::Peer::from(*address)
+        }),
+        kind::Peer::Name(destination) => control::Server::Name(destination.clone()),
+    }
+}
+
+/// The host part of a server's own URI.
+fn host_of(server: &control::Server) -> String {
+    match server {
+        control::Server::Name(destination) => destination.host.to_string(),
+        control::Server::Address(peer) => match peer.address.ip() {
+            std::net::IpAddr::V4(v4) => v4.to_string(),
+            std::net::IpAddr::V6(v6) => format!("[{v6}]"),
+        },
+    }
+}
+
 fn registration(
-    register: &Register,
+    (register, transport): (&Register, control::Transport),
     trunk: &control::Trunk,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<control::Registration> {
     let user = register.user.as_ref()?.value.clone();
     let secret = optional(&register.secrets, diagnostics);
-    let own = || register.registrar.as_ref().map(|registrar| registrar.value);
+    let registrar = register.registrar.as_ref();
+    let registrar = registrar.map(|registrar| server(&registrar.value, transport));
     let domain = register
         .domain
         .clone()
         .or_else(|| trunk.domain.clone())
         .or_else(|| {
-            let address = own().or_else(|| trunk.peers.first().map(|peer| peer.address))?;
-            Some(match address.ip() {
-                std::net::IpAddr::V4(v4) => v4.to_string(),
-                std::net::IpAddr::V6(v6) => format!("[{v6}]"),
-            })
+            let peer = trunk.peers.first().copied().map(control::Server::Address);
+            let name = trunk.names.first().map(|name| name.destination.clone());
+            let first = || peer.or(name.map(control::Server::Name));
+            registrar.clone().or_else(first).as_ref().map(host_of)
         });
     let Some(domain) = domain else {
         let message = "it is not known where to register";
@@ -187,10 +214,7 @@ fn registration(
         }),
         user,
         domain,
-        registrar: register
-            .registrar
-            .as_ref()
-            .map(|registrar| registrar.value.into()),
+        registrar,
         expires: register.expires,
     })
 }

@@ -30,13 +30,10 @@ fn who_proves_what_to_whom() {
         .unwrap_or_else(|| panic!("{}", checked.report));
     let trunk = &config.control.trunks[1];
     assert_eq!(trunk.domain.as_deref(), Some("carrier.example"));
-    assert_eq!(
-        trunk
-            .proxy
-            .map(|proxy| proxy.address.to_string())
-            .as_deref(),
-        Some("10.2.0.5:0")
-    );
+    let proxy = "10.2.0.5:0"
+        .parse::<std::net::SocketAddr>()
+        .expect("an address");
+    assert_eq!(trunk.proxy, Some(proxy.into()));
     let logins: Vec<_> = trunk
         .logins
         .iter()
@@ -66,6 +63,43 @@ fn who_proves_what_to_whom() {
     );
     assert!(first.login.is_none() && second.login.is_some());
     assert!(!format!("{config:?}").contains("from a file"));
+}
+
+#[test]
+fn proxies_and_registrars_may_be_names_and_speak_what_the_trunk_does() {
+    use controlplane::settings::{Server, Transport};
+    let keys = "proxy = \"proxy.example;transport=tcp\"\n\
+                [[trunk.register]]\nuser = \"+4930\"\npassword = \"y\"\nregistrar = \"sip.carrier.example\"\n\
+                [[trunk.register]]\nuser = \"+4931\"\npassword = \"y\"\nregistrar = \"10.2.0.9\"\n";
+    let text = with_access(keys, "");
+    let checked = check_text(&text, Some(&host()));
+    let config = checked
+        .config
+        .unwrap_or_else(|| panic!("{}", checked.report));
+    let trunk = &config.control.trunks[1];
+    let Some(Server::Name(proxy)) = &trunk.proxy else {
+        panic!("{:?}", trunk.proxy);
+    };
+    assert_eq!(proxy.to_string(), "proxy.example;transport=tcp");
+    let [first, second] = &trunk.registrations[..] else {
+        panic!("two registrations");
+    };
+    assert_eq!(first.domain, "sip.carrier.example");
+    assert!(
+        matches!(&first.registrar, Some(Server::Name(name)) if name.to_string() == first.domain)
+    );
+    assert!(
+        matches!(&second.registrar, Some(Server::Address(peer)) if peer.transport == Transport::Udp)
+    );
+    let nobody = Host {
+        name_servers: Vec::new(),
+        ..host()
+    };
+    let report = check_text(&text, Some(&nobody)).report.to_string();
+    assert!(
+        report.contains("nobody is there to resolve proxy.example"),
+        "{report}"
+    );
 }
 
 #[test]

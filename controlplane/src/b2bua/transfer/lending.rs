@@ -202,6 +202,7 @@ impl Call {
                 peer: path.remote,
                 listener: path.listener,
                 name: None,
+                through: None,
             },
             invite: given.invite,
             tag: dialog.local_tag().to_owned(),

@@ -258,7 +258,6 @@ impl Call {
         let user = cx.routed_user(trunk, user);
         let decision = cx.decide(trunk, &user);
         let targets = cx.targets(&decision.candidates);
-        let targets = cx.trunks.select(targets);
         cx.tell_route(self.id, trunk, (&user, &decision), &targets);
         targets
     }

@@ -92,6 +92,7 @@ impl B2bua {
                 peer: path.remote,
                 listener: path.listener,
                 name: None,
+                through: None,
             },
             session: call.session,
             free: call.replaceable(early_only),

@@ -57,6 +57,7 @@ impl Applicant {
             peer: self.path.remote,
             listener: self.path.listener,
             name: None,
+            through: None,
         }
     }
 
@@ -188,6 +189,7 @@ impl Call {
             peer: path.remote,
             listener: path.listener,
             name: None,
+            through: None,
         };
         self.account.outcome(Outcome::Code(StatusCode::OK.as_u16()));
         let (Ok(dialog), Some(said)) = (Dialog::of_server(&invite, &tag, path), media.answer)

@@ -225,7 +225,7 @@ impl StreamListener {
         let here = (0..).map(TrunkId).zip(trunks);
         let here = here.filter(|(_, trunk)| trunk.listeners.contains(&id));
         let peers = here.map(|(id, trunk)| {
-            let peers = trunk.peers.iter().chain(&trunk.proxy);
+            let peers = trunk.called();
             (id, peers.map(|peer| peer.address.ip()).collect())
         });
         self.trunks = peers.collect();

@@ -187,10 +187,7 @@ impl TrunkTls {
         Ok(Self {
             id,
             name: trunk.name.clone(),
-            peers: {
-                let peers = trunk.peers.iter().chain(&trunk.proxy);
-                peers.map(|peer| peer.address).collect()
-            },
+            peers: trunk.called().map(|peer| peer.address).collect(),
             located: Vec::new(),
             client: trust.map(|trust| {
                 let names = names.clone();
