@@ -193,7 +193,8 @@ fn each_proxy_of_a_chain_asks_who_calls_and_again_when_its_nonce_is_stale() {
     assert_eq!(event(&behind.relay, "challenges_answered"), 4);
 }
 
-/// The name server knows where the carrier speaks TLS; the certificate must be for the carrier's name (RFC 5922).
+/// The name server knows where the carrier speaks TLS; the certificate must be for the carrier's name (RFC 5922), and that of the
+/// first server is for another.
 #[test]
 fn a_service_that_srv_records_name_is_called_over_tls() {
     let _turn = Turn::shared();
@@ -208,7 +209,7 @@ fn a_service_that_srv_records_name_is_called_over_tls() {
     let setup = Setup::default()
         .replace(
             "peers = [\"10.2.0.2:5060\"]\nlisteners = [\"outside4\"]",
-            "peers = [\"carrier.example\"]\ntls_names = [\"carrier.example\"]\nlisteners = [\"outside4tls\"]",
+            "peers = [\"carrier.example\"]\nlisteners = [\"outside4tls\"]",
         )
         .append(&format!(
             "[dns]\nservers = [\"10.2.0.2\"]\n\n\
@@ -217,17 +218,22 @@ fn a_service_that_srv_records_name_is_called_over_tls() {
     let network = Network::new(2);
     let callee = &network.callee;
     callee.ip("address add 10.2.0.3/24 dev up0");
+    callee.ip("address add 10.2.0.4/24 dev up0");
     let records = [
         "naptr-record=carrier.example,10,10,s,SIPS+D2T,,_sips._tcp.carrier.example",
-        "srv-host=_sips._tcp.carrier.example,gone.carrier.example,5071,10,0",
+        "srv-host=_sips._tcp.carrier.example,imposter.carrier.example,5071,10,0",
         "srv-host=_sips._tcp.carrier.example,sip.carrier.example,5071,20,0",
-        "host-record=gone.carrier.example,10.2.0.3",
+        "host-record=imposter.carrier.example,10.2.0.4",
         "host-record=sip.carrier.example,10.2.0.2",
     ];
     let _server = NameServer::start(callee, "10.2.0.2", &records);
     let sockets = ["udp:10.2.0.2:5060", "tls:10.2.0.2:5071"];
     let definitions = [&PLAIN[..], &[("TLS_CONFIG", tls.as_str())]].concat();
     let proxy = Kamailio::start(callee, &sockets, &definitions);
+    let others = tempfile::tempdir().expect("the temporary directory can be written to");
+    let tls = authority.kamailio(others.path(), "imposter.example");
+    let definitions = [&PLAIN[..], &[("TLS_CONFIG", tls.as_str())]].concat();
+    let imposter = Kamailio::start(callee, &["tls:10.2.0.4:5071"], &definitions);
     let relay = Relay::start(&network, &setup);
     let end = std::time::Instant::now() + PATIENCE;
     while relay.json(&["dns"])["names"][0]["state"] != "resolved" {
@@ -246,6 +252,6 @@ fn a_service_that_srv_records_name_is_called_over_tls() {
     );
     assert_eq!(relay.calls("answered"), 2);
     assert!(proxy.said("followed BYE") >= 2);
-    // The first server of the service takes no connection.
+    assert_eq!(imposter.said("followed"), 0);
     assert_eq!(relay.json(&["status"])["calls"]["failovers"], 2);
 }

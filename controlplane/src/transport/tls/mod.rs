@@ -183,14 +183,15 @@ impl TrunkTls {
         };
         let trust = own.as_ref().or(trusted).cloned();
         let names = trunk.tls.names.clone();
-        let first = names.first().cloned();
+        let expected = expected_of(trunk);
+        let first = expected.first().cloned();
         Ok(Self {
             id,
             name: trunk.name.clone(),
             peers: trunk.called().map(|peer| peer.address).collect(),
             located: Vec::new(),
             client: trust.map(|trust| {
-                let names = names.clone();
+                let names = expected;
                 client_config(vec![TrunkJudge { trust, names }], identity)
             }),
             names,
@@ -198,6 +199,18 @@ impl TrunkTls {
             trust: own,
         })
     }
+}
+
+/// Whom the certificate of a trunk that we connect to must name: its TLS names, else the names that it is called by (RFC 5922 §4);
+/// none: its address. Where some of its peers are addresses those of names must show the same.
+fn expected_of(trunk: &Trunk) -> Vec<String> {
+    if !trunk.tls.names.is_empty() || !trunk.peers.is_empty() || trunk.proxy.is_some() {
+        return trunk.tls.names.clone();
+    }
+    let names = trunk.names.iter();
+    names
+        .map(|peer| peer.destination.host.as_str().to_owned())
+        .collect()
 }
 
 fn server_config(
