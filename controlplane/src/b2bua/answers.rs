@@ -27,7 +27,7 @@ use super::setup::Setback;
 use super::{CallState, Trigger, early_media, passing};
 
 /// The first RSeq is a random number up to this one (RFC 3262 §3: below 2^31), so that there is room above it.
-const FIRST_RSEQ: u32 = 1 << 30;
+pub(super) const FIRST_RSEQ: u32 = 1 << 30;
 
 /// Why a response of the callee cannot be passed on.
 enum Unusable {
@@ -188,6 +188,7 @@ impl Call {
         let Some(place) = place else {
             return;
         };
+        self.drop_pick_up(cx, StatusCode::BUSY_HERE);
         self.retain_pair(cx, Some(place));
         self.settle_invite(cx, key);
         cx.timers.clear(self.id);
@@ -279,9 +280,12 @@ impl Call {
 
     /// The 2xx leaves for the caller.
     pub(super) fn deliver_answer(&mut self, cx: &mut Context, response: Message) {
-        if !self.step(Trigger::FlowsReady) {
-            return;
+        if self.step(Trigger::FlowsReady) {
+            self.give_answer(cx, response);
         }
+    }
+
+    pub(super) fn give_answer(&mut self, cx: &mut Context, response: Message) {
         if !cx.respond(self.caller.key, response) {
             return self.hang_up(cx, Cause::Broken);
         }
@@ -300,8 +304,8 @@ impl Call {
 
     /// The caller's ACK.
     pub(super) fn on_caller_ack(&mut self, cx: &mut Context, ack: &Message) {
-        if let Some((side, reason)) = self.farewell.owed.take() {
-            self.send_bye_with(cx, side, Some(&reason));
+        if let Some(reason) = self.farewell.take_owed(Side::A) {
+            self.send_bye_with(cx, Side::A, Some(&reason));
             return self.finish_if_done();
         }
         let owed = self

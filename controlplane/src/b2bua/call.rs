@@ -27,7 +27,7 @@ use super::relay::{Relay, in_dialog};
 use super::reliable::{Demand, Incoming, Outgoing};
 use super::service::Leases;
 use super::session_timer::Timers;
-use super::transfer::{Loan, Passed, Transfer};
+use super::transfer::{Loan, Passed, PickUp, Transfer};
 use super::{CallId, CallState, CallSummary, LegView, Trigger};
 
 /// A call.
@@ -56,6 +56,8 @@ pub(super) struct Call {
     pub(super) next_relay: u32,
     /// A transfer that tandem carries out.
     pub(super) transfer: Option<Box<Transfer>>,
+    /// Who is to have the place of a callee that rings.
+    pub(super) pickup: Option<Box<PickUp>>,
     /// The REFERs that have passed.
     pub(super) referrals: Passed,
     /// A party that is lent to a transfer of another call.
@@ -121,15 +123,30 @@ pub(super) struct Pair {
 pub(super) struct Farewell {
     /// BYEs without a final response.
     pub(super) byes: Vec<ClientKey>,
-    /// This side is owed a BYE that may not leave before its ACK (RFC 3261 §15), with this Reason,
+    /// These sides are owed a BYE that may not leave before their ACK (RFC 3261 §15), with this Reason,
     /// if any.
-    pub(super) owed: Option<(Side, Vec<u8>)>,
+    pub(super) owed: Vec<(Side, Vec<u8>)>,
     /// This side has ended its dialog while the call went on, to be transferred.
     pub(super) departed: Option<Side>,
     /// The dialog of this side is another call's now.
     pub(super) given_away: Option<Side>,
     /// The INVITE of who has this side's place by Replaces and has not acknowledged that.
     pub(super) newcomer: Option<(ServerKey, Side)>,
+}
+
+impl Farewell {
+    /// This side gets its BYE once it has acknowledged.
+    pub(super) fn owe(&mut self, side: Side, reason: Vec<u8>) {
+        if self.owed.iter().all(|(owed, _)| *owed != side) {
+            self.owed.push((side, reason));
+        }
+    }
+
+    /// What this side is owed, which it is not any more.
+    pub(super) fn take_owed(&mut self, side: Side) -> Option<Vec<u8>> {
+        let place = self.owed.iter().position(|(owed, _)| *owed == side)?;
+        Some(self.owed.remove(place).1)
+    }
 }
 
 impl Pair {
@@ -165,6 +182,7 @@ impl Call {
             relays: Vec::new(),
             next_relay: 0,
             transfer: None,
+            pickup: None,
             referrals: Passed::default(),
             lent: None,
             farewell: Farewell::default(),
@@ -222,6 +240,7 @@ impl Call {
                 }
                 Then::Join => self.send_join(cx),
                 Then::Connect(sdp) => self.connect(cx, sdp),
+                Then::PickUp => self.picked_up(cx),
                 Then::Restore(side, request, sdp) => self.restored(cx, side, request, sdp),
             }
         }
@@ -249,6 +268,7 @@ impl Call {
             Then::Acknowledge(_) | Then::AcknowledgeRelay(..) | Then::Restore(..) => {
                 self.hang_up(cx, Cause::NoRoom);
             }
+            Then::PickUp => self.drop_pick_up(cx, in_dialog(code)),
             Then::Join | Then::Connect(_) => self.on_join_without_flows(cx, in_dialog(code)),
             Then::Forward(relay, _) => self.fail_relay(cx, relay, in_dialog(code)),
             Then::Respond(relay, _) => {
@@ -304,6 +324,7 @@ impl Call {
 
     /// Ends the media and whatever waits for it: the call is going down.
     pub(super) fn release_media(&mut self, cx: &mut Context) {
+        self.drop_pick_up(cx, StatusCode::REQUEST_TERMINATED);
         cx.timers.clear(self.id);
         cx.patience.clear(self.id);
         for ticket in self.held.clear() {
@@ -333,6 +354,7 @@ impl Call {
 
     /// Forgets the callee's INVITE and its dialogs.
     pub(super) fn forget_attempt(&mut self, cx: &mut Context) {
+        self.drop_pick_up(cx, StatusCode::NO_SUCH_CALL);
         self.retain_pair(cx, None);
         self.release_target(cx);
         if let Some(attempt) = self.attempt.take() {

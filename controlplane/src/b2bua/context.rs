@@ -15,7 +15,7 @@ use crate::normalise::Crossing;
 use crate::registration::Registrations;
 use crate::resolver::{LookupId, Resolver, WatchId};
 use crate::routing::{Candidate, Decision, NameId, Query, Routing, Target};
-use crate::session::{Engine, Family, LegSpec};
+use crate::session::{Engine, Family, LegSpec, SessionId};
 use crate::settings::{
     DialogPolicy, ListenerId, MediaGroupId, Normalisation, Refer, Settings, Takeover, Transport,
     TrunkId,
@@ -392,6 +392,13 @@ impl Context {
         let code = response.code().map_or(0, StatusCode::as_u16);
         *self.counters.requests_refused.entry(code).or_default() += 1;
         self.respond(key, response);
+    }
+
+    /// Ends a session of a call.
+    pub(super) fn close_session(&mut self, session: SessionId) {
+        self.engine.close(self.now, session);
+        self.ask_for_ended_flows();
+        self.index.remove_session(session);
     }
 
     /// Counts something that was dropped, and tells the call's story of it.

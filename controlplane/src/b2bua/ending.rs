@@ -144,7 +144,7 @@ impl Call {
                     self.send_bye(cx, Side::B, Some(cause.reason()));
                     match acknowledged {
                         true => self.send_bye(cx, Side::A, Some(cause.reason())),
-                        false => self.farewell.owed = Some((Side::A, cause.reason().into())),
+                        false => self.farewell.owe(Side::A, cause.reason().into()),
                     }
                     self.finish_if_done();
                 }
@@ -245,7 +245,7 @@ impl Call {
             // Who ends what it has not acknowledged is owed nothing any more. Else byes have crossed: ours is out
             // already, and its answer is on the way.
             (CallState::Ending, _) => {
-                self.farewell.owed.take_if(|(owed, _)| *owed == side);
+                self.farewell.take_owed(side);
                 self.finish_if_done();
             }
             _ => {}
@@ -276,7 +276,7 @@ impl Call {
         );
         let reason = reason.map(|field| field.value().into_owned());
         match (side, acknowledged) {
-            (Side::B, false) => self.farewell.owed = Some((Side::A, reason.unwrap_or_default())),
+            (Side::B, false) => self.farewell.owe(Side::A, reason.unwrap_or_default()),
             _ => self.send_bye_with(cx, side.other(), reason.as_deref()),
         }
         self.finish_if_done();
@@ -284,8 +284,8 @@ impl Call {
 
     /// The caller never acknowledged the 2xx (RFC 3261 §13.3.1.4).
     pub(super) fn on_no_ack(&mut self, cx: &mut Context) {
-        if let Some((side, reason)) = self.farewell.owed.take() {
-            self.send_bye_with(cx, side, Some(&reason));
+        if let Some(reason) = self.farewell.take_owed(Side::A) {
+            self.send_bye_with(cx, Side::A, Some(&reason));
             return self.finish_if_done();
         }
         if self.state() == CallState::Answered {
@@ -301,7 +301,7 @@ impl Call {
 
     /// The last step, once nothing is waited for.
     pub(super) fn finish_if_done(&mut self) {
-        let done = self.farewell.byes.is_empty() && self.farewell.owed.is_none();
+        let done = self.farewell.byes.is_empty() && self.farewell.owed.is_empty();
         if self.state() == CallState::Ending && done {
             self.step(Trigger::Done);
         }
@@ -317,8 +317,7 @@ impl Call {
         }
         if self.farewell.newcomer.is_some_and(|(_, new)| new == side) {
             let reason = reason.unwrap_or_default().to_vec();
-            self.farewell.owed = Some((side, reason));
-            return;
+            return self.farewell.owe(side, reason);
         }
         if side == Side::B {
             self.pay_ack(cx);

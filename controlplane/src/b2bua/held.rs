@@ -33,6 +33,8 @@ pub(super) enum Then {
     Join,
     /// Give a newcomer its place in the call, with this description.
     Connect(Vec<u8>),
+    /// Give a newcomer the place of a callee that rings.
+    PickUp,
     /// Acknowledge the 2xx of a party that was lent to another call with this answer.
     Restore(Side, ClientKey, Vec<u8>),
 }
@@ -77,11 +79,19 @@ impl Held {
 
     /// Forgets what belongs to a transfer; the tickets that it waited for.
     pub(super) fn forget_transfer(&mut self) -> Vec<Ticket> {
-        let of_transfer = |(_, then): &mut (_, Then)| matches!(then, Then::Join | Then::Connect(_));
+        self.forget(|then| matches!(then, Then::Join | Then::Connect(_)))
+    }
+
+    /// The same for a newcomer that picks a call up.
+    pub(super) fn forget_pick_up(&mut self) -> Vec<Ticket> {
+        self.forget(|then| matches!(then, Then::PickUp))
+    }
+
+    fn forget(&mut self, which: impl Fn(&Then) -> bool) -> Vec<Ticket> {
         let mut tickets = Vec::new();
         let mut place = 0;
         while let Some(held) = self.queue.get_mut(place) {
-            if of_transfer(held) {
+            if which(&held.1) {
                 let taken = self.queue.remove(place);
                 tickets.extend(taken.and_then(|(ticket, _)| ticket));
             } else {

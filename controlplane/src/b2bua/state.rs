@@ -39,6 +39,8 @@ pub enum Trigger {
     Provisional,
     /// The callee's 2xx.
     Answer,
+    /// Another has the place of a callee that rings, by Replaces.
+    PickedUp,
     /// The callee's failure, or none of its answers, and another target is left to try.
     NextTarget,
     /// The callee's failure, or none of its answers, and no target is left.
@@ -104,6 +106,7 @@ table! {
 
     Ringing, Provisional => Ringing, "provisional to the caller in the early dialog of its fork";
     Ringing, Answer => Answering, "ACK to the callee, the other forks end";
+    Ringing, PickedUp => Answered, "CANCEL to the callee, 2xx to the newcomer, 2xx to the caller";
     Ringing, NextTarget => Preparing, "offer again for the next target";
     Ringing, Failure => Over, "failure to the caller";
     Ringing, FlowsFailed => Cancelling, "503 or 500 to the caller, CANCEL to the callee";

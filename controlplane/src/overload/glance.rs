@@ -62,7 +62,9 @@ fn fields(bytes: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
             let (name, value) = line.split_at_checked(colon)?;
             let folded = line.first().is_some_and(u8::is_ascii_whitespace);
             let value = value.get(1..)?.trim_ascii();
-            (!folded).then_some((name.trim_ascii_end(), value))
+            // A stray CR ends a line for some and not for others: it is not repeated to anybody.
+            let sound = !folded && !value.contains(&b'\r');
+            sound.then_some((name.trim_ascii_end(), value))
         })
 }
 

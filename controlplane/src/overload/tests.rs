@@ -123,6 +123,7 @@ fn nothing_but_new_calls_is_ever_refused() {
         INVITE.replace("\r\nCSeq", "\r\n folded\r\nCSeq"),
         INVITE.replace("i: one", "i: one\r\nCall-ID: two"),
         INVITE.replace("i: one\r\n", ""),
+        INVITE.replace("To: <sip:bob", "To: \"a\rb\" <sip:bob"),
         INVITE.replace("rport", "x=\"a,b\""),
         INVITE.replace("SIP/2.0/UDP 10.0.0.2", "SIP/2.0/UDP :::"),
         "INVITE ".to_owned(),

@@ -14,6 +14,7 @@ mod names;
 mod network;
 mod normalising;
 mod phone;
+mod picking_up;
 mod plain;
 mod reconfiguring;
 mod redirecting;

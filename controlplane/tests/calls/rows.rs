@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use controlplane::agent::Input;
 use controlplane::b2bua::{CallState, Row, TABLE, Trigger};
+use controlplane::settings::Takeover;
 use controlplane::sip::Message;
 
 use crate::phone::{Phone, expect, sdp};
+use crate::replacing::{calls, named, replacing};
 use crate::world::{CALLEE, CALLER, NO_ANSWER, TRANSACTION, Workers, World, addr, settings};
 
 /// A call in some state, with whatever its phones have received.
@@ -21,7 +23,7 @@ impl Stage {
     /// A call that has come as far as the state.
     fn at(state: CallState, row: &Row) -> Self {
         let mut stage = Self {
-            world: World::new(),
+            world: World::with(replacing(Takeover::Local), 1),
             caller: Phone::caller("row"),
             callee: None,
             answer: None,
@@ -105,6 +107,13 @@ impl Stage {
             }
             Trigger::Provisional => self.say(180, ""),
             Trigger::Answer => self.say(200, &sdp("10.2.0.2", 6000)),
+            Trigger::PickedUp => {
+                let (callee, _) = self.callee.clone().expect("an INVITE");
+                let mut new = Phone::caller("new");
+                let body = sdp("10.1.0.2", 4100);
+                calls(&mut self.world, &mut new, &named(&callee), &body);
+                self.world.release();
+            }
             Trigger::NextTarget => self.say(503, ""),
             Trigger::Failure => self.say(486, ""),
             Trigger::CallerCancels => self.caller.cancel(&mut self.world),
@@ -210,6 +219,8 @@ fn said(action: &str) -> Vec<Said<'_>> {
         let mut to = match who {
             "both" => vec![caller, callee],
             "the callee" | "the sender" => vec![callee],
+            // Who calls for a place is where the caller is.
+            "the newcomer" => vec![caller],
             _ if who == "the other" || who.starts_with("the caller") => vec![caller],
             _ => panic!("who is {who:?}?"),
         };

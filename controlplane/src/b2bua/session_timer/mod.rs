@@ -247,6 +247,29 @@ impl Call {
             .answer(&a, cx.now, invite, (response, passed));
     }
 
+    /// The timers of a call that was picked up: what our 2xx to each of the two INVITEs agrees to.
+    pub(super) fn time_pick_up(
+        &mut self,
+        cx: &Context,
+        newcomer: &Message,
+        (theirs, ours): (&mut Message, &mut Message),
+    ) {
+        let [a, b] = [Side::A, Side::B].map(|side| {
+            let mut policy = self.timer_policy(cx, side);
+            // Nobody has agreed on anything between the two ends.
+            if policy.mode == TimerMode::Pass {
+                policy.mode = TimerMode::Accept;
+            }
+            policy
+        });
+        self.timers.forget_callee();
+        let invite = &self.caller.invite;
+        let caller = &mut self.timers.caller;
+        caller.answer(&a, cx.now, invite, (newcomer, theirs));
+        let callee = &mut self.timers.callee;
+        callee.answer(&b, cx.now, newcomer, (invite, ours));
+    }
+
     /// The caller has the 2xx: the timers of both legs run.
     pub(super) fn start_timers(&mut self, cx: &mut Context) {
         for side in [Side::A, Side::B] {

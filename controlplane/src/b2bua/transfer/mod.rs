@@ -15,15 +15,17 @@
 //! ```
 //!
 //! `referral` reads REFER and passes it on. The newcomer is a target that is called (`candidate`), the party of another
-//! call through us (`lending`), or who has sent an INVITE with Replaces (`takeover`). `joining` brings the two together,
+//! call through us (`borrowing`, `lending`), or who has sent an INVITE with Replaces (`takeover`). `joining` brings the two together,
 //! `seat` gives the newcomer its place, `table` is the machine. A transfer that fails leaves the call as it was.
 
+mod borrowing;
 mod candidate;
 mod joining;
 mod lending;
 mod named;
 mod newcomer;
 mod numbers;
+mod pickup;
 mod referral;
 mod replaces;
 mod seat;
@@ -33,6 +35,7 @@ mod takeover;
 
 use std::collections::VecDeque;
 
+use crate::records::Outcome;
 use crate::routing::Target;
 use crate::session::{SessionId, Side};
 use crate::settings::Refer;
@@ -52,6 +55,7 @@ pub(super) use named::Known;
 use named::Named;
 use newcomer::Newcomer;
 pub(super) use numbers::Passed;
+pub(super) use pickup::PickUp;
 use referral::Referral;
 use table::{Stage, Trigger};
 
@@ -298,7 +302,10 @@ impl Call {
         let newcomer = self.transfer.as_mut();
         let newcomer = newcomer.and_then(|transfer| transfer.newcomer.take_if(|it| it.calls()));
         match newcomer {
-            Some(Newcomer::Calling(applicant)) => self.turn_away(cx, *applicant, code),
+            Some(Newcomer::Calling(applicant)) => {
+                self.account.outcome(Outcome::Code(code.as_u16()));
+                self.turn_away(cx, *applicant, code);
+            }
             _ => self.notify_transferor(cx, code),
         }
     }

@@ -61,7 +61,7 @@ impl B2bua {
         // Whoever sends a REFER names its own dialog with us.
         let known = self
             .find(&replaces)
-            .and_then(|found| self.known(found, found.side.other(), replaces.early_only));
+            .and_then(|found| self.known(found, found.side.other(), replaces.early_only, false));
         Ok(match known {
             Some(known) => Named::Dialog(Box::new(known)),
             None => Named::Foreign(replaces),
@@ -76,10 +76,11 @@ impl B2bua {
             true => found.side.other(),
             false => found.side,
         };
-        self.known(found, rest, replaces.early_only)
+        self.known(found, rest, replaces.early_only, true)
     }
 
-    fn known(&self, found: Found, rest: Side, early_only: bool) -> Option<Known> {
+    /// What there is to know of it; `ours` where we are to replace it.
+    fn known(&self, found: Found, rest: Side, early_only: bool, ours: bool) -> Option<Known> {
         let call = self.calls.get(&found.call)?;
         let dialog = call.pairs.get(found.place)?.dialog(rest);
         let path = dialog.path();
@@ -95,7 +96,7 @@ impl B2bua {
                 through: None,
             },
             session: call.session,
-            free: call.replaceable(early_only),
+            free: call.replaceable(early_only, rest, ours),
         })
     }
 
@@ -125,15 +126,16 @@ impl Call {
     /// Whether one of its parties may be replaced now.
     ///
     /// # Errors
-    /// 603 when it is over, 486 when only a call that rings was to be taken, 481 while it rings: its dialogs are the
-    /// caller's and the callee's to end; 491 while an exchange is under way.
-    fn replaceable(&self, early_only: bool) -> Result<(), StatusCode> {
+    /// 603 when it is over, 486 when only a call that rings was to be taken; 481 while it rings, but for a callee that
+    /// an INVITE is to replace: the caller's early dialog was not made by us; 491 while an exchange is under way.
+    fn replaceable(&self, early_only: bool, rest: Side, invited: bool) -> Result<(), StatusCode> {
         match self.state() {
             CallState::Cancelling | CallState::Ending | CallState::Over => Err(StatusCode::DECLINE),
             CallState::Answered | CallState::Established if early_only => {
                 Err(StatusCode::BUSY_HERE)
             }
             CallState::Established if !self.exchanges() => Ok(()),
+            CallState::Ringing if invited && rest == Side::A => Ok(()),
             CallState::Answered | CallState::Established => Err(StatusCode::REQUEST_PENDING),
             _ => Err(StatusCode::NO_SUCH_CALL),
         }

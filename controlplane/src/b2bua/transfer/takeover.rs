@@ -22,13 +22,13 @@ use crate::story::What;
 use crate::transaction::{ClientKey, Path, ServerKey};
 use crate::trunks::Lease;
 
-use super::super::B2bua;
 use super::super::admission::Refusal;
 use super::super::call::Call;
 use super::super::context::Context;
 use super::super::ending::Cause;
 use super::super::negotiation::Talk;
 use super::super::passing;
+use super::super::{B2bua, CallState};
 use super::named::{Known, replaces_of};
 use super::newcomer::Newcomer;
 use super::seat::Seat;
@@ -111,6 +111,9 @@ impl B2bua {
 
 impl Call {
     fn take_over(&mut self, cx: &mut Context, by: Side, applicant: Applicant) {
+        if self.state() != CallState::Established {
+            return self.pick_up(cx, applicant);
+        }
         cx.counters.transfers_begun += 1;
         let call_id = applicant.invite.call_id().unwrap_or_default();
         cx.stories.claim(self.id, &call_id);
@@ -132,7 +135,6 @@ impl Call {
 
     /// Nothing comes of it.
     pub(super) fn turn_away(&mut self, cx: &mut Context, applicant: Applicant, code: StatusCode) {
-        self.account.outcome(Outcome::Code(code.as_u16()));
         let mut response = cx.own_response(&applicant.invite, code, Some(&applicant.tag));
         if let Some(rules) = cx.normalisation(applicant.trunk) {
             rules.explain(&mut response);
@@ -148,7 +150,7 @@ impl Call {
         key: ServerKey,
     ) -> bool {
         let Some(transfer) = &mut self.transfer else {
-            return false;
+            return self.on_pick_up_cancel(cx, key);
         };
         let is_its = matches!(&transfer.newcomer, Some(Newcomer::Calling(it)) if it.key == key);
         if !is_its {
@@ -250,7 +252,7 @@ impl Call {
         let Some((_, side)) = self.farewell.newcomer.take_if(|(known, _)| *known == key) else {
             return;
         };
-        if let Some((_, reason)) = self.farewell.owed.take_if(|(owed, _)| *owed == side) {
+        if let Some(reason) = self.farewell.take_owed(side) {
             self.send_bye_with(cx, side, Some(&reason));
             self.finish_if_done();
         }
