@@ -46,7 +46,10 @@ fn a_binding_is_made_refreshed_called_by_and_taken_back() {
     let trunk = "[[trunk]]\nname = \"callees6\"";
     let binding = "[[trunk.register]]\nuser = \"4930\"\ndomain = \"carrier.example\"\n";
     let keys = "name = \"callees4\"\nuser = \"tandem\"\npassword = \"hush\"";
+    // Nobody is at the first registrar's port.
+    let peers = "peers = [\"10.2.0.2:5060\"]";
     let setup = Setup::default()
+        .replace(peers, "peers = [\"10.2.0.2:5099\", \"10.2.0.2:5060\"]")
         .replace("name = \"callees4\"", keys)
         .replace(trunk, &format!("{binding}\n{trunk}"))
         .append("[[route]]\nfrom = \"callees4\"\nto = [\"callers\"]\n");

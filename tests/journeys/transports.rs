@@ -88,6 +88,60 @@ fn calls_over_tcp_with_another_sip_stack_at_both_ends() {
     );
 }
 
+/// Where a message ends its Content-Length says, not the segment that it comes in.
+#[test]
+fn a_stream_may_be_cut_anywhere() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &over_tcp());
+    let mut stream = network
+        .caller
+        .within(|| TcpStream::connect(at("10.1.0.1", 5060)))
+        .expect("tandem listens");
+    stream.set_nodelay(true).expect("a socket of our own");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("the patience is not zero");
+    let options = |number: u32| {
+        Message::new("OPTIONS sip:10.1.0.1 SIP/2.0")
+            .with(
+                "Via",
+                format!("SIP/2.0/TCP 10.1.0.2:5060;branch=z9hG4bKcut{number}"),
+            )
+            .with("Max-Forwards", "70")
+            .with("From", "<sip:peer@10.1.0.2>;tag=cut")
+            .with("To", "<sip:10.1.0.1>")
+            .with("Call-ID", format!("cut-{number}"))
+            .with("CSeq", format!("{number} OPTIONS"))
+            .with_sdp(&audio(at("10.1.0.2", 30_000), 1, SENDRECV))
+            .to_text()
+    };
+    let first = options(1);
+    for piece in first.as_bytes().chunks(97) {
+        stream.write_all(piece).expect("open");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let three = [options(2), options(3), options(4)].concat();
+    let (most, rest) = three.split_at(three.len() - 5);
+    stream.write_all(most.as_bytes()).expect("open");
+    std::thread::sleep(Duration::from_millis(50));
+    stream.write_all(rest.as_bytes()).expect("open");
+    let mut heard = String::new();
+    let mut buffer = [0; 4096];
+    while heard.matches("SIP/2.0 200 ").count() < 4 {
+        let count = stream.read(&mut buffer).expect("tandem answers");
+        assert!(count > 0, "the connection has ended: {heard}");
+        heard.push_str(std::str::from_utf8(&buffer[..count]).expect("text"));
+    }
+    for number in 1..=4 {
+        assert!(
+            heard.contains(&format!("CSeq: {number} OPTIONS")),
+            "{heard}"
+        );
+    }
+    assert_eq!(connections(&relay, "inside4tcp", "accepted"), 1);
+}
+
 /// A peer that answers nothing but OPTIONS, and then hears that its connection is still wanted (RFC 5626 3.5.1).
 #[test]
 fn a_quiet_connection_is_kept_alive() {

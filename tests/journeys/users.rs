@@ -83,6 +83,36 @@ fn two_user_agents_hear_each_other_before_and_after_a_hold_and_nothing_within() 
     assert_eq!(network.relay.counted("received"), 0);
 }
 
+#[test]
+fn a_user_agent_on_ipv6_talks_to_one_on_ipv4() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let relay = Relay::start(&network, &Setup::default());
+    let modern = User {
+        address: "fd01::2",
+        proxy: "sip:[fd01::1]:5060",
+        config: "prefer_ipv6 yes",
+        ..CALLER
+    };
+    let mut callee = Baresip::start(&network.callee, &CALLEE);
+    let mut caller = Baresip::start(&network.caller, &modern);
+    talk_and_hang_up(&relay, &mut caller, &mut callee, "sip:4711@[fd01::1]");
+    assert_heard(&callee.heard(), CALLER.tone, 0.9);
+    assert_heard(&caller.heard(), CALLEE.tone, 0.9);
+}
+
+/// A call of a second and a half.
+#[track_caller]
+fn talk_and_hang_up(relay: &Relay, caller: &mut Baresip, callee: &mut Baresip, uri: &str) {
+    caller.does("dial", uri);
+    caller.expect_event("CALL_ESTABLISHED");
+    callee.expect_event("CALL_ESTABLISHED");
+    std::thread::sleep(Duration::from_millis(1500));
+    caller.does("hangup", "");
+    callee.expect_event("CALL_CLOSED");
+    relay.expect_gauge("calls", 0, PATIENCE);
+}
+
 /// Over TCP on both sides; tandem asks the caller who it is, with MD5 alone, because libre 1.1 gives up on a challenge of SHA-256.
 #[test]
 fn a_user_agent_proves_who_it_is_over_tcp() {
@@ -114,13 +144,7 @@ fn a_user_agent_proves_who_it_is_over_tcp() {
     };
     let mut callee = Baresip::start(&network.callee, &CALLEE);
     let mut caller = Baresip::start(&network.caller, &secret);
-    caller.does("dial", "sip:4711@10.1.0.1");
-    caller.expect_event("CALL_ESTABLISHED");
-    callee.expect_event("CALL_ESTABLISHED");
-    std::thread::sleep(Duration::from_millis(1500));
-    caller.does("hangup", "");
-    callee.expect_event("CALL_CLOSED");
-    relay.expect_gauge("calls", 0, PATIENCE);
+    talk_and_hang_up(&relay, &mut caller, &mut callee, "sip:4711@10.1.0.1");
     assert_heard(&callee.heard(), CALLER.tone, 0.9);
     assert_heard(&caller.heard(), CALLEE.tone, 0.9);
     let status = relay.json(&["status"]);

@@ -159,5 +159,9 @@ impl Drop for Sipp {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        // What the other end has to say of a failure.
+        if std::thread::panicking() {
+            eprintln!("--- SIPp ---\n{}", self.report());
+        }
     }
 }
