@@ -7,6 +7,7 @@ use crate::lab::baresip::{Baresip, User};
 use crate::lab::kamailio::Kamailio;
 use crate::lab::network::Network;
 use crate::lab::relay::{MEDIA_PORTS, Relay, Setup};
+use crate::lab::sipp::Sipp;
 use crate::lab::tap::Tap;
 use crate::lab::tone;
 use crate::lab::turn::Turn;
@@ -99,6 +100,28 @@ fn a_user_agent_on_ipv6_talks_to_one_on_ipv4() {
     talk_and_hang_up(&relay, &mut caller, &mut callee, "sip:4711@[fd01::1]");
     assert_heard(&callee.heard(), CALLER.tone, 0.9);
     assert_heard(&caller.heard(), CALLEE.tone, 0.9);
+}
+
+/// The caller refers the callee to somebody else, and tandem carries it out.
+#[test]
+fn a_user_agent_transfers_its_call() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let trunk = "name = \"callers\"\n";
+    let setup = Setup::default().replace(trunk, &format!("{trunk}refer = \"local\"\n"));
+    let relay = Relay::start(&network, &setup);
+    let callee = &network.callee;
+    let transferred = Sipp::callee(callee, "callee-transferred.xml", 5060, &[]);
+    let target = Sipp::start(callee, "callee-target.xml", "[fd02::2]", 5060, &["-m", "1"]);
+    let mut caller = Baresip::start(&network.caller, &CALLER);
+    caller.does("dial", "sip:4711@10.1.0.1");
+    caller.expect_event("CALL_ESTABLISHED");
+    std::thread::sleep(Duration::from_millis(500));
+    caller.does("transfer", "sip:6711@10.1.0.1");
+    caller.expect_event("CALL_CLOSED");
+    transferred.succeeds(PATIENCE);
+    target.succeeds(PATIENCE);
+    relay.expect_gauge("calls", 0, PATIENCE);
 }
 
 /// A call of a second and a half.
