@@ -348,7 +348,7 @@ impl Call {
             invite: Box::new(attempt.invite.clone()),
             settled: vec![winner.callee.remote_tag().to_owned()],
         };
-        cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+        cx.index.hand_over(key, Owner::LateAnswers(Box::new(late)));
     }
 
     /// The place of the fork that the response belongs to: made if it is new, and there is room or

@@ -95,6 +95,13 @@ impl Index {
         self.clients.insert(key, owner);
     }
 
+    /// Another hears of the responses from now on, unless the transaction has ended: then there will be none.
+    pub(super) fn hand_over(&mut self, key: ClientKey, owner: Owner) {
+        if let Some(known) = self.clients.get_mut(&key) {
+            *known = owner;
+        }
+    }
+
     pub(super) fn remove_client(&mut self, key: ClientKey) {
         self.clients.remove(&key);
     }

@@ -312,7 +312,7 @@ impl Call {
         }
         // It may still answer: that is acknowledged and ended, and it rings for nobody.
         if let Some((key, late)) = given_up {
-            cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+            cx.index.hand_over(key, Owner::LateAnswers(Box::new(late)));
             let reason = Header::new(
                 HeaderName::Reason,
                 "SIP;cause=408;text=\"Another was called\"",

@@ -661,3 +661,21 @@ fn a_passed_subscription_has_the_number_that_each_side_knows() {
     assert_eq!(header(&ended, HeaderName::Expires), "0");
     hang_up(&mut world, caller, &callee);
 }
+
+#[test]
+fn a_target_that_waited_longer_than_its_transaction_leaves_nothing_behind() {
+    let mut world = world(Refer::Local);
+    let (mut caller, mut callee) = up(&mut world, "patient");
+    refer(&mut world, &mut caller, "sip:8001@10.1.0.1");
+    let (target, _) = target(&mut world, OTHER_TRUNK, ("fd02::2", 7000));
+    let again = callee.expect(&mut world, "INVITE");
+    callee.respond(&mut world, &again, 100, "");
+    world.advance(TRANSACTION);
+    callee.request(&mut world, "BYE", "");
+    callee.expect(&mut world, "200");
+    world.advance(TRANSACTION);
+    for at in [caller.at, callee.at, target.at] {
+        world.clear(at);
+    }
+    world.assert_clean();
+}

@@ -80,7 +80,7 @@ impl Call {
                 trunk: self.trunk(to),
                 dialog: Box::new(pair.dialog(to).clone()),
             };
-            cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+            cx.index.hand_over(key, Owner::LateAnswers(Box::new(late)));
             // Cancelled before, or over already: then there is nothing left to take back.
             let _ = cx.transactions.cancel(cx.now, key, Vec::new());
         }

@@ -215,7 +215,7 @@ impl Call {
                 dialog: Box::new(pair.dialog(side).clone()),
             };
             cx.index
-                .add_client(refresh.key, Owner::LateAnswers(Box::new(late)));
+                .hand_over(refresh.key, Owner::LateAnswers(Box::new(late)));
             let _ = cx.transactions.cancel(cx.now, refresh.key, Vec::new());
         }
     }

@@ -56,7 +56,7 @@ impl Candidate {
                 .collect(),
         };
         cx.index
-            .add_client(self.key, Owner::LateAnswers(Box::new(late)));
+            .hand_over(self.key, Owner::LateAnswers(Box::new(late)));
         if let Some((_, dialog)) = answered {
             return late_answers::acknowledge_and_end(cx, self.key, trunk, dialog);
         }

@@ -367,7 +367,7 @@ impl Call {
             settled: vec![dialog.remote_tag().to_owned()],
         };
         cx.index
-            .add_client(candidate.key, Owner::LateAnswers(Box::new(late)));
+            .hand_over(candidate.key, Owner::LateAnswers(Box::new(late)));
         let said = media.answer.as_ref().and_then(passing::sdp_of);
         let said = said.unwrap_or_default().to_vec();
         let asked = candidate.invite.session_expires().ok();
@@ -408,7 +408,7 @@ impl Call {
             trunk: self.trunk(rest),
             dialog: Box::new(pair.dialog(rest).clone()),
         };
-        cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+        cx.index.hand_over(key, Owner::LateAnswers(Box::new(late)));
         let reason = crate::sip::Header::new(HeaderName::Reason, "SIP;cause=487");
         let _ = cx.transactions.cancel(cx.now, key, vec![reason]);
     }

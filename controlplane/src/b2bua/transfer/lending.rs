@@ -326,7 +326,7 @@ impl Call {
             dialog: Box::new(pair.dialog(loan.side).clone()),
         };
         cx.index
-            .add_client(request, Owner::LateAnswers(Box::new(late)));
+            .hand_over(request, Owner::LateAnswers(Box::new(late)));
         let _ = cx.transactions.cancel(cx.now, request, Vec::new());
     }
 

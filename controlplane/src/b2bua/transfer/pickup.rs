@@ -230,7 +230,7 @@ impl Call {
             invite: Box::new(attempt.invite.clone()),
             settled: Vec::new(),
         };
-        cx.index.add_client(key, Owner::LateAnswers(Box::new(late)));
+        cx.index.hand_over(key, Owner::LateAnswers(Box::new(late)));
         let reason = "SIP;cause=200;text=\"Call completed elsewhere\"";
         let reason = Header::new(HeaderName::Reason, reason);
         if cx.transactions.cancel(cx.now, key, vec![reason]).is_err() {
