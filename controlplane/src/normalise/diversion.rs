@@ -8,6 +8,7 @@
 //!
 //! Headers of the other kind take the place of what was there. What cannot be read is left out.
 
+use super::entries;
 use crate::settings::Diversion;
 use crate::sip::typed::{NameAddr, Uri};
 use crate::sip::{HeaderName, Headers};
@@ -74,10 +75,9 @@ fn from_diversion(headers: &Headers) -> Vec<Diverted> {
             let known = REASONS
                 .iter()
                 .find(|(name, _)| name.eq_ignore_ascii_case(reason));
-            let privacy = param("privacy").unwrap_or("off");
             Diverted {
                 cause: known.map_or(404, |(_, cause)| *cause),
-                private: !privacy.eq_ignore_ascii_case("off"),
+                private: entries::is_private_by_parameter(&address.params),
                 from: address,
             }
         })
@@ -105,18 +105,11 @@ fn from_history(headers: &Headers) -> Vec<Diverted> {
             found.push(Diverted {
                 from: from.clone(),
                 cause,
-                private: wants_privacy(&from.uri),
+                private: entries::is_private(&from.uri),
             });
         }
     }
     found
-}
-
-/// `?Privacy=history` in the URI (RFC 7044 §10.1.2).
-fn wants_privacy(uri: &Uri) -> bool {
-    let headers = uri.as_str().split_once('?').map(|(_, headers)| headers);
-    let mut headers = headers.unwrap_or_default().split('&');
-    headers.any(|header| header.to_ascii_lowercase().starts_with("privacy=history"))
 }
 
 /// The last diversion first (RFC 5806 §3).
@@ -174,7 +167,7 @@ fn history_entry(display: Option<&[u8]>, uri: &str, index: &str) -> Option<Vec<u
 
 /// The URI without headers and without a cause of another time.
 fn bare(uri: &Uri) -> Uri {
-    let text = uri.as_str().split('?').next().unwrap_or_default();
+    let text = uri.without_headers();
     let mut parts = text.split(';');
     let mut kept = parts.next().unwrap_or_default().to_owned();
     for param in parts.filter(|param| !param.to_ascii_lowercase().starts_with("cause=")) {

@@ -1,6 +1,7 @@
 //! Who the caller is said to be, besides From: P-Asserted-Identity and P-Preferred-Identity (RFC 3325), and
 //! Remote-Party-ID, which came before them and lives on.
 
+use super::entries;
 use crate::settings::{Identity, Trust};
 use crate::sip::typed::NameAddr;
 use crate::sip::{HeaderName, Headers};
@@ -19,9 +20,18 @@ pub(super) fn headers() -> [HeaderName; 3] {
     ]
 }
 
-/// Takes out what is not to be believed, or not to be told (RFC 3325 §5, §9.1).
+/// Takes out what is not to be believed, or not to be told (RFC 3325 §5, §9.1). A caller's Remote-Party-ID that wants
+/// to stay unknown leaves that wish in Privacy: without it From would still name the caller.
 pub(super) fn take_out(headers: &mut Headers, trust: Trust) {
     if trust == Trust::Untrusted {
+        let mut parties = values(headers, &remote_party());
+        parties.retain(|address| {
+            let party = address.params.value("party");
+            party.is_none_or(|party| !party.eq_ignore_ascii_case("called"))
+        });
+        if is_hidden(&parties) {
+            super::privacy::ask_for(headers, &["id"]);
+        }
         for name in self::headers() {
             headers.remove(&name);
         }
@@ -63,9 +73,13 @@ pub(super) fn convert(headers: &mut Headers, wanted: Identity) {
     }
 }
 
-/// Remote-Party-ID is a list by its draft, but not by [`HeaderName::is_list`].
+/// Remote-Party-ID is a list by its draft, but not by [`HeaderName::is_list`]: it is read as one that is.
 fn values(headers: &Headers, name: &HeaderName) -> Vec<NameAddr> {
-    let values = headers.values(name);
+    let mut list = Headers::default();
+    for value in headers.values(name) {
+        list.push(HeaderName::PAssertedIdentity, value);
+    }
+    let values = list.values(&HeaderName::PAssertedIdentity);
     let addresses = values
         .iter()
         .filter_map(|value| NameAddr::parse(value).ok());
@@ -74,10 +88,8 @@ fn values(headers: &Headers, name: &HeaderName) -> Vec<NameAddr> {
 
 /// Whether a Remote-Party-ID wants to stay unknown.
 fn is_hidden(addresses: &[NameAddr]) -> bool {
-    let mut privacy = addresses
-        .iter()
-        .filter_map(|address| address.params.value("privacy"));
-    privacy.any(|value| !value.eq_ignore_ascii_case("off"))
+    let mut addresses = addresses.iter();
+    addresses.any(|address| entries::is_private_by_parameter(&address.params))
 }
 
 fn written(address: NameAddr, wanted: Identity, private: bool) -> Vec<u8> {

@@ -13,6 +13,7 @@
 
 mod causes;
 mod diversion;
+mod entries;
 mod header_rules;
 mod identity;
 mod privacy;
@@ -122,10 +123,11 @@ fn set_code(response: &mut Message, meant: Option<StatusCode>) {
 fn apply_outbound(to: &Normalisation, message: &mut Message, stage: Stage) {
     let rules = &to.outbound;
     change_addresses(rules, message, stage);
+    // What an identity asks for has to be known before it is carried out.
+    identity::take_out(&mut message.headers, to.trust);
     if to.trust == Trust::Untrusted {
         privacy::carry_out(&mut message.headers, stage == Stage::Begins);
     }
-    identity::take_out(&mut message.headers, to.trust);
     change_headers(rules, message, stage);
 }
 

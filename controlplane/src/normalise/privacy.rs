@@ -9,6 +9,8 @@
 //! | `session`, `critical` | nothing more: addresses of the other side are never told |
 //! | `none` | nothing |
 //!
+//! Single entries of Diversion and History-Info may ask for themselves: `entries`.
+//!
 //! What has been carried out is taken out of Privacy (RFC 3323 §5.1 to 5.3). That identities go whatever the
 //! caller asks for is `trust`'s rule.
 
@@ -96,6 +98,7 @@ pub(super) fn carry_out(headers: &mut Headers, begins: bool) {
         headers.remove(&HeaderName::HistoryInfo);
         headers.remove(&HeaderName::Diversion);
     }
+    super::entries::make_anonymous(headers);
     if wishes != Wishes::default() {
         forget_wishes(headers);
     }

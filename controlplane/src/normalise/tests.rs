@@ -161,6 +161,139 @@ fn privacy_is_carried_out_towards_the_untrusted_and_passed_to_the_trusted() {
 }
 
 #[test]
+fn entries_that_ask_for_privacy_themselves_are_anonymous_to_the_untrusted() {
+    const NOBODY: &str = "sip:anonymous@anonymous.invalid";
+    // The header, what came, what leaves towards a trunk that is not trusted.
+    for (name, came, leaves) in [
+        (
+            "History-Info",
+            "\"B\" <sip:b@x?Privacy=history>;index=1;who=b",
+            Some(format!("<{NOBODY}>;index=1")),
+        ),
+        (
+            "History-Info",
+            "<sip:a@x?Privacy=none>;index=1, <sip:b?@x;user=phone;cause=486?Reason=SIP%3Bcause%3D486&privacy=History>;index=1.1;mp=1",
+            Some(format!(
+                "<sip:a@x>;index=1, <{NOBODY};cause=486?Reason=SIP%3Bcause%3D486>;index=1.1;mp=1"
+            )),
+        ),
+        (
+            "History-Info",
+            "<sip:b@x?%50rivacy=none&Privacy=session%3B%20histor%79>;index=1",
+            Some(format!("<{NOBODY}>;index=1")),
+        ),
+        (
+            "History-Info",
+            "<sip:a@x?Privacy=header>;index=1",
+            Some("<sip:a@x>;index=1".to_owned()),
+        ),
+        ("History-Info", "sip:b@x?Privacy=history;index=1", None),
+        (
+            "Diversion",
+            "\"B\" <sip:b@x>;reason=user-busy;counter=1;privacy=full;who=b, <sip:a@x>;privacy=off",
+            Some(format!(
+                "<{NOBODY}>;reason=user-busy;counter=1, <sip:a@x>;privacy=off"
+            )),
+        ),
+        (
+            "Diversion",
+            "<sip:b@x>;privacy=\"NAME\"",
+            Some(format!("<{NOBODY}>")),
+        ),
+        (
+            "Diversion",
+            "<sip:b@x>;privacy=uri",
+            Some(format!("<{NOBODY}>")),
+        ),
+        (
+            "Diversion",
+            "<sip:b@x>;privacy",
+            Some(format!("<{NOBODY}>")),
+        ),
+        (
+            "Diversion",
+            "<sip:b@x>;privacy=off;privacy=full",
+            Some(format!("<{NOBODY}>")),
+        ),
+        ("Diversion", "sip:b@x?privacy=full", None),
+    ] {
+        let more = format!("{name}: {came}\r\n");
+        let message = crossed(&trusted(), &Normalisation::default(), &more);
+        assert_eq!(header(&message, name), leaves, "{came}");
+        let from = header(&message, "From").expect("a From");
+        assert!(
+            from.contains("Alice"),
+            "that is the way's wish, not the caller's"
+        );
+        let message = crossed(&trusted(), &trusted(), &more);
+        assert_eq!(header(&message, name).as_deref(), Some(came));
+    }
+}
+
+#[test]
+fn entries_that_are_made_from_private_ones_are_private_too() {
+    let mut to = Normalisation::default();
+    to.outbound.diversion = Diversion::Diversion;
+    let history = "History-Info: <sip:a@x>;index=1, <sip:b@x?Privacy=history>;index=1.1, \
+                   <sip:b@x;cause=486>;index=1.1.1\r\n";
+    let message = crossed(&trusted(), &to, history);
+    assert_eq!(
+        header(&message, "Diversion").as_deref(),
+        Some("<sip:anonymous@anonymous.invalid>;reason=user-busy;counter=1")
+    );
+    to.outbound.diversion = Diversion::HistoryInfo;
+    let message = crossed(
+        &trusted(),
+        &to,
+        "Diversion: <sip:b@x>;reason=no-answer;privacy=full\r\n",
+    );
+    assert_eq!(
+        header(&message, "History-Info").as_deref(),
+        Some(
+            "<sip:anonymous@anonymous.invalid>;index=1, \
+             <sip:0049301234@10.0.0.1;user=phone;cause=408>;index=1.1"
+        )
+    );
+}
+
+#[test]
+fn what_remote_party_id_asks_for_outlives_it() {
+    let untrusted = Normalisation::default();
+    // Remote-Party-ID, and whether the caller is to stay unknown.
+    for (party, hidden) in [
+        ("<sip:a@x>;party=calling;privacy=full", true),
+        ("<sip:a@x>;privacy=name", true),
+        ("<sip:a@x>;privacy=\"Uri\"", true),
+        (
+            "<sip:a@x>;party=calling;privacy=off, <sip:a@y>;privacy=full",
+            true,
+        ),
+        ("<sip:a@x>;party=calling;privacy=off", false),
+        ("<sip:a@x>;party=calling", false),
+        ("<sip:b@x>;party=called;privacy=full", false),
+    ] {
+        let more = format!("Remote-Party-ID: {party}\r\n");
+        let is_anonymous = |message: &Message| {
+            let from = header(message, "From").expect("a From");
+            !from.contains("Alice") && from.contains("anonymous@anonymous.invalid")
+        };
+        for from in [&trusted(), &untrusted] {
+            let message = crossed(from, &untrusted, &more);
+            assert_eq!(is_anonymous(&message), hidden, "{party}");
+            assert_eq!(header(&message, "Remote-Party-ID"), None, "{party}");
+            assert_eq!(header(&message, "Privacy"), None, "it is carried out");
+        }
+        // Whoever is trusted is told who it is, and that nobody else is to know.
+        let message = crossed(&trusted(), &trusted(), &more);
+        assert_eq!(header(&message, "Remote-Party-ID").as_deref(), Some(party));
+        let message = crossed(&untrusted, &trusted(), &more);
+        assert_eq!(header(&message, "Remote-Party-ID"), None);
+        let wish = header(&message, "Privacy");
+        assert_eq!(wish.as_deref(), hidden.then_some("id"), "{party}");
+    }
+}
+
+#[test]
 fn a_withheld_caller_is_named_to_trusted_trunks_only_and_with_a_wish() {
     let mut to = trusted();
     to.outbound.caller_id = CallerId::Withhold;

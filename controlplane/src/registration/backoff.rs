@@ -11,6 +11,10 @@ const LONGEST: Duration = Duration::from_secs(1800);
 /// The longest Retry-After that is believed: whoever says more is mistaken, and an operator would wonder.
 const MOST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// The least between two refreshes, whatever the registrar grants: a binding of a second is gone for as long as the
+/// REGISTER takes, and below, a registrar that errs would be asked all the time.
+const LEAST_REFRESH: Duration = Duration::from_secs(1);
+
 /// The wait after so many failures in a row, from 1. `luck`, from 0 to 1000, is drawn at random: those that fell together
 /// do not come back together. What the registrar asks for is the least.
 pub(super) fn wait(failures: u32, luck: u32, retry_after: Option<Duration>) -> Duration {
@@ -24,7 +28,8 @@ pub(super) fn wait(failures: u32, luck: u32, retry_after: Option<Duration>) -> D
 /// When to refresh a binding of this length: at three quarters, or up to a tenth later, so that an hour's leaves nine
 /// minutes for failures, and many bindings that began together drift apart.
 pub(super) fn refresh(granted: Duration, luck: u32) -> Duration {
-    granted * 3 / 4 + granted.saturating_mul(luck.min(1000)) / 10_000
+    let drawn = granted * 3 / 4 + granted.saturating_mul(luck.min(1000)) / 10_000;
+    drawn.max(LEAST_REFRESH)
 }
 
 #[cfg(test)]
@@ -57,5 +62,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         assert_eq!(refresh(hour, 0).as_secs(), 2700);
         assert_eq!(refresh(hour, 1000).as_secs(), 3060);
+        let short = |seconds| refresh(Duration::from_secs(seconds), 1000).as_millis();
+        assert_eq!((short(8), short(2), short(1)), (6800, 1700, 1000));
     }
 }

@@ -23,9 +23,6 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(4);
 /// The longest binding that is asked for when a registrar wants a longer one than we do.
 const MOST_EXPIRES: Duration = Duration::from_secs(24 * 3600);
 
-/// The shortest binding that is kept: below, a registrar would be asked all the time.
-const LEAST_EXPIRES: Duration = Duration::from_secs(10);
-
 /// How often 423 is believed in a row.
 const MOST_TOO_BRIEF: u32 = 2;
 
@@ -222,6 +219,11 @@ impl Binding {
             // It has accepted something else than what we asked for.
             return self.on_failure(doing, StatusCode::BAD_GATEWAY, None);
         };
+        if granted.is_zero() && !self.asked.is_zero() {
+            // It has taken the binding away that we asked it to keep.
+            self.end();
+            return self.on_failure(doing, StatusCode::BAD_GATEWAY, None);
+        }
         if !self.step(Trigger::Accepted) {
             return;
         }
@@ -233,7 +235,6 @@ impl Binding {
         if self.state == State::Idle {
             return self.end();
         }
-        let granted = granted.max(LEAST_EXPIRES);
         self.failures = 0;
         self.last_failure = None;
         self.expires = Some(doing.now + granted);

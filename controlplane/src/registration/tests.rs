@@ -442,6 +442,52 @@ fn a_success_that_does_not_list_us_is_a_failure() {
 }
 
 #[test]
+fn a_short_binding_is_refreshed_before_it_ends() {
+    let mut registrar = Registrar::new();
+    registrar.due();
+    for (granted, least, most) in [(8, 6000, 6800), (2, 1500, 1700), (1, 1000, 1000)] {
+        let order = registrar.order();
+        registrar.reply(&order, 200, &format!("Expires: {granted}"));
+        let view = registrar.view();
+        assert_eq!(view.state, State::Registered);
+        assert_eq!(view.expires, Some(registrar.now + seconds(granted)));
+        let waited = registrar.due().as_millis();
+        assert!((least..=most).contains(&waited), "{granted} s: {waited} ms");
+    }
+}
+
+#[test]
+fn a_success_that_grants_nothing_is_a_failure() {
+    for grant in [
+        "Contact: <sip:+4930@198.51.100.1:5060>;expires=0",
+        "Expires: 0",
+    ] {
+        let mut registrar = Registrar::new();
+        registrar.due();
+        let order = registrar.order();
+        registrar.reply(
+            &order,
+            200,
+            "Expires: 600\nService-Route: <sip:192.0.2.9;lr>",
+        );
+        registrar.due();
+        let order = registrar.order();
+        registrar.reply(&order, 200, grant);
+        let view = registrar.view();
+        assert_eq!((view.expires, view.counts.accepted), (None, 1), "{grant}");
+        assert_eq!(registrar.registrations.service_route(TrunkId(0)).len(), 0);
+        // The other registrar may do better.
+        let order = registrar.order();
+        assert_eq!(order.path.remote, SECOND.parse().expect("an address"));
+        registrar.reply(&order, 200, grant);
+        let view = registrar.view();
+        assert_eq!((view.state, view.last_failure), (State::Backoff, Some(502)));
+        assert_eq!((view.counts.accepted, view.counts.failed), (1, 1));
+        assert!(registrar.due() >= seconds(30));
+    }
+}
+
+#[test]
 fn the_service_route_is_kept_while_the_binding_lives() {
     let mut registrar = Registrar::new();
     registrar.due();

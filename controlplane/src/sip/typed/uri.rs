@@ -230,12 +230,48 @@ impl Uri {
 
     /// A header of a SIP URI, its escapes decoded: what a request to it is to carry.
     pub fn header(&self, name: &str) -> Option<String> {
+        self.header_values(name).next()
+    }
+
+    /// The same, of each header of the name.
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = String> {
+        let headers = self.headers().unwrap_or_default().split('&');
+        headers.filter_map(move |header| {
+            let (known, value) = header.split_once('=')?;
+            let is_it = unescape(known).eq_ignore_ascii_case(name);
+            is_it.then(|| unescape(value))
+        })
+    }
+
+    /// The same SIP URI without the headers of this name.
+    #[must_use]
+    pub fn without_header(&self, name: &str) -> Self {
+        let headers = self.headers().unwrap_or_default().split('&');
+        let kept = headers.filter(|header| {
+            let known = header.split('=').next().unwrap_or_default();
+            !known.is_empty() && !unescape(known).eq_ignore_ascii_case(name)
+        });
+        let kept = kept.collect::<Vec<_>>().join("&");
+        let mut uri = self.clone();
+        uri.text = self.without_headers().to_owned();
+        if !kept.is_empty() {
+            uri.text.push('?');
+            uri.text.push_str(&kept);
+        }
+        uri
+    }
+
+    /// The headers of a SIP URI, as they were written.
+    pub fn headers(&self) -> Option<&str> {
         let tail = self.sip.as_ref()?.tail;
         let (_, headers) = self.part(tail..self.text.len()).split_once('?')?;
-        headers.split('&').find_map(|header| {
-            let (known, value) = header.split_once('=')?;
-            known.eq_ignore_ascii_case(name).then(|| unescape(value))
-        })
+        Some(headers)
+    }
+
+    /// As it was written, but for the headers of a SIP URI.
+    pub fn without_headers(&self) -> &str {
+        let length = self.headers().map_or(0, |headers| headers.len() + 1);
+        self.part(0..self.text.len() - length)
     }
 
     fn parameters(&self) -> impl Iterator<Item = &str> {
