@@ -37,6 +37,10 @@ mod witness;
 
 use std::process::ExitCode;
 
+/// Of the control plane: the workers allocate nothing once they run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::Parser;
 
 fn main() -> ExitCode {

@@ -38,6 +38,13 @@ impl<K: Ord + Copy> Deadlines<K> {
         }
     }
 
+    /// Takes the deadlines of all keys from `first` to `last` away.
+    pub fn clear_between(&mut self, first: K, last: K) {
+        while let Some((&key, _)) = self.due.range(first..=last).next() {
+            self.clear(key);
+        }
+    }
+
     /// When the key is due.
     pub fn of(&self, key: K) -> Option<Timestamp> {
         self.due.get(&key).copied()

@@ -48,10 +48,12 @@ impl<T> Mailbox<T> {
         // Either this sees the reader asleep or the reader, which says so before it looks a last time,
         // sees the item (store, fence, load on both sides).
         fence(Ordering::SeqCst);
-        Ok(if self.asleep.load(Ordering::Relaxed) {
-            Reader::Asleep
-        } else {
-            Reader::Awake
+        // One bell is enough, however long the reader takes to hear it: the rest of a burst costs no system call.
+        let asleep =
+            self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed);
+        Ok(match asleep {
+            true => Reader::Asleep,
+            false => Reader::Awake,
         })
     }
 
@@ -111,9 +113,13 @@ mod tests {
         let mailbox = Mailbox::new(2);
         assert!(mailbox.fall_asleep());
         assert_eq!(mailbox.push(1), Ok(Reader::Asleep));
+        // The bell has been rung: once is enough.
+        assert_eq!(mailbox.push(2), Ok(Reader::Awake));
         mailbox.wake_up();
         assert!(!mailbox.fall_asleep());
-        assert_eq!(mailbox.pop(), Some(1));
+        assert_eq!((mailbox.pop(), mailbox.pop()), (Some(1), Some(2)));
+        assert!(mailbox.fall_asleep());
+        assert_eq!(mailbox.push(3), Ok(Reader::Asleep));
     }
 
     #[test]

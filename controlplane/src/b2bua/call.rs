@@ -205,7 +205,20 @@ impl Call {
         tracing::debug!(call = self.id.0, state = %self.state, ?trigger, %next);
         self.state = next;
         self.account.step(trigger, next);
+        if next == CallState::Established {
+            self.compact();
+        }
         true
+    }
+
+    /// Gives back the room for what came while the call was set up: it may be up for hours.
+    fn compact(&mut self) {
+        self.caller.invite.headers.shrink();
+        if let Some(attempt) = &mut self.attempt {
+            attempt.invite.headers.shrink();
+        }
+        self.targets.shrink_to_fit();
+        self.pairs.shrink_to_fit();
     }
 
     /// Does something once the flows of the ticket are there.

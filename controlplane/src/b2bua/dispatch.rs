@@ -186,7 +186,7 @@ impl B2bua {
         self.cx.index.add_server(key, id);
         let mut call = Call::new(id, caller, targets, self.cx.now);
         call.leases.inbound = Some(lease);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.with_call(id, |call, cx| call.try_next_target(cx));
     }
 

@@ -63,8 +63,19 @@ impl Held {
     /// The next thing that waits for nothing any more.
     pub(super) fn next(&mut self) -> Option<Then> {
         match self.queue.front() {
-            Some((None, _)) => self.queue.pop_front().map(|(_, then)| then),
+            Some((None, _)) => {
+                let next = self.queue.pop_front().map(|(_, then)| then);
+                self.rest();
+                next
+            }
             _ => None,
+        }
+    }
+
+    /// A call that waits for nothing keeps no room for it: it may be up for hours.
+    fn rest(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
         }
     }
 
@@ -74,7 +85,9 @@ impl Held {
             .queue
             .iter()
             .position(|(waits_for, _)| *waits_for == Some(ticket))?;
-        self.queue.remove(place).map(|(_, then)| then)
+        let failed = self.queue.remove(place).map(|(_, then)| then);
+        self.rest();
+        failed
     }
 
     /// Forgets what belongs to a transfer; the tickets that it waited for.

@@ -68,7 +68,7 @@ pub use view::{
 #[derive(Debug)]
 pub(crate) struct B2bua {
     cx: Context,
-    calls: BTreeMap<CallId, Call>,
+    calls: BTreeMap<CallId, Box<Call>>,
     next_call: u64,
     /// No new calls.
     closed: bool,

@@ -148,6 +148,20 @@ impl Headers {
         self.fields.is_empty()
     }
 
+    /// Gives back the room for fields that are not there.
+    pub fn shrink(&mut self) {
+        self.fields.shrink_to_fit();
+        for field in &mut self.fields {
+            field.raw.shrink_to_fit();
+        }
+    }
+
+    /// Keeps only the fields that `keep` says yes to, and no room for others.
+    pub fn retain(&mut self, keep: impl FnMut(&Header) -> bool) {
+        self.fields.retain(keep);
+        self.fields.shrink_to_fit();
+    }
+
     /// Whether a field of the name is there.
     pub fn contains(&self, name: &HeaderName) -> bool {
         self.first(name).is_some()

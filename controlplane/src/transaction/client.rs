@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use contract::Timestamp;
 
+use super::key::BranchKey;
 use super::table::{self, Action, Event, Machine, State};
 use super::timer::Timer;
 use super::{ClientKey, Id, Occurrence, Path, TransactionError, Transactions, key};
@@ -28,9 +29,9 @@ pub(super) struct Client {
     /// How long the timer that repeats the request ran last.
     interval: Duration,
     /// The ACK of the failure.
-    ack: Option<Message>,
+    ack: Option<Vec<u8>>,
     /// The ACKs of the 2xx, by To tag.
-    acknowledged: Vec<(String, Path, Message)>,
+    acknowledged: Vec<(String, Path, Vec<u8>)>,
     cancel: Cancellation,
     /// A CANCEL, or a request that has gone out again: of interest to nobody but the layer.
     pub(super) silent: bool,
@@ -52,6 +53,25 @@ enum Cancellation {
     /// Asked for; waits for a provisional response, to go with these headers.
     Wanted(Vec<Header>),
     Sent,
+}
+
+impl Client {
+    /// The request has its answer and is not sent again; the transaction lives on for half a minute. It keeps what the
+    /// ACK of another 2xx repeats.
+    fn forget_request(&mut self) {
+        if self.request.headers.contains(&HeaderName::Via) {
+            self.request.headers.retain(|field| {
+                let name = field.name();
+                let kept = [
+                    HeaderName::CSeq,
+                    HeaderName::Authorization,
+                    HeaderName::ProxyAuthorization,
+                ];
+                kept.contains(name)
+            });
+            self.request.body = Vec::new();
+        }
+    }
 }
 
 /// What comes with an event.
@@ -157,9 +177,9 @@ impl Transactions {
 
     fn insert_client(&mut self, id: Id, client: Client) {
         self.by_branch
-            .insert((client.branch.clone(), client.method.clone()), id);
+            .insert(BranchKey::of(&client.branch, &client.method), id);
         self.by_path.insert((client.path, id));
-        self.clients.insert(id, client);
+        self.clients.insert(id, Box::new(client));
     }
 
     /// Remembers the ACK of a 2xx, and sends it.
@@ -169,8 +189,8 @@ impl Transactions {
         mut ack: Message,
         path: Path,
     ) -> Result<(), TransactionError> {
-        let accepted = |client: &&Client| client.state == State::Accepted;
-        let Some(client) = self.clients.get(&id).filter(accepted) else {
+        let client = self.clients.get(&id);
+        let Some(client) = client.filter(|client| client.state == State::Accepted) else {
             return Err(TransactionError::TooLate);
         };
         if ack.method() != Some(&Method::Ack) {
@@ -197,10 +217,14 @@ impl Transactions {
             .to()
             .map(key::tag)
             .map_err(|_| TransactionError::Unfit)?;
-        self.transmit(path, &ack);
+        let bytes = ack.to_bytes();
+        // A copy is as large as it must be.
+        let kept = bytes.clone();
+        self.transmit_bytes(path, bytes);
         if let Some(client) = self.clients.get_mut(&id) {
             client.acknowledged.retain(|(known, ..)| *known != to_tag);
-            client.acknowledged.push((to_tag, path, ack));
+            client.acknowledged.reserve_exact(1);
+            client.acknowledged.push((to_tag, path, kept));
         }
         Ok(())
     }
@@ -248,7 +272,7 @@ impl Transactions {
             return None;
         }
         let via = response.via().ok()?;
-        let key = (via.branch()?.to_owned(), response.cseq().ok()?.method);
+        let key = BranchKey::of(via.branch()?, &response.cseq().ok()?.method);
         self.by_branch.get(&key).copied()
     }
 
@@ -270,14 +294,20 @@ impl Transactions {
         if event == Event::Failure && client.ack.is_none() {
             client.ack = message
                 .as_ref()
-                .map(|(response, _)| client.request.ack_for_failure(response));
+                .map(|(response, _)| client.request.ack_for_failure(response).to_bytes());
         }
         let mut message = message;
         for action in row.actions {
             self.client_action(now, id, *action, &mut message);
         }
-        if row.next == State::Terminated {
-            self.end_client(id);
+        match row.next {
+            State::Terminated => self.end_client(id),
+            State::Accepted | State::Completed => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.forget_request();
+                }
+            }
+            _ => {}
         }
         true
     }
@@ -295,7 +325,7 @@ impl Transactions {
                 self.transmit_bytes(path, bytes);
             }
             Action::SendAck => {
-                if let Some(bytes) = client.ack.as_ref().map(Message::to_bytes) {
+                if let Some(bytes) = client.ack.clone() {
                     self.transmit_bytes(path, bytes);
                 }
             }
@@ -378,7 +408,7 @@ impl Transactions {
         let repeated = self.clients.get(&id).and_then(|client| {
             let mut acks = client.acknowledged.iter();
             let (_, path, ack) = acks.find(|(known, ..)| Some(known) == to_tag.as_ref())?;
-            Some((*path, ack.to_bytes()))
+            Some((*path, ack.clone()))
         });
         match repeated {
             Some((path, bytes)) => {
@@ -435,7 +465,8 @@ impl Transactions {
             return;
         };
         self.forget_timers(id);
-        self.by_branch.remove(&(client.branch, client.method));
+        self.by_branch
+            .remove(&BranchKey::of(&client.branch, &client.method));
         self.by_path.remove(&(client.path, id));
         if !client.silent {
             self.retried.remove(&client.key.0);

@@ -1,75 +1,68 @@
 //! How messages find their transactions.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
-use crate::sip::typed::{NameAddr, TypedError, Via};
+use crate::sip::typed::{NameAddr, TypedError, Uri, Via};
 use crate::sip::{Message, Method, Tokens};
 
-/// What a request has in common with its retransmissions, its CANCEL and the ACK of its failure.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum MatchKey {
-    /// RFC 3261 §17.2.3: branch, sent-by and method.
-    Branch {
-        branch: String,
-        sent_by: String,
-        method: Method,
-    },
-    /// A client of RFC 2543, whose branch says nothing: Request-URI, From tag, Call-ID, CSeq number, the
-    /// top Via and the method. The To tag, which §17.2.3 adds, is left out: an ACK carries the
-    /// response's, and no client repeats its CSeq number towards another To tag.
-    Legacy {
-        uri: String,
-        from_tag: String,
-        call_id: String,
-        cseq: u32,
-        via: String,
-        method: Method,
-    },
+/// What was hashed, in 128 bits: transactions outlive their messages by half a minute, and texts would be most of
+/// what they hold. The keys are drawn at random in each process, so nobody can make two that are the same.
+fn hashed(what: impl Hash) -> u128 {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+    let [high, low] = KEYS.each_ref().map(|key| u128::from(key.hash_one(&what)));
+    high << 64 | low
 }
+
+/// What a request has in common with its retransmissions, its CANCEL and the ACK of its failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MatchKey(u128);
 
 impl MatchKey {
     /// The key of a request, taken as one of `method`: an ACK or a CANCEL looks for its INVITE.
     /// `via` is the top Via as the client sent it.
+    ///
+    /// A client of RFC 2543 has a branch that says nothing. Its requests are known by Request-URI, From tag, Call-ID,
+    /// CSeq number, the top Via and the method. The To tag, which §17.2.3 adds, is left out: an ACK carries the
+    /// response's, and no client repeats its CSeq number towards another To tag.
     pub(super) fn of(request: &Message, via: &Via, method: Method) -> Result<Self, TypedError> {
-        if let Some(key) = Self::of_branch(via, method.clone()) {
+        if let Some(key) = Self::of_branch(via, &method) {
             return Ok(key);
         }
-        Ok(Self::Legacy {
-            uri: request
-                .uri()
-                .map(|uri| uri.as_str().to_owned())
-                .unwrap_or_default(),
-            from_tag: tag(request.from()?),
-            call_id: request.call_id()?,
-            cseq: request.cseq()?.number,
-            via: via.to_string(),
+        let legacy = (
+            request.uri().map(Uri::as_str),
+            tag(request.from()?),
+            request.call_id()?,
+            request.cseq()?.number,
+            via.to_string(),
             method,
-        })
+        );
+        Ok(Self(hashed(legacy)))
+    }
+
+    /// The key of a request of an RFC 3261 client: branch, sent-by and method (§17.2.3).
+    pub(super) fn of_branch(via: &Via, method: &Method) -> Option<Self> {
+        let branch = via.branch().filter(|_| via.has_unique_branch())?;
+        let port = via.port.unwrap_or(5060);
+        let host = via.host.to_string().to_ascii_lowercase();
+        Some(Self(hashed((branch, host, port, method))))
     }
 }
 
-impl MatchKey {
-    /// The key of a request of an RFC 3261 client: its top Via says all.
-    pub(super) fn of_branch(via: &Via, method: Method) -> Option<Self> {
-        let branch = via.branch().filter(|_| via.has_unique_branch())?;
-        let port = via.port.unwrap_or(5060);
-        Some(Self::Branch {
-            branch: branch.to_owned(),
-            sent_by: format!("{}:{port}", via.host).to_ascii_lowercase(),
-            method,
-        })
+/// What our request has in common with its responses: the branch, and the method of CSeq (RFC 3261 §17.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BranchKey(u128);
+
+impl BranchKey {
+    pub(super) fn of(branch: &str, method: &Method) -> Self {
+        Self(hashed((branch, method)))
     }
 }
 
 /// What a request has in common with itself when it comes by another way (RFC 3261 §8.2.2.2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct MergeKey {
-    call_id: String,
-    from_tag: String,
-    cseq: u32,
-    method: Method,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MergeKey(u128);
 
 impl MergeKey {
     /// The key of a request outside a dialog; `None` within one.
@@ -78,33 +71,30 @@ impl MergeKey {
             return Ok(None);
         }
         let cseq = request.cseq()?;
-        Ok(Some(Self {
-            call_id: request.call_id()?,
-            from_tag: tag(request.from()?),
-            cseq: cseq.number,
-            method: cseq.method,
-        }))
+        let what = (
+            request.call_id()?,
+            tag(request.from()?),
+            cseq.number,
+            cseq.method,
+        );
+        Ok(Some(Self(hashed(what))))
     }
 }
 
 /// What the ACK of a 2xx has in common with the 2xx.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct AckKey {
-    call_id: String,
-    from_tag: String,
-    to_tag: String,
-    cseq: u32,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AckKey(u128);
 
 impl AckKey {
     /// The key of a 2xx or an ACK.
     pub(super) fn of(message: &Message) -> Result<Self, TypedError> {
-        Ok(Self {
-            call_id: message.call_id()?,
-            from_tag: tag(message.from()?),
-            to_tag: tag(message.to()?),
-            cseq: message.cseq()?.number,
-        })
+        let (from, to) = (tag(message.from()?), tag(message.to()?));
+        Ok(Self(hashed((
+            message.call_id()?,
+            from,
+            to,
+            message.cseq()?.number,
+        ))))
     }
 }
 

@@ -46,7 +46,7 @@ use crate::sip::{Header, Message, Method, ParseErrorKind, Tokens};
 
 use client::{Client, Onset};
 use hop::Refusals;
-use key::{AckKey, MatchKey, MergeKey, Secret};
+use key::{AckKey, BranchKey, MatchKey, MergeKey, Secret};
 use server::Server;
 use table::Event;
 use timer::Timer;
@@ -107,12 +107,12 @@ pub struct Transactions {
     secret: Secret,
     counters: Counters,
     last_id: Id,
-    clients: BTreeMap<Id, Client>,
-    servers: BTreeMap<Id, Server>,
+    clients: BTreeMap<Id, Box<Client>>,
+    servers: BTreeMap<Id, Box<Server>>,
     /// The transaction that stands for a key whose request was challenged and sent again.
     retried: BTreeMap<Id, Id>,
     /// Client transactions by branch and method of CSeq.
-    by_branch: HashMap<(String, Method), Id>,
+    by_branch: HashMap<BranchKey, Id>,
     /// Server transactions by what their retransmissions have in common.
     by_match: HashMap<MatchKey, Id>,
     /// Server transactions outside dialogs, to find the same request by another way.
@@ -280,7 +280,7 @@ impl Transactions {
     /// Whether an INVITE with this top Via, as its client sent it, has a transaction. A client of RFC 2543
     /// names nothing by its Via: of its INVITEs this says that they have one.
     pub(crate) fn has_invite(&self, via: &Via) -> bool {
-        MatchKey::of_branch(via, Method::Invite).is_none_or(|key| self.by_match.contains_key(&key))
+        MatchKey::of_branch(via, &Method::Invite).is_none_or(|key| self.by_match.contains_key(&key))
     }
 
     /// How many transactions there are, of both sides.
@@ -334,17 +334,14 @@ impl Transactions {
     }
 
     fn forget_timers(&mut self, id: Id) {
-        for timer in Timer::ALL {
-            self.deadlines.clear((id, *timer));
+        let all = Timer::ALL.first().zip(Timer::ALL.last());
+        if let Some((first, last)) = all {
+            self.deadlines.clear_between((id, *first), (id, *last));
         }
     }
 
     fn say(&mut self, occurrence: Occurrence) {
         self.said.push_back(occurrence);
-    }
-
-    fn transmit(&mut self, path: Path, message: &Message) {
-        self.transmit_bytes(path, message.to_bytes());
     }
 
     fn transmit_bytes(&mut self, path: Path, bytes: Vec<u8>) {

@@ -67,8 +67,8 @@ impl Transactions {
             state: State::Start,
             path: arrival.back,
             otherwise: arrival.otherwise,
-            match_key: arrival.match_key.clone(),
-            merge_key: arrival.merge_key.clone(),
+            match_key: arrival.match_key,
+            merge_key: arrival.merge_key,
             ack_key: None,
             response: None,
             to_tag: None,
@@ -83,7 +83,7 @@ impl Transactions {
             self.by_merge.insert(merge_key, id);
         }
         self.by_path.insert((arrival.back, id));
-        self.servers.insert(id, server);
+        self.servers.insert(id, Box::new(server));
         let received = Some((arrival.request, arrival.path));
         self.server_event(now, id, Event::Request, received);
         id
@@ -116,7 +116,7 @@ impl Transactions {
         server.to_tag = to_tag.or_else(|| server.to_tag.take());
         if server.machine == Machine::InviteServer && event == Event::Success {
             let ack_key = AckKey::of(&response).map_err(|_| TransactionError::Unfit)?;
-            server.ack_key = Some(ack_key.clone());
+            server.ack_key = Some(ack_key);
             self.by_ack.insert(ack_key, id);
         }
         let path = server.path;

@@ -59,6 +59,10 @@ pub struct CallsArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 15,
         value_parser = clap::value_parser!(u32).range(1..=300))]
     pub patience: u32,
+    /// How long after the trial the relay's memory is looked at last: transactions keep some for 32 s (64 T1)
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "relay_pid",
+        value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub settle: u32,
     /// The parties send audio: G.711, 20 ms a packet. SIPp keeps time only roughly, for some hundred calls
     #[arg(long)]
     pub audio: bool,

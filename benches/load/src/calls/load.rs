@@ -211,6 +211,7 @@ impl<'a> Load<'a> {
             thread::sleep(LOOK);
         }
         self.timeline.end(rate, args.seconds);
+        self.settle(&mut trial);
         trial.outstanding = trial.offered.saturating_sub(trial.completed + trial.failed);
         trial.responses = sipp::unexpected(&self.directory.join(directory_of(index, rate)));
         if let Some(callee) = callee {
@@ -282,6 +283,11 @@ impl<'a> Load<'a> {
         if let Some(resident) = proc::resident_kb(pid) {
             relay.resident_after_kb = resident;
             relay.resident_peak_kb = relay.resident_peak_kb.max(resident);
+            let grown = relay.resident_peak_kb.saturating_sub(before.relay_kb);
+            relay.kb_per_call = match trial.concurrent {
+                0 => 0.0,
+                up => grown as f64 / up as f64,
+            };
         }
         if let Some(seconds) = proc::first_thread_seconds(pid) {
             let spent = (seconds - before.control_seconds).max(0.0);
@@ -290,6 +296,18 @@ impl<'a> Load<'a> {
                 0 => 0.0,
                 offered => 1e6 * spent / offered as f64,
             };
+        }
+    }
+
+    /// Lets the relay forget the trial, and looks at its memory once more.
+    fn settle(&self, trial: &mut CallsTrial) {
+        let until = Instant::now() + Duration::from_secs(self.args.settle.into());
+        while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
+            thread::sleep(LOOK);
+        }
+        let resident = self.args.relay_pid.and_then(proc::resident_kb);
+        if let Some((relay, resident)) = trial.relay.as_mut().zip(resident) {
+            relay.resident_after_kb = resident;
         }
     }
 
