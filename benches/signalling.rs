@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contract::Timestamp;
 use controlplane::agent::{Agent, Input, Output};
+use controlplane::path::Path;
 use controlplane::settings::{Listener, ListenerId, MediaGroupId, Route, Settings, Trunk, TrunkId};
 use controlplane::sip::Message;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -86,8 +87,7 @@ fn refuse(agent: &mut Agent, number: u32, now: Timestamp) -> bool {
     let branch = format!("z9hG4bK{number:05x}");
     let text = String::from_utf8_lossy(INVITE).replacen("z9hG4bK74bf9", &branch, 1);
     let datagram = Input::Datagram {
-        listener: ListenerId(0),
-        remote: ([192, 0, 2, 1], 5060).into(),
+        path: Path::to(ListenerId(0), ([192, 0, 2, 1], 5060).into()),
         bytes: text.into_bytes(),
     };
     agent.handle(datagram, now);

@@ -100,24 +100,10 @@ impl Agent {
     pub fn handle(&mut self, input: Input, now: Timestamp) {
         self.calls.set_time(now);
         match input {
-            Input::Datagram {
-                listener,
-                remote,
-                bytes,
-            } => self.on_datagram(Path { listener, remote }, &bytes, now),
-            Input::SendFailed { listener, remote } => {
-                self.calls.on_send_failed(Path { listener, remote });
-            }
-            Input::Identified {
-                listener,
-                remote,
-                identity,
-            } => self
-                .calls
-                .on_identified(Path { listener, remote }, identity),
-            Input::ConnectionLost { listener, remote } => {
-                self.calls.on_connection_lost(Path { listener, remote });
-            }
+            Input::Datagram { path, bytes } => self.on_datagram(path, &bytes, now),
+            Input::SendFailed { path } => self.calls.on_send_failed(path),
+            Input::Identified { path, identity } => self.calls.on_identified(path, identity),
+            Input::ConnectionLost { path } => self.calls.on_connection_lost(path),
             Input::Worker { worker, event } => self.calls.on_worker(worker, event),
             Input::CommandRejected { worker, command } => {
                 self.calls.on_command_rejected(worker, command);
@@ -154,16 +140,8 @@ impl Agent {
     /// The next output; [`Output::Wait`] when there is none.
     pub fn poll_output(&mut self, now: Timestamp) -> Output {
         let output = self.next_output(now);
-        if let Output::Send {
-            listener,
-            remote,
-            bytes,
-            ..
-        } = &output
-        {
-            let (listener, remote) = (*listener, *remote);
-            self.calls
-                .witness(Path { listener, remote }, Way::Sent, bytes);
+        if let Output::Send { path, bytes, .. } = &output {
+            self.calls.witness(*path, Way::Sent, bytes);
         }
         output
     }
@@ -404,10 +382,9 @@ impl Agent {
         let listener = self.settings().listeners.get(usize::from(path.listener.0));
         let by_stream = listener.is_some_and(|listener| listener.transport.is_reliable());
         self.outputs.push_back(Output::Send {
-            listener: path.listener,
-            remote: match by_stream {
-                true => path.remote,
-                false => back,
+            path: match by_stream {
+                true => path,
+                false => Path::to(path.listener, back),
             },
             otherwise: by_stream.then_some(path.remote),
             bytes,

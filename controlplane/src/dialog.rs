@@ -289,10 +289,7 @@ mod tests {
     }
 
     fn path() -> Path {
-        Path {
-            listener: ListenerId(0),
-            remote: "10.0.0.2:5060".parse().expect("an address"),
-        }
+        Path::to(ListenerId(0), "10.0.0.2:5060".parse().expect("an address"))
     }
 
     fn response(extra: &str) -> Message {

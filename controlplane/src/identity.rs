@@ -1,9 +1,9 @@
 //! Who is at the other end of a TLS connection, and whose requests are therefore believed.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
-use crate::settings::{ListenerId, TrunkTls};
+use crate::path::Path;
+use crate::settings::TrunkTls;
 
 /// What a certificate says of its owner, once somebody whom we trust has vouched for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,23 +35,23 @@ impl Identity {
 /// The identities of the connections that there are: as many as the transport has connections.
 #[derive(Debug, Default)]
 pub struct Identities {
-    by_connection: HashMap<(ListenerId, SocketAddr), Identity>,
+    by_connection: HashMap<Path, Identity>,
 }
 
 impl Identities {
     /// Notes who is at the other end of a connection.
-    pub fn note(&mut self, listener: ListenerId, remote: SocketAddr, identity: Identity) {
-        self.by_connection.insert((listener, remote), identity);
+    pub fn note(&mut self, path: Path, identity: Identity) {
+        self.by_connection.insert(path, identity);
     }
 
     /// The connection has ended.
-    pub fn forget(&mut self, listener: ListenerId, remote: SocketAddr) {
-        self.by_connection.remove(&(listener, remote));
+    pub fn forget(&mut self, path: Path) {
+        self.by_connection.remove(&path);
     }
 
     /// Who is at the other end.
-    pub fn of(&self, listener: ListenerId, remote: SocketAddr) -> Option<&Identity> {
-        self.by_connection.get(&(listener, remote))
+    pub fn of(&self, path: Path) -> Option<&Identity> {
+        self.by_connection.get(&path)
     }
 }
 

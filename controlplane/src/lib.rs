@@ -14,6 +14,7 @@ pub mod neighbours;
 pub mod netlink;
 pub mod normalise;
 mod overload;
+pub mod path;
 pub mod provisioning;
 pub mod records;
 pub mod registration;

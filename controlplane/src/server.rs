@@ -387,19 +387,22 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             if let Some(time) = arrived.and_then(clock::since_arrival) {
                 self.agent.handle(Input::Waited { listener, time }, now);
             }
+            let path = |(remote, opened)| Path {
+                listener,
+                remote,
+                opened,
+            };
             let input = match arrival {
-                Arrival::Message(remote, bytes) => Input::Datagram {
-                    listener,
-                    remote,
+                Arrival::Message(from, bytes) => Input::Datagram {
+                    path: path(from),
                     bytes,
                 },
-                Arrival::Identified(remote, identity) => Input::Identified {
-                    listener,
-                    remote,
+                Arrival::Identified(from, identity) => Input::Identified {
+                    path: path(from),
                     identity,
                 },
-                Arrival::Lost(remote) => Input::ConnectionLost { listener, remote },
-                Arrival::Unsent(remote) => Input::SendFailed { listener, remote },
+                Arrival::Lost(with) => Input::ConnectionLost { path: path(with) },
+                Arrival::Unsent(to) => Input::SendFailed { path: path(to) },
                 Arrival::Working => continue,
                 Arrival::Nothing => return false,
             };
@@ -435,19 +438,14 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             let now = self.now();
             match self.agent.poll_output(now) {
                 Output::Send {
-                    listener,
-                    remote,
+                    path,
                     otherwise,
                     bytes,
-                } => self.send(Path { listener, remote }, otherwise, bytes, now),
-                Output::Alias {
-                    listener,
-                    remote,
-                    alias,
-                } => {
-                    let socket = self.server.host.listener_mut(usize::from(listener.0));
+                } => self.send(path, otherwise, bytes, now),
+                Output::Alias { path, alias } => {
+                    let socket = self.server.host.listener_mut(usize::from(path.listener.0));
                     if let Some(socket) = socket {
-                        socket.alias(remote, alias);
+                        socket.alias(path.remote, alias);
                     }
                 }
                 Output::Reconfigured => self.reload_certificates(),
@@ -494,13 +492,12 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
     }
 
     fn send(&mut self, path: Path, otherwise: Option<SocketAddr>, bytes: Vec<u8>, now: Timestamp) {
-        let Path { listener, remote } = path;
-        let socket = self.server.host.listener_mut(usize::from(listener.0));
+        let socket = self.server.host.listener_mut(usize::from(path.listener.0));
         let sent = socket.map_or(Sent::Failed, |socket| {
-            socket.send(remote, otherwise, bytes, now)
+            socket.send((path.remote, path.opened), otherwise, bytes, now)
         });
         if sent == Sent::Failed {
-            let failed = Input::SendFailed { listener, remote };
+            let failed = Input::SendFailed { path };
             self.agent.handle(failed, now);
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use contract::{Command, DeviceId, Event, Link, MacAddress, Timestamp, VlanTags, WorkerId};
 use controlplane::agent::{Agent, Input, Output};
+use controlplane::path::Path;
 use controlplane::settings::{
     Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
 };
@@ -113,8 +114,7 @@ impl Exchange {
 
     fn deliver(&mut self, listener: ListenerId, remote: SocketAddr, bytes: Vec<u8>) {
         let datagram = Input::Datagram {
-            listener,
-            remote,
+            path: Path::to(listener, remote),
             bytes,
         };
         self.agent.handle(datagram, self.now);
@@ -127,8 +127,9 @@ impl Exchange {
             match self.agent.poll_output(self.now) {
                 Output::Wait(until) => return until,
                 Output::Send {
-                    listener,
-                    remote,
+                    path: Path {
+                        listener, remote, ..
+                    },
                     bytes,
                     ..
                 } => {

@@ -59,10 +59,7 @@ fn the_transaction_layer_keeps_its_bounds() {
         )],
     };
     let mut layer = Transactions::new(config, StdRng::seed_from_u64(SEED));
-    let path = Path {
-        listener: ListenerId(0),
-        remote: "192.0.2.1:5060".parse().expect("an address"),
-    };
+    let path = Path::to(ListenerId(0), "192.0.2.1:5060".parse().expect("an address"));
     let mut now = Timestamp::ZERO;
     let mut read = 0;
     let mut open = Open::new();

@@ -144,10 +144,7 @@ mod tests {
         Mirrored {
             at: Timestamp::ZERO,
             way,
-            path: Path {
-                listener: ListenerId(0),
-                remote: ([192, 0, 2, 9], 5080).into(),
-            },
+            path: Path::to(ListenerId(0), ([192, 0, 2, 9], 5080).into()),
             call: Some(CallId(42)),
             bytes: bytes.to_vec(),
         }

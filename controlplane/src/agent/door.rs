@@ -8,6 +8,7 @@ use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
 use crate::b2bua::CallId;
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
+use crate::path::Path;
 use crate::records::{CallRecord, Measured};
 use crate::resolver::{Ask, Heard};
 use crate::session::{Reports, Side};
@@ -19,36 +20,28 @@ use crate::story::Mirrored;
 pub enum Input {
     /// A message arrived at a listener, by datagram or within a stream.
     Datagram {
-        /// The listener.
-        listener: ListenerId,
-        /// Its sender.
-        remote: SocketAddr,
+        /// From whom.
+        path: Path,
         /// The payload.
         bytes: Vec<u8>,
     },
     /// What was sent from the listener to this address did not get there: an error of the socket, ICMP, a
     /// connection that was not to be had or broke before.
     SendFailed {
-        /// The listener.
-        listener: ListenerId,
-        /// The address.
-        remote: SocketAddr,
+        /// Whom it was to reach, or is with.
+        path: Path,
     },
     /// The other end of a TLS connection has shown who it is. Comes before anything that it sends.
     Identified {
-        /// The listener.
-        listener: ListenerId,
-        /// The address.
-        remote: SocketAddr,
+        /// Whom it was to reach, or is with.
+        path: Path,
         /// Who it is.
         identity: Identity,
     },
     /// A connection has ended. What was sent over it gets no response.
     ConnectionLost {
-        /// The listener.
-        listener: ListenerId,
-        /// The address.
-        remote: SocketAddr,
+        /// Whom it was to reach, or is with.
+        path: Path,
     },
     /// A worker said something.
     Worker {
@@ -114,10 +107,8 @@ pub enum Input {
 pub enum Output {
     /// Send a message.
     Send {
-        /// From this listener.
-        listener: ListenerId,
         /// To this address; from a listener of streams over the connection with it.
-        remote: SocketAddr,
+        path: Path,
         /// Where to, if there is no such connection: a response goes to where its client listens. `None`:
         /// a connection to the address itself is opened. The same address again: none is.
         otherwise: Option<SocketAddr>,
@@ -126,10 +117,8 @@ pub enum Output {
     },
     /// Let the connection with an address also serve for another address of the same host (RFC 5923).
     Alias {
-        /// The listener.
-        listener: ListenerId,
         /// Whom the connection is with.
-        remote: SocketAddr,
+        path: Path,
         /// The other address.
         alias: SocketAddr,
     },

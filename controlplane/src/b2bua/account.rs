@@ -156,10 +156,7 @@ impl Call {
             None => self.caller_record(cx),
         };
         let callee = self.attempt.as_ref().map(|attempt| {
-            let path = Path {
-                listener: attempt.target.listener,
-                remote: attempt.target.peer,
-            };
+            let path = Path::to(attempt.target.listener, attempt.target.peer);
             let path = self.pairs.first().map_or(path, |pair| pair.callee.path());
             leg(cx, attempt.target.trunk, path, &attempt.invite)
         });

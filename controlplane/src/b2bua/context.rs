@@ -196,7 +196,7 @@ impl Context {
 
     /// The trunk that a message on this path belongs to.
     pub(super) fn trunk_of(&self, path: Path) -> Option<TrunkId> {
-        let identity = self.identities.of(path.listener, path.remote);
+        let identity = self.identities.of(path);
         self.routing.trunk_of(path.listener, path.remote, identity)
     }
 
@@ -307,7 +307,8 @@ impl Context {
         let or_known = || same_family.then_some(known.listener);
         let or_any = || self.routing.listener_for(trunk, remote, spoken);
         match listener.or_else(or_known).or_else(or_any) {
-            Some(listener) => Path { listener, remote },
+            Some(listener) if listener == known.listener && remote == known.remote => known,
+            Some(listener) => Path::to(listener, remote),
             None => known,
         }
     }

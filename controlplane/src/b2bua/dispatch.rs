@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::agent::Output;
 use crate::installer::Ticket;
+use crate::path::Opened;
 use crate::session::Side;
 use crate::settings::{TimerMode, TrunkId};
 use crate::sip::typed::Host;
@@ -29,8 +30,7 @@ impl B2bua {
                 bytes,
             } => {
                 return Some(Output::Send {
-                    listener: path.listener,
-                    remote: path.remote,
+                    path,
                     otherwise,
                     bytes,
                 });
@@ -89,7 +89,7 @@ impl B2bua {
     /// A connection serves for its peer's own address too if the peer has shown a certificate and names
     /// itself by it, or by the address that it comes from (RFC 5923 §6.2, §9).
     fn alias(&self, path: Path, sent_by: &Host, port: u16) -> Option<Output> {
-        let identity = self.cx.identities.of(path.listener, path.remote)?;
+        let identity = self.cx.identities.of(path)?;
         let is_itself = match sent_by {
             Host::Name(name) => identity.has(name),
             host => host.ip() == Some(path.remote.ip()),
@@ -98,11 +98,8 @@ impl B2bua {
         // Behind one address may be several trunks: nobody takes the calls to another.
         let owner = self.cx.trunk_of(path);
         let is_foreign = self.cx.routing.is_of_another(owner, path.listener, alias);
-        (is_itself && !is_foreign).then_some(Output::Alias {
-            listener: path.listener,
-            remote: path.remote,
-            alias,
-        })
+        let is_theirs = path.opened == Opened::ByThem;
+        (is_theirs && is_itself && !is_foreign).then_some(Output::Alias { path, alias })
     }
 
     fn on_request(&mut self, key: ServerKey, mut message: Message, path: Path) {

@@ -117,12 +117,11 @@ impl B2bua {
     }
 
     pub(crate) fn on_identified(&mut self, path: Path, identity: Identity) {
-        let identities = &mut self.cx.identities;
-        identities.note(path.listener, path.remote, identity);
+        self.cx.identities.note(path, identity);
     }
 
     pub(crate) fn on_connection_lost(&mut self, path: Path) {
-        self.cx.identities.forget(path.listener, path.remote);
+        self.cx.identities.forget(path);
         self.cx.transactions.connection_lost(self.cx.now, path);
     }
 

@@ -186,7 +186,7 @@ impl Context {
                 false => self.routing.listener_to(trunk, place),
             };
             let remote = place.address;
-            listener.map(|listener| Path { listener, remote })
+            listener.map(|listener| Path::to(listener, remote))
         };
         same.and_then(path)
             .or_else(|| believed.find_map(path))

@@ -39,16 +39,10 @@ impl Context {
     /// The listener and address that a call to the target is sent by and to: the proxy, or the first hop of the service
     /// route where that is a literal address, or the peer.
     pub(super) fn way_out(&self, target: Target) -> Path {
-        let straight = Path {
-            listener: target.listener,
-            remote: target.peer,
-        };
+        let straight = Path::to(target.listener, target.peer);
         if let Some(place) = target.through {
             let listener = self.routing.listener_to(target.trunk, &place);
-            return Path {
-                listener: listener.unwrap_or(target.listener),
-                remote: place.address,
-            };
+            return Path::to(listener.unwrap_or(target.listener), place.address);
         }
         let route = self.registrations.service_route(target.trunk).first();
         let hop = route.and_then(|route| route.uri.socket_addr());

@@ -148,10 +148,7 @@ impl B2bua {
     pub(super) fn check_peers(&mut self) {
         while let Some(id) = self.cx.trunks.due(self.cx.now) {
             let cx = &mut self.cx;
-            let path = Path {
-                listener: id.listener,
-                remote: id.peer,
-            };
+            let path = Path::to(id.listener, id.peer);
             let options = question(cx, path);
             match cx.transactions.request(cx.now, options, path) {
                 Ok(key) => {

@@ -19,10 +19,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn path() -> Path {
-    Path {
-        listener: ListenerId(0),
-        remote: "10.0.0.2:9999".parse().expect("an address"),
-    }
+    Path::to(ListenerId(0), "10.0.0.2:9999".parse().expect("an address"))
 }
 
 /// A gate in the midst of overload, which lets nothing in for a while after `at(1_000)`.

@@ -461,7 +461,7 @@ impl Reach {
                 settings::Transport::Udp => contact,
                 other => contact.with_parameter("transport", other.name()),
             };
-            Some((Path { listener, remote }, NameAddr::new(contact)))
+            Some((Path::to(listener, remote), NameAddr::new(contact)))
         };
         places.filter_map(way).collect()
     }

@@ -13,10 +13,7 @@ use crate::transaction::Path;
 const NOW: Timestamp = Timestamp::from_nanos(1);
 
 fn path(port: u16) -> Path {
-    Path {
-        listener: ListenerId(0),
-        remote: SocketAddr::from(([10, 0, 0, 2], port)),
-    }
+    Path::to(ListenerId(0), SocketAddr::from(([10, 0, 0, 2], port)))
 }
 
 fn message(call_id: &str, number: usize) -> Vec<u8> {

@@ -111,10 +111,7 @@ impl Transactions {
             return None;
         }
         let hop = self.config.listeners.get(usize::from(path.listener.0))?;
-        let large = Path {
-            listener: hop.for_large?,
-            remote: path.remote,
-        };
+        let large = Path::to(hop.for_large?, path.remote);
         (!self.refusals.holds(now, large)).then_some(large)
     }
 
@@ -181,10 +178,7 @@ mod tests {
 
     #[test]
     fn refusals_are_bounded_and_run_out() {
-        let path = |port| Path {
-            listener: ListenerId(0),
-            remote: SocketAddr::from(([10, 0, 0, 1], port)),
-        };
+        let path = |port| Path::to(ListenerId(0), SocketAddr::from(([10, 0, 0, 1], port)));
         let mut refusals = Refusals::default();
         let now = Timestamp::from_nanos(1);
         refusals.note(now, path(1));

@@ -40,7 +40,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::deadlines::Deadlines;
-use crate::settings::{ListenerId, Settings, SipTimers};
+pub use crate::path::{Opened, Path};
+use crate::settings::{Settings, SipTimers};
 use crate::sip::typed::Via;
 use crate::sip::{Header, Message, Method, ParseErrorKind, Tokens};
 
@@ -59,15 +60,6 @@ pub use stateless::RETRY_AFTER;
 
 /// One transaction, of either side. Never used twice.
 type Id = u64;
-
-/// Between which socket of ours and which address of theirs a message travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Path {
-    /// Our socket.
-    pub listener: ListenerId,
-    /// Their address.
-    pub remote: SocketAddr,
-}
 
 /// A transaction that the other side began. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

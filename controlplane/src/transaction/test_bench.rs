@@ -26,10 +26,7 @@ pub(super) fn address(text: &str) -> SocketAddr {
 
 /// The peer that most tests talk to.
 pub(super) fn peer() -> Path {
-    Path {
-        listener: ListenerId(0),
-        remote: address("192.0.2.1:5060"),
-    }
+    Path::to(ListenerId(0), address("192.0.2.1:5060"))
 }
 
 /// The same peer over TCP.

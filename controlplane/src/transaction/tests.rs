@@ -242,10 +242,7 @@ fn a_cancel_is_answered_and_told_only_while_it_matters() {
 #[test]
 fn responses_go_where_the_request_came_from() {
     let mut bench = Bench::new();
-    let from = Path {
-        listener: ListenerId(1),
-        remote: address("[2001:db8::9]:40000"),
-    };
+    let from = Path::to(ListenerId(1), address("[2001:db8::9]:40000"));
     let cases = [
         (
             "192.0.2.77:5070",
@@ -313,10 +310,7 @@ fn a_request_that_comes_back_the_same_way_is_a_loop() {
     bench.receive_message(&looped);
     assert_eq!(words(&bench.heard()), ["send 482"]);
     assert_eq!(bench.layer.counters().looped, 1);
-    let elsewhere = Path {
-        listener: ListenerId(0),
-        remote: address("192.0.2.2:5060"),
-    };
+    let elsewhere = Path::to(ListenerId(0), address("192.0.2.2:5060"));
     bench
         .layer
         .receive(bench.now, elsewhere, &looped.to_bytes());
@@ -445,10 +439,7 @@ fn stray_responses_are_counted_and_go_nowhere() {
 fn a_transport_error_ends_what_was_sent_to_that_address_only() {
     let mut bench = Bench::new();
     let (key, _) = bench.ask("INVITE");
-    let elsewhere = Path {
-        listener: ListenerId(0),
-        remote: address("192.0.2.2:5060"),
-    };
+    let elsewhere = Path::to(ListenerId(0), address("192.0.2.2:5060"));
     bench.layer.transport_failed(bench.now, elsewhere);
     assert_eq!(bench.heard(), []);
     bench.layer.transport_failed(bench.now, peer());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contract::Timestamp;
 
+use crate::path::Opened;
 use crate::settings::ConnectionLimits;
 
 /// A SYN and its repetitions after one and three seconds. Longer only delays the next target of a call.
@@ -17,13 +18,6 @@ const HANDSHAKE: Duration = Duration::from_secs(8);
 const STALL: Duration = Duration::from_secs(20);
 /// Until a keep-alive is answered (RFC 5626 §4.4.1).
 const PONG: Duration = Duration::from_secs(10);
-
-/// Who opened the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opened {
-    ByUs,
-    ByThem,
-}
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

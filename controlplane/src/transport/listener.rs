@@ -10,6 +10,7 @@ use mio::{Registry, Token};
 
 use super::tls::{PemError, Tls};
 use super::{Arrival, ListenerCounts, Received, Sent, StreamListener, UdpListener};
+use crate::path::Opened;
 use crate::settings::{self, ListenerId, Trunk, TrunkId};
 
 /// Why a listener could not be opened.
@@ -87,7 +88,7 @@ impl Listener {
     pub fn receive(&mut self, buffer: &mut [u8], now: Timestamp) -> Arrival {
         match self {
             Self::Udp(udp) => match udp.next_unreachable() {
-                Some(remote) => Arrival::Unsent(remote),
+                Some(remote) => Arrival::Unsent((remote, Opened::ByUs)),
                 None => {
                     let received = udp.receive(buffer);
                     arrival(received, udp, buffer)
@@ -124,14 +125,14 @@ impl Listener {
     /// Sends a message; see [`StreamListener::send`] for `otherwise`.
     pub fn send(
         &mut self,
-        remote: SocketAddr,
+        to: (SocketAddr, Opened),
         otherwise: Option<SocketAddr>,
         bytes: Vec<u8>,
         now: Timestamp,
     ) -> Sent {
         match self {
-            Self::Udp(udp) => udp.send(remote, bytes),
-            Self::Stream(stream) => stream.send(remote, otherwise, bytes, now),
+            Self::Udp(udp) => udp.send(to.0, bytes),
+            Self::Stream(stream) => stream.send(to, otherwise, bytes, now),
         }
     }
 
@@ -192,7 +193,7 @@ fn arrival(received: Received, udp: &UdpListener, buffer: &[u8]) -> Arrival {
     match received {
         Received::Datagram(remote, length) => {
             let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-            Arrival::Message(remote, bytes)
+            Arrival::Message((remote, Opened::ByUs), bytes)
         }
         // What it has just found in the error queue is an arrival, too.
         Received::Nothing if udp.has_unreachable() => Arrival::Working,

@@ -20,6 +20,7 @@ mod udp;
 use std::net::SocketAddr;
 
 use crate::identity::Identity;
+use crate::path::Opened;
 
 pub use listener::{Listener, OpenError};
 pub use name_servers::NameServers;
@@ -31,13 +32,13 @@ pub use udp::{Received, UdpListener};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// A message from this address.
-    Message(SocketAddr, Vec<u8>),
+    Message((SocketAddr, Opened), Vec<u8>),
     /// The other end of a connection has shown who it is. Before anything that it sends.
-    Identified(SocketAddr, Identity),
+    Identified((SocketAddr, Opened), Identity),
     /// The connection with this address has ended. After everything that it sent.
-    Lost(SocketAddr),
+    Lost((SocketAddr, Opened)),
     /// Something that was sent to this address did not get there.
-    Unsent(SocketAddr),
+    Unsent((SocketAddr, Opened)),
     /// Nothing yet, but there is more to look at.
     Working,
     /// Nothing.

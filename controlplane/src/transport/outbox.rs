@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use crate::path::Opened;
+
 /// Bytes that may wait: some thousand messages, more than a peer misses in a second at full load. A peer
 /// that lets more wait does not read, and its connection is ended.
 const MOST_BYTES: usize = 1 << 20;
@@ -15,7 +17,7 @@ const OVERHEAD: usize = size_of::<Parcel>() + 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parcel {
     /// The address that it was meant for, as its sender knows it.
-    pub(super) asked: SocketAddr,
+    pub(super) asked: (SocketAddr, Opened),
     pub(super) kind: Kind,
     pub(super) bytes: Vec<u8>,
 }
@@ -33,7 +35,7 @@ impl Parcel {
     /// A keep-alive of one or two line ends.
     pub(super) fn line_ends(remote: SocketAddr, count: usize) -> Self {
         Self {
-            asked: remote,
+            asked: (remote, Opened::ByUs),
             kind: Kind::Request,
             bytes: b"\r\n".repeat(count),
         }
@@ -101,7 +103,7 @@ mod tests {
 
     fn parcel(bytes: &[u8]) -> Parcel {
         Parcel {
-            asked: SocketAddr::from(([10, 0, 0, 1], 5060)),
+            asked: (SocketAddr::from(([10, 0, 0, 1], 5060)), Opened::ByUs),
             kind: Kind::Request,
             bytes: bytes.to_vec(),
         }

@@ -1,11 +1,13 @@
 //! Calls over TCP and TLS: nothing is repeated, connections that are lost end only what waits for them, and who
 //! somebody is follows from a certificate.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use controlplane::agent::Input;
 use controlplane::b2bua::CallState;
 use controlplane::identity::Identity;
+use controlplane::path::{Opened, Path};
 use controlplane::settings::{ListenerId, Settings, Transport};
 use controlplane::sip::HeaderName;
 
@@ -62,8 +64,7 @@ fn a_connection_that_is_lost_before_a_response_leads_to_the_next_target() {
     caller.expect(&mut world, "100");
     expect(&mut world, addr(CALLEE), "INVITE");
     world.handle(Input::ConnectionLost {
-        listener: ListenerId(1),
-        remote: addr(CALLEE),
+        path: Path::to(ListenerId(1), addr(CALLEE)),
     });
     let second = expect(&mut world, addr(SECOND), "INVITE");
     assert_eq!(world.agent.counters().failovers, 1);
@@ -81,8 +82,7 @@ fn a_call_that_is_up_outlives_its_connections() {
     let (mut caller, callee) = established(&mut world, "up");
     for (listener, remote) in [(0, CALLER), (1, CALLEE)] {
         world.handle(Input::ConnectionLost {
-            listener: ListenerId(listener),
-            remote: addr(remote),
+            path: Path::to(ListenerId(listener), addr(remote)),
         });
     }
     assert_eq!(world.state(), CallState::Established);
@@ -105,8 +105,7 @@ fn a_certificate_says_whose_request_it_is_while_its_connection_is_up() {
     // From any address, with it.
     let elsewhere = "10.77.0.7:40001";
     let identified = |name: &str| Input::Identified {
-        listener: ListenerId(0),
-        remote: addr(elsewhere),
+        path: Path::to(ListenerId(0), addr(elsewhere)),
         identity: Identity {
             names: vec![name.to_owned()],
             by_listener: true,
@@ -120,12 +119,55 @@ fn a_certificate_says_whose_request_it_is_while_its_connection_is_up() {
     let refused = caller.expect(&mut world, "404");
     caller.ack(&mut world, &refused, "");
     world.handle(Input::ConnectionLost {
-        listener: ListenerId(0),
-        remote: addr(elsewhere),
+        path: Path::to(ListenerId(0), addr(elsewhere)),
     });
     let mut again = Phone::new(elsewhere, INSIDE, "unnamed");
     again.invite(&mut world, "404", &sdp("10.77.0.7", 4000));
     again.expect(&mut world, "403");
+    world.assert_clean();
+}
+
+/// By the connection to the first listener that they have opened from there.
+fn theirs(from: SocketAddr) -> Path {
+    Path {
+        opened: Opened::ByThem,
+        ..Path::to(ListenerId(0), from)
+    }
+}
+
+#[test]
+fn two_connections_with_one_address_are_two() {
+    let mut settings = over(Transport::Tls);
+    settings.trunks[0].tls.names = vec!["caller.example".to_owned()];
+    let mut world = World::with(settings, 1);
+    let ours = Path::to(ListenerId(0), addr(CALLER));
+    let identity = Identity {
+        names: vec!["caller.example".to_owned()],
+        by_listener: true,
+        by_trunks: Vec::new(),
+    };
+    world.handle(Input::Identified {
+        path: ours,
+        identity,
+    });
+    let mut dials = |opened, name: &str, code: &str| {
+        world.opened = opened;
+        let mut caller = Phone::caller(name);
+        caller.invite(&mut world, "404", &sdp("10.1.0.2", 4000));
+        if code == "404" {
+            caller.expect(&mut world, "100");
+        }
+        let refused = caller.expect(&mut world, code);
+        if code == "404" {
+            caller.ack(&mut world, &refused, "");
+        }
+        // The other's end is none of ours.
+        let path = theirs(addr(CALLER));
+        world.handle(Input::ConnectionLost { path });
+    };
+    dials(Opened::ByThem, "unnamed", "403");
+    dials(Opened::ByUs, "named", "404");
+    dials(Opened::ByUs, "still-named", "404");
     world.assert_clean();
 }
 
@@ -160,6 +202,7 @@ fn a_connection_serves_for_the_address_that_its_certificate_vouches_for() {
     let mut settings = over(Transport::Tls);
     settings.trunks[0].tls.names = vec!["caller.example".to_owned()];
     let mut world = World::with(settings, 1);
+    world.opened = Opened::ByThem;
     let from = addr("10.77.0.7:40001");
     let mut number = 0;
     let mut said = |world: &mut World, via: &str| {
@@ -176,8 +219,7 @@ fn a_connection_serves_for_the_address_that_its_certificate_vouches_for() {
     // Nobody vouches for it.
     assert_eq!(said(&mut world, "caller.example:5061;alias"), []);
     world.handle(Input::Identified {
-        listener: ListenerId(0),
-        remote: from,
+        path: theirs(from),
         identity: Identity {
             names: vec!["caller.example".to_owned()],
             by_listener: true,

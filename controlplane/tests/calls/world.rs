@@ -10,6 +10,7 @@ use contract::{
 };
 use controlplane::agent::{Agent, Input, Output};
 use controlplane::b2bua::{CallState, CallSummary};
+use controlplane::path::{Opened, Path};
 use controlplane::records::{CallRecord, Measured};
 use controlplane::settings::{
     Check, DialogPolicy, Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings,
@@ -79,6 +80,8 @@ pub(crate) struct World {
     pub(crate) records: Vec<CallRecord>,
     /// Connections that serve for another address, too: at which listener, from where, and for what.
     pub(crate) aliases: Vec<(ListenerId, SocketAddr, SocketAddr)>,
+    /// Who has opened the connections that messages come by.
+    pub(crate) opened: Opened,
     /// What a collector was sent.
     pub(crate) mirrored: Vec<Mirrored>,
     /// The name servers.
@@ -186,6 +189,7 @@ impl World {
             counted: HashMap::new(),
             records: Vec::new(),
             aliases: Vec::new(),
+            opened: Opened::ByUs,
             mirrored: Vec::new(),
             dns: NameServer::default(),
             wire: None,
@@ -206,8 +210,10 @@ impl World {
         let found = listeners.find(|(_, ours)| ours.address == to);
         let (index, _) = found.expect("somebody listens there");
         self.handle(Input::Datagram {
-            listener: ListenerId(index),
-            remote: from,
+            path: Path {
+                opened: self.opened,
+                ..Path::to(ListenerId(index), from)
+            },
             bytes,
         });
     }
@@ -223,23 +229,16 @@ impl World {
         loop {
             match self.agent.poll_output(self.now) {
                 Output::Wait(until) => return until,
-                Output::Send {
-                    listener,
-                    remote,
-                    bytes,
-                    ..
-                } => self.carry(listener, remote, &bytes),
+                Output::Send { path, bytes, .. } => self.carry(path, &bytes),
                 Output::Command { worker, command } => self.command(worker, command),
                 Output::Resolve(query) => {
                     let answer = Some(link());
                     self.agent
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
-                Output::Alias {
-                    remote,
-                    alias,
-                    listener,
-                } => self.aliases.push((listener, remote, alias)),
+                Output::Alias { path, alias } => {
+                    self.aliases.push((path.listener, path.remote, alias));
+                }
                 Output::Forget(_) | Output::Located { .. } | Output::Reconfigured => {}
                 Output::Measure(flow) => {
                     let forwarding = self.flows.iter().all(|flows| flows.contains_key(&flow.key));
@@ -263,10 +262,10 @@ impl World {
         }
     }
 
-    fn carry(&mut self, listener: ListenerId, remote: SocketAddr, bytes: &[u8]) {
+    fn carry(&mut self, path: Path, bytes: &[u8]) {
+        let remote = path.remote;
         if self.unreachable.contains(&remote) {
-            self.agent
-                .handle(Input::SendFailed { listener, remote }, self.now);
+            self.agent.handle(Input::SendFailed { path }, self.now);
             return;
         }
         let message = Message::parse(bytes).expect("what we send is SIP");

@@ -106,10 +106,7 @@ impl Call {
         };
         let path = match newcomer {
             Newcomer::Called(_) => cx.way_out(target),
-            Newcomer::Lent(_) | Newcomer::Calling(_) => Path {
-                listener: target.listener,
-                remote: target.peer,
-            },
+            Newcomer::Lent(_) | Newcomer::Calling(_) => Path::to(target.listener, target.peer),
         };
         let theirs = cx.leg_spec(target.trunk, path);
         let kept = self.pairs.first().map(|pair| pair.dialog(rest).path());

@@ -66,10 +66,7 @@ impl Call {
         match (side, &mut self.attempt) {
             (Side::A, _) => {
                 self.caller.trunk = target.trunk;
-                self.caller.path = Path {
-                    listener: target.listener,
-                    remote: target.peer,
-                };
+                self.caller.path = Path::to(target.listener, target.peer);
             }
             (Side::B, Some(attempt)) => {
                 attempt.target = target;

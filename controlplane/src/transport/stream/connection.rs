@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use contract::Timestamp;
 
 use super::wire::Wire;
+use crate::identity::Identity;
+use crate::path::Opened;
 use crate::transport::framing::{Frame, Framer, FramingError};
-use crate::transport::life::{Life, Opened, Phase};
+use crate::transport::life::{Life, Phase};
 use crate::transport::outbox::{Outbox, Parcel};
 
 /// Why a connection has ended.
@@ -39,6 +41,8 @@ pub(super) struct Connection {
     pub(super) is_ready: bool,
     /// With an address of no trunk.
     pub(super) is_stranger: bool,
+    /// Who has shown to be at its other end.
+    pub(super) identity: Option<Identity>,
     wire: Wire,
     pub(super) life: Life,
     framer: Framer,
@@ -52,6 +56,7 @@ impl Connection {
             alias: None,
             is_ready: false,
             is_stranger: false,
+            identity: None,
             wire,
             life,
             framer: Framer::default(),

@@ -7,7 +7,8 @@
 //!                                └─ write ◄─ Outbox ◄─ send
 //! ```
 //!
-//! A message for an address takes the connection with it, or opens one. Every table and queue is bounded;
+//! A message for an address takes the connection with it, or opens one. There may be two with one address, one that we
+//! have opened and one that they have; over TLS our requests take theirs only from whom we would have believed as a server. Every table and queue is bounded;
 //! what a bound turned away is counted.
 
 mod connection;
@@ -28,11 +29,12 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use super::life::{Due, Life, Opened, Phase};
+use super::life::{Due, Life, Phase};
 use super::outbox::{Kind, Parcel};
 use super::tls::Tls;
 use super::{Arrival, ListenerCounts, Sent};
 use crate::deadlines::Deadlines;
+use crate::path::Opened;
 use crate::settings::{ConnectionLimits, Listener, ListenerId, Trunk, TrunkId};
 use connection::{Connection, Why};
 use wire::Wire;
@@ -59,7 +61,7 @@ pub struct StreamListener {
     /// Where sockets are registered, and under which token the listener is.
     registered: Option<(Registry, Token)>,
     connections: Slab<Connection>,
-    by_remote: HashMap<SocketAddr, usize>,
+    by_remote: HashMap<(SocketAddr, Opened), usize>,
     aliases: HashMap<SocketAddr, usize>,
     with_address: HashMap<IpAddr, usize>,
     /// The trunks that use this listener, and their addresses as the settings say them.
@@ -154,17 +156,18 @@ impl StreamListener {
         !self.arrivals.is_empty()
     }
 
-    /// Sends a message over the connection with `remote`. Without one, a request opens one; a response,
-    /// which says where else it may go, takes or opens the one with there.
+    /// Sends a message over the connection with `remote`: a response over the very one that `opened` says, a request over
+    /// any that may take it. Without one, a request opens one; a response, which says where else it may go, takes or
+    /// opens the one with there.
     pub fn send(
         &mut self,
-        remote: SocketAddr,
+        (remote, opened): (SocketAddr, Opened),
         otherwise: Option<SocketAddr>,
         bytes: Vec<u8>,
         now: Timestamp,
     ) -> Sent {
         let parcel = Parcel {
-            asked: remote,
+            asked: (remote, opened),
             kind: match otherwise {
                 None => Kind::Request,
                 // Nowhere else: the connection itself, or nothing.
@@ -172,7 +175,9 @@ impl StreamListener {
             },
             bytes,
         };
-        if let Some(place) = self.place_of(remote) {
+        if let Some(place) = self.by_remote.get(&(remote, opened)).copied()
+            && (opened == Opened::ByThem || parcel.kind != Kind::Request)
+        {
             return self.put(place, parcel, now);
         }
         match parcel.kind {
@@ -185,10 +190,11 @@ impl StreamListener {
         }
     }
 
-    /// Lets the connection with `remote` also serve for another address of the same host (RFC 5923 §6.2),
+    /// Lets the connection that they have opened from `remote` also serve for another address of the same host (RFC 5923 §6.2),
     /// in the place of the alias that it had.
     pub fn alias(&mut self, remote: SocketAddr, alias: SocketAddr) {
-        let Some(place) = self.by_remote.get(&remote).copied() else {
+        let theirs = (remote, Opened::ByThem);
+        let Some(place) = self.by_remote.get(&theirs).copied() else {
             return;
         };
         let Some(connection) = self.connections.get_mut(place) else {
@@ -278,9 +284,27 @@ impl StreamListener {
         self.may_accept || !self.ready.is_empty()
     }
 
+    /// The connection that a request to this address may take.
     fn place_of(&self, remote: SocketAddr) -> Option<usize> {
-        let known = self.by_remote.get(&remote);
-        known.or_else(|| self.aliases.get(&remote)).copied()
+        let ours = self.by_remote.get(&(remote, Opened::ByUs));
+        let known = ours.or_else(|| self.aliases.get(&remote)).copied();
+        known.or_else(|| {
+            let theirs = *self.by_remote.get(&(remote, Opened::ByThem))?;
+            self.is_believed(theirs).then_some(theirs)
+        })
+    }
+
+    /// Whether who is at the other end of a connection that they have opened is whom we would have believed there, had we
+    /// connected: nobody else gets our requests.
+    fn is_believed(&self, place: usize) -> bool {
+        let Some(tls) = &self.tls else {
+            return true;
+        };
+        let connection = self.connections.get(place);
+        connection.is_some_and(|connection| {
+            let identity = connection.identity.as_ref();
+            identity.is_some_and(|identity| tls.believes(connection.remote, identity))
+        })
     }
 
     /// Sends over the connection with `remote`, which may have to be opened.
@@ -406,12 +430,12 @@ impl StreamListener {
             let token = Token(token.0 | (place + 1) << PLACE);
             connection.wire_mut().register(registry, token)?;
         }
-        let remote = connection.remote;
+        let (remote, opened) = (connection.remote, connection.opened());
         let is_stranger = !self.known.contains(&remote.ip());
         connection.is_stranger = is_stranger;
         self.deadlines.set(place, connection.life.due());
         entry.insert(connection);
-        self.by_remote.insert(remote, place);
+        self.by_remote.insert((remote, opened), place);
         *self.with_address.entry(remote.ip()).or_default() += 1;
         self.strangers += usize::from(is_stranger);
         Ok(place)
@@ -455,10 +479,10 @@ impl StreamListener {
 
     /// A connection has come to be open: who is at its other end?
     fn welcome(&mut self, place: usize, shaken: bool) {
-        let Some(connection) = self.connections.get(place) else {
+        let Some(connection) = self.connections.get_mut(place) else {
             return;
         };
-        let remote = connection.remote;
+        let from = (connection.remote, connection.opened());
         if shaken && connection.opened() == Opened::ByThem {
             let counts = self.counts.connections_mut();
             counts.handshaking = counts.handshaking.saturating_sub(1);
@@ -466,7 +490,8 @@ impl StreamListener {
         let shown = connection.wire().shown();
         let identity = self.tls.as_ref().and_then(|tls| tls.identify(shown));
         if let Some(identity) = identity {
-            let arrival = Arrival::Identified(remote, identity);
+            connection.identity = Some(identity.clone());
+            let arrival = Arrival::Identified(from, identity);
             self.arrivals.push_back(arrival);
         }
         // What came along with the end of the handshake has no edge of its own.
@@ -481,14 +506,14 @@ impl StreamListener {
         if connection.life.phase() != Phase::Open {
             return self.drive(place, now);
         }
-        let remote = connection.remote;
+        let from = (connection.remote, connection.opened());
         match connection.read(buffer, now) {
             Ok((messages, more)) => {
                 let nonsense = connection.nonsense();
                 self.counts.received += messages.len() as u64;
                 let arrived = messages
                     .into_iter()
-                    .map(|bytes| Arrival::Message(remote, bytes));
+                    .map(|bytes| Arrival::Message(from, bytes));
                 self.arrivals.extend(arrived);
                 if let Some(error) = nonsense {
                     return self.end(place, Why::Framing(error), now);
@@ -546,14 +571,15 @@ impl StreamListener {
         self.deadlines.clear(place);
         self.ready.retain(|ready| *ready != place);
         let remote = connection.remote;
-        for (table, key) in [
-            (&mut self.by_remote, Some(remote)),
-            (&mut self.aliases, connection.alias),
-        ] {
-            // A newer connection may have the name.
-            if let Some(key) = key.filter(|key| table.get(key) == Some(&place)) {
-                table.remove(&key);
-            }
+        let opened = connection.opened();
+        // A newer connection may have the name.
+        if self.by_remote.get(&(remote, opened)) == Some(&place) {
+            self.by_remote.remove(&(remote, opened));
+        }
+        if let Some(alias) = connection.alias
+            && self.aliases.get(&alias) == Some(&place)
+        {
+            self.aliases.remove(&alias);
         }
         if let Some(count) = self.with_address.get_mut(&remote.ip()) {
             *count = count.saturating_sub(1);
@@ -575,7 +601,12 @@ impl StreamListener {
             Why::Closed | Why::Broken | Why::Stalled | Why::Idle => {}
         }
         let unsent: Vec<_> = connection.close().collect();
-        self.arrivals.push_back(Arrival::Lost(remote));
+        self.arrivals.push_back(Arrival::Lost((remote, opened)));
+        let ours = (remote, Opened::ByUs);
+        if opened == Opened::ByThem && !self.by_remote.contains_key(&ours) {
+            // What we have asked there, if anything, went over theirs.
+            self.arrivals.push_back(Arrival::Lost(ours));
+        }
         for parcel in unsent {
             self.send_again(parcel, now);
         }

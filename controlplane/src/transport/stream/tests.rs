@@ -78,7 +78,12 @@ impl Side {
 
     fn send(&mut self, to: SocketAddr, otherwise: Option<SocketAddr>, text: &str) -> Sent {
         let bytes = text.as_bytes().to_vec();
-        self.listener.send(to, otherwise, bytes, self.now)
+        // A response goes back over what they have opened.
+        let opened = match otherwise {
+            Some(_) => Opened::ByThem,
+            None => Opened::ByUs,
+        };
+        self.listener.send((to, opened), otherwise, bytes, self.now)
     }
 
     fn counts(&self) -> ConnectionCounts {
@@ -88,7 +93,7 @@ impl Side {
     fn messages(&self) -> Vec<(SocketAddr, String)> {
         let messages = self.arrived.iter().filter_map(|arrival| match arrival {
             Arrival::Message(from, bytes) => {
-                Some((*from, String::from_utf8_lossy(bytes).into_owned()))
+                Some((from.0, String::from_utf8_lossy(bytes).into_owned()))
             }
             _ => None,
         });
@@ -277,11 +282,13 @@ fn what_is_no_sip_ends_the_connection_after_what_was() {
     let mut peer = connected(&side);
     peer.write_all(format!("{OPTIONS}GET / HTTP/1.1\r\n\r\n").as_bytes())
         .expect("written");
-    until(&mut [&mut side], |sides| sides[0].arrived.len() == 2);
+    until(&mut [&mut side], |sides| sides[0].arrived.len() == 3);
     let from = peer.local_addr().expect("bound");
     let expected = [
-        Arrival::Message(from, OPTIONS.as_bytes().to_vec()),
-        Arrival::Lost(from),
+        Arrival::Message((from, Opened::ByThem), OPTIONS.as_bytes().to_vec()),
+        Arrival::Lost((from, Opened::ByThem)),
+        // Also what we have asked there, if anything.
+        Arrival::Lost((from, Opened::ByUs)),
     ];
     assert_eq!(side.arrived, expected);
     assert_eq!((side.counts().framing_errors, side.counts().open), (1, 0));
@@ -294,7 +301,7 @@ fn nobody_at_the_other_end_is_told() {
     let gone = Side::tcp().address();
     side.send(gone, None, OPTIONS);
     until(&mut [&mut side], |sides| !sides[0].arrived.is_empty());
-    assert_eq!(side.arrived, [Arrival::Lost(gone)]);
+    assert_eq!(side.arrived, [Arrival::Lost((gone, Opened::ByUs))]);
     assert_eq!((side.counts().failed, side.counts().open), (1, 0));
     // A loopback source may not leave the host (RFC 1122 §3.2.1.3).
     let elsewhere = SocketAddr::from(([192, 0, 2, 1], 5060));
@@ -324,7 +331,11 @@ fn a_response_finds_another_way_when_its_connection_is_gone() {
     let gone = Side::tcp().address();
     side.send(from, Some(gone), OK);
     until(&mut [&mut side], |sides| sides[0].arrived.len() == 2);
-    assert_eq!(side.arrived, [Arrival::Lost(gone), Arrival::Unsent(from)]);
+    let expected = [
+        Arrival::Lost((gone, Opened::ByUs)),
+        Arrival::Unsent((from, Opened::ByThem)),
+    ];
+    assert_eq!(side.arrived, expected);
 }
 
 #[test]
@@ -479,6 +490,39 @@ fn both_ends_of_tls_show_who_they_are_before_they_speak() {
 }
 
 #[test]
+fn requests_take_a_connection_of_theirs_only_with_whom_the_trunk_is() {
+    for (name, taken) in [("two.example", true), ("mallory.example", false)] {
+        let secured = Secured::new("theirs");
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 5061));
+        let trunk = secured.trunk(elsewhere, &["two.example"]);
+        let mut one = Side::new(&secured.listener("one", &["one.example"]), &[trunk]);
+        let to = one.address();
+        let back = secured.trunk(to, &["one.example"]);
+        let mut peer = Side::new(&secured.listener("peer", &[name]), &[back]);
+        peer.send(to, None, OPTIONS);
+        until(&mut [&mut one, &mut peer], |sides| {
+            sides[0].messages().len() == 1
+        });
+        let (from, _) = one.messages().remove(0);
+        one.listener.locate(TrunkId(0), vec![from]);
+        // Who asks is answered, whoever it is.
+        one.send(from, Some(from), OK);
+        until(&mut [&mut one, &mut peer], |sides| {
+            sides[1].messages().len() == 1
+        });
+        one.send(from, None, OPTIONS);
+        until(&mut [&mut one, &mut peer], |sides| match taken {
+            true => sides[1].messages().len() == 2,
+            false => sides[0]
+                .arrived
+                .contains(&Arrival::Lost((from, Opened::ByUs))),
+        });
+        assert_eq!(peer.messages().len(), if taken { 2 } else { 1 }, "{name}");
+        assert_eq!(one.counts().opened, u64::from(!taken), "{name}");
+    }
+}
+
+#[test]
 fn whom_nobody_vouches_for_gets_nowhere() {
     let (secured, other) = (Secured::new("right"), Secured::new("wrong"));
     let mut two = Side::new(&secured.listener("two", &["two.example"]), &[]);
@@ -493,7 +537,7 @@ fn whom_nobody_vouches_for_gets_nowhere() {
         until(&mut [&mut one, &mut two], |sides| {
             sides[0].counts().tls_failed == 1
         });
-        assert!(one.arrived.contains(&Arrival::Lost(to)));
+        assert!(one.arrived.contains(&Arrival::Lost((to, Opened::ByUs))));
     }
     until(&mut [&mut two], |sides| sides[0].counts().tls_failed == 2);
     assert!(two.messages().is_empty());

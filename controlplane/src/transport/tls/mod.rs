@@ -156,6 +156,23 @@ impl Tls {
         })
     }
 
+    /// Whether this is who must be at the address for us to connect there.
+    pub(super) fn believes(&self, remote: SocketAddr, identity: &Identity) -> bool {
+        let Some(trunk) = self.trunk_at(remote) else {
+            return false;
+        };
+        let vouched = match trunk.trust {
+            Some(_) => identity.by_trunks.contains(&trunk.name),
+            None => identity.by_listener,
+        };
+        let mut names = trunk.names.iter();
+        let named = match trunk.names.is_empty() {
+            true => identity.has(&remote.ip().to_string()),
+            false => names.any(|name| identity.has(name)),
+        };
+        vouched && named
+    }
+
     fn trunk_at(&self, remote: SocketAddr) -> Option<&TrunkTls> {
         let holding = |is_it: &dyn Fn(SocketAddr) -> bool| {
             let mut trunks = self.trunks.iter();
