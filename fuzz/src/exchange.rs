@@ -9,7 +9,8 @@ use contract::{Command, DeviceId, Event, Link, MacAddress, Timestamp, VlanTags, 
 use controlplane::agent::{Agent, Input, Output};
 use controlplane::path::Path;
 use controlplane::settings::{
-    Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
+    Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Refer, Route, Settings, Takeover,
+    TransferPolicy, Trunk, TrunkId,
 };
 use controlplane::sip::{Header, HeaderName, Message, Method, StatusCode};
 use rand::SeedableRng;
@@ -33,6 +34,10 @@ pub struct Exchange {
     agent: Agent,
     now: Timestamp,
     replies: VecDeque<(ListenerId, SocketAddr, Message)>,
+    /// The dialogs of calls that were answered, as Replaces names them; the last few.
+    dialogs: VecDeque<String>,
+    /// How many calls were answered to somebody.
+    heard: u32,
 }
 
 impl Default for Exchange {
@@ -49,6 +54,8 @@ impl Exchange {
             agent: Agent::new(settings(), 2, StdRng::seed_from_u64(3261)),
             now: Timestamp::ZERO,
             replies: VecDeque::new(),
+            dialogs: VecDeque::new(),
+            heard: 0,
         }
     }
 
@@ -104,6 +111,13 @@ impl Exchange {
             gauges.ports_in_use,
         ];
         assert_eq!(held, [0; 7], "{gauges:?}");
+    }
+
+    /// How many transfers were begun, and how many of them made.
+    #[must_use]
+    pub fn transfers(&self) -> (u64, u64) {
+        let counters = self.agent.counters();
+        (counters.transfers_begun, counters.transfers_made)
     }
 
     /// How many calls were answered.
@@ -178,7 +192,7 @@ impl Exchange {
         let replies = match (message.method(), message.code()) {
             (Some(Method::Ack), _) => Vec::new(),
             (Some(method), _) => answers(method, message),
-            (None, Some(code)) => acknowledgements(code, message),
+            (None, Some(code)) => self.acknowledgements(code, message),
             (None, None) => Vec::new(),
         };
         for reply in replies {
@@ -187,6 +201,79 @@ impl Exchange {
             }
         }
     }
+}
+
+impl Exchange {
+    /// ACK of a final response to an INVITE. After a 2xx also what the caller wants next: BYE, or before that a transfer,
+    /// blind or to whom another call is with, or another's place in a call.
+    fn acknowledgements(&mut self, code: StatusCode, response: &Message) -> Vec<Message> {
+        let mut said = acknowledgements(code, response);
+        if !code.is_success() || said.len() < 2 {
+            return said;
+        }
+        self.heard = self.heard.wrapping_add(1);
+        let other = self.dialogs.front().cloned();
+        if let Some(own) = dialog_of(response) {
+            self.dialogs.push_back(own);
+            if self.dialogs.len() > 4 {
+                self.dialogs.pop_front();
+            }
+        }
+        let wish = match (self.heard % 4, other) {
+            (1, _) => refer(&said, ""),
+            (2, Some(dialog)) => {
+                let escaped = dialog.replace(';', "%3B").replace('=', "%3D");
+                refer(&said, &format!("?Replaces={}", escaped.replace('@', "%40")))
+            }
+            (3, Some(dialog)) => replacing(&dialog, self.heard),
+            _ => None,
+        };
+        // What leaves a call in peace is not hung up on at once.
+        if let Some(wish) = wish {
+            said.truncate(1);
+            said.push(wish);
+        }
+        said
+    }
+}
+
+/// The name of the dialog that a 2xx has made, as whoever answered it is asked to replace it.
+fn dialog_of(response: &Message) -> Option<String> {
+    let (to, from) = (response.to().ok()?, response.from().ok()?);
+    let call_id = response.call_id().ok()?;
+    Some(format!(
+        "{call_id};to-tag={};from-tag={}",
+        to.tag()?,
+        from.tag()?
+    ))
+}
+
+/// REFER in the place of the BYE.
+fn refer(said: &[Message], replaces: &str) -> Option<Message> {
+    let bye = said.get(1)?;
+    let mut refer = Message::request(Method::Refer, bye.uri()?.clone());
+    for field in bye.headers.iter() {
+        refer.headers.append(field.clone());
+    }
+    let number = bye.cseq().ok()?.number;
+    refer
+        .headers
+        .set(HeaderName::CSeq, format!("{number} REFER"));
+    let to = format!("<sip:4930@10.1.0.1{replaces}>");
+    refer.headers.push(HeaderName::ReferTo, to);
+    Some(refer)
+}
+
+/// An INVITE for the place of who has this dialog.
+fn replacing(dialog: &str, number: u32) -> Option<Message> {
+    let text = format!(
+        "INVITE sip:4930@10.1.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.2:5060;branch=z9hG4bKnew{number}\r\n\
+         From: <sip:new@10.1.0.2>;tag=new{number}\r\nTo: <sip:4930@10.1.0.1>\r\nCall-ID: new{number}\r\n\
+         CSeq: 1 INVITE\r\nContact: <sip:new@10.1.0.2>\r\nMax-Forwards: 70\r\nReplaces: {dialog}\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    );
+    Message::parse(text.as_bytes()).ok()
 }
 
 fn answers(method: &Method, request: &Message) -> Vec<Message> {
@@ -251,8 +338,13 @@ fn settings() -> Settings {
     let group = |name: &str, device, address: [u8; 4]| {
         MediaGroup::new(name, DeviceId(device), [address.into()], (20_000, 20_199))
     };
-    let trunk = |name: &str, peer: ([u8; 4], u16), number: u16| {
-        Trunk::new(
+    let trunk = |name: &str, peer: ([u8; 4], u16), number: u16| Trunk {
+        transfer: TransferPolicy {
+            refer: Refer::Local,
+            replaces: Takeover::Local,
+            ..TransferPolicy::default()
+        },
+        ..Trunk::new(
             name,
             [peer.into()],
             [ListenerId(number)],

@@ -115,6 +115,9 @@ fn a_quarter_of_a_million_messages_through_calls() {
         "only {} calls came about: mutations met too few of them",
         exchange.answered()
     );
+    let (begun, made) = exchange.transfers();
+    println!("{begun} transfers were begun, {made} made");
+    assert!(begun > 200 && made > 50, "{begun} begun, {made} made");
 }
 
 fn invite(number: usize) -> String {
