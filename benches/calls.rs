@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use contract::{Command, DeviceId, Event, Link, MacAddress, Timestamp, VlanTags};
 use controlplane::agent::{Agent, Input, Output};
+use controlplane::path::Path;
 use controlplane::records::Measured;
 use controlplane::settings::{
     Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Route, Settings, Trunk, TrunkId,
@@ -219,8 +220,7 @@ impl World {
     fn hear(&mut self, listener: u16, from: &str, text: String) {
         self.heard += 1;
         let datagram = Input::Datagram {
-            listener: ListenerId(listener),
-            remote: from.parse().expect("an address"),
+            path: Path::to(ListenerId(listener), from.parse().expect("an address")),
             bytes: text.into_bytes(),
         };
         self.agent.handle(datagram, self.now);
