@@ -2,6 +2,7 @@
 
 mod accounts;
 mod attended;
+mod beliefs;
 mod cancelling;
 mod challenged;
 mod challenging;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use contract::Timestamp;
 use controlplane::agent::Input;
+use controlplane::b2bua::CallState;
 use controlplane::sip::{HeaderName, Message, Method};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::beliefs::{Beliefs, Side, end_of};
 use crate::phone::{Phone, described, header, sdp};
-use crate::world::{Datagram, OTHER_TRUNK, World, addr, settings};
+use crate::world::{Datagram, NO_ANSWER, OTHER_TRUNK, TRANSACTION, World, addr, settings};
 
 /// How often phones send something again that nobody has answered.
 const AGAIN: Duration = Duration::from_millis(700);
@@ -41,12 +43,6 @@ enum Due {
     Dial(usize),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Side {
-    Caller,
-    Callee,
-}
-
 struct Network {
     world: World,
     rng: StdRng,
@@ -61,23 +57,9 @@ struct Network {
     pending: HashMap<String, Message>,
     /// Calls without an offer in their INVITE.
     late: HashSet<String>,
-    /// Which call a callee's Call-ID belongs to: the caller's Call-ID, by a header that passes.
-    caller_of: HashMap<String, String>,
-    /// The callees that have said 200, by their Call-ID.
-    promised: HashSet<String>,
-    /// Calls that more than one callee has answered.
-    forked: HashSet<String>,
-    /// What the phones believe, by their Call-ID.
-    believed: HashMap<(String, Side), Belief>,
-}
-
-/// What a phone believes of its call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Belief {
-    /// It has been answered, or its answer has been acknowledged.
-    up: bool,
-    /// It has sent BYE, or received one.
-    over: bool,
+    /// The callees that have said 200, by their Call-ID, and the number of the INVITE that they said it to.
+    promised: HashMap<String, u32>,
+    beliefs: Beliefs,
 }
 
 impl Network {
@@ -94,10 +76,8 @@ impl Network {
             settled: HashSet::new(),
             pending: HashMap::new(),
             late: HashSet::new(),
-            caller_of: HashMap::new(),
-            promised: HashSet::new(),
-            forked: HashSet::new(),
-            believed: HashMap::new(),
+            promised: HashMap::new(),
+            beliefs: Beliefs::new(weather.lost > 0),
         }
     }
 
@@ -133,6 +113,7 @@ impl Network {
     /// Everything that was just sent, by either side, goes onto the wire.
     fn collect(&mut self) {
         for (at, message) in self.world.take_mail() {
+            self.beliefs.sends(&message);
             self.carry(|| Due::Mail(at, message.clone()));
         }
         let sent: Vec<Datagram> = self
@@ -149,27 +130,65 @@ impl Network {
         }
     }
 
-    /// Runs until nothing is left to happen.
+    /// Runs until nothing is left to happen but what tandem does by itself.
     fn run(&mut self) {
-        while let Some((&(at, number), _)) = self.due.first_key_value() {
-            let wait = at.since(self.world.now);
+        while let Some((&(at, _), _)) = self.due.first_key_value() {
+            self.run_until(at);
+        }
+    }
+
+    /// Lets time pass until then, for the phones, the network and tandem.
+    fn run_until(&mut self, end: Timestamp) {
+        loop {
             let agent = self.world.settle();
+            let first = self.due.first_key_value().map(|(&key, _)| key);
+            let first = first.filter(|(at, _)| *at <= end);
+            let at = first.map_or(end, |(at, _)| at);
             if let Some(until) = agent.filter(|until| *until < at) {
                 self.world.now = until;
                 self.world.handle(Input::Time);
-                self.collect();
-                continue;
+            } else if let Some(key) = first {
+                let due = self.due.remove(&key).expect("the first");
+                self.world.now = at;
+                self.happen(due);
+            } else {
+                self.world.now = end;
+                return;
             }
-            let due = self.due.remove(&(at, number)).expect("the first");
-            self.world.now = self.world.now + wait;
-            self.happen(due);
             self.collect();
         }
     }
 
+    fn run_for(&mut self, time: Duration) {
+        self.run_until(self.world.now + time);
+    }
+
+    /// All that was under way arrives or is given up, and nobody does anything new: who believes to be up, is.
+    fn rest(&mut self, seed: u64) {
+        self.run_for(NO_ANSWER + TRANSACTION * 2);
+        let unsettled = |network: &Self| -> HashSet<_> {
+            let calls = network.world.agent.calls().into_iter();
+            let calls = calls.filter(|call| call.state != CallState::Established);
+            calls.map(|call| call.id).collect()
+        };
+        // Session timers end calls at any time, but none takes so long.
+        let before = unsettled(self);
+        self.run_for(TRANSACTION + Duration::from_secs(8));
+        let stuck: Vec<_> = unsettled(self).intersection(&before).copied().collect();
+        assert!(
+            stuck.is_empty(),
+            "seed {seed}: {stuck:?} neither rise nor end"
+        );
+        self.beliefs.assert_in_step(&self.world.agent, seed);
+    }
+
     fn happen(&mut self, due: Due) {
         match due {
-            Due::Arrival((from, to, bytes)) => self.world.deliver(from, to, bytes),
+            Due::Arrival((from, to, bytes)) => {
+                let message = Message::parse(&bytes).expect("phones speak SIP");
+                self.beliefs.hears(&message);
+                self.world.deliver(from, to, bytes);
+            }
             Due::Mail(at, message) => self.read(at, &message),
             Due::Again(name, datagram, tries) => {
                 if tries > 0 && !self.settled.contains(&name) {
@@ -214,10 +233,14 @@ impl Network {
         let Some(mut phone) = self.phones.get(&(call.clone(), side)).cloned() else {
             return;
         };
+        // A request that overtakes the BYE before it would be the one that counts.
+        if self.beliefs.of(&(call.clone(), side)).over {
+            return;
+        }
         let world = &mut self.world;
         let host = match side {
             Side::Caller => "10.1.0.2",
-            Side::Callee => "10.2.0.2",
+            _ => "10.2.0.2",
         };
         let body = described(host, 4000, phone.cseq, "sendonly");
         if !phone.peer.contains("tag=") {
@@ -230,7 +253,9 @@ impl Network {
                 3 => phone.request(world, "INVITE", ""),
                 _ => {
                     phone.request(world, "BYE", "");
-                    self.believes(&call, side).over = true;
+                    let belief = self.beliefs.of(&(call.clone(), side));
+                    belief.over = true;
+                    belief.hasty = !belief.up;
                 }
             }
         }
@@ -250,12 +275,12 @@ impl Network {
         match message.method().cloned() {
             None => self.read_response(call, side, message),
             Some(Method::Ack) => {
-                let name = two_hundred(message);
-                let of_answer = self.promised.contains(&call) && name.ends_with(" 1");
-                if side == Side::Callee && of_answer && is_of(message, "t-") {
-                    self.believes(&call, side).up = true;
+                let number = message.cseq().map(|cseq| cseq.number).ok();
+                if side == Side::Callee && self.promised.get(&call).copied() == number {
+                    let end = end_of(message, HeaderName::To);
+                    self.beliefs.of(&end).up = true;
                 }
-                self.settled.insert(name);
+                self.settled.insert(two_hundred(message));
             }
             Some(Method::Prack) => {
                 self.settled.insert(format!("reliable {call}"));
@@ -266,48 +291,12 @@ impl Network {
                 self.ring(at, call, message);
             }
             Some(method) => {
-                if method == Method::Bye && (side == Side::Caller || is_of(message, "t-")) {
-                    self.believes(&call, side).over = true;
+                if method == Method::Bye {
+                    let end = end_of(message, HeaderName::To);
+                    self.beliefs.of(&end).over = true;
                 }
                 self.answer(call, side, at, &method, message);
             }
-        }
-    }
-
-    fn believes(&mut self, call: &str, side: Side) -> &mut Belief {
-        self.believed.entry((call.to_owned(), side)).or_default()
-    }
-
-    /// Both ends of each call agree on whether it came about and on that it is over.
-    fn assert_agreement(&self, seed: u64) {
-        let mut answered: HashSet<&str> = HashSet::new();
-        for ((call, side), belief) in &self.believed {
-            assert!(
-                belief.over || !belief.up,
-                "seed {seed}: {side:?} of {call} believes that it is up"
-            );
-            // Over a bad network an ACK may be lost for good; then the callee has hung up since.
-            let may_miss_ack = self.weather.lost > 0 && self.promised.contains(call);
-            if *side == Side::Callee && (belief.up || may_miss_ack) {
-                let caller = self.caller_of.get(call).expect("the INVITE named it");
-                answered.insert(caller);
-            }
-        }
-        for ((call, side), belief) in &self.believed {
-            let alone = *side == Side::Caller && belief.up && !answered.contains(&**call);
-            // A fork that phones know nothing of may have answered instead.
-            assert!(
-                !alone || self.forked.contains(call),
-                "seed {seed}: {call} was answered by nobody: {:?}",
-                self.caller_of
-                    .iter()
-                    .filter(|(_, caller)| *caller == call)
-                    .map(|(callee, _)| {
-                        let name = (callee.clone(), Side::Callee);
-                        (self.believed.get(&name), self.promised.contains(callee))
-                    })
-                    .collect::<Vec<_>>()
-            );
         }
     }
 
@@ -317,13 +306,14 @@ impl Network {
             return;
         }
         let caller = header(invite, HeaderName::Other("x-call".to_owned()));
-        self.caller_of.insert(call.clone(), caller.clone());
+        self.beliefs.caller_of.insert(call.clone(), caller);
         let phone = Phone::callee(&at.to_string(), invite, &format!("t-{call}"));
         let fork = Phone::callee(&at.to_string(), invite, &format!("u-{call}"));
         let body = match at == addr(OTHER_TRUNK) {
             true => sdp("fd02::2", 6000),
             false => sdp("10.2.0.2", 6000),
         };
+        let number = invite.cseq().expect("a number").number;
         let world = &mut self.world;
         let reliable = invite.lists(&HeaderName::Supported, "100rel");
         match self.rng.random_range(0..14) {
@@ -338,15 +328,14 @@ impl Network {
             2 => phone.respond(world, invite, 486, ""),
             3 => phone.respond(world, invite, 180, ""),
             4 => {
-                self.forked.insert(caller);
-                self.promised.insert(call.clone());
+                self.promised.insert(call.clone(), number);
                 fork.respond(world, invite, 180, "");
                 phone.respond(world, invite, 183, &body);
                 phone.respond(world, invite, 200, &body);
                 fork.respond(world, invite, 200, &body);
             }
             _ => {
-                self.promised.insert(call.clone());
+                self.promised.insert(call.clone(), number);
                 phone.respond(world, invite, 180, "");
                 phone.respond(world, invite, 200, &body);
             }
@@ -364,7 +353,8 @@ impl Network {
                 true => String::new(),
                 false => sdp("10.2.0.2", 6000),
             };
-            self.promised.insert(call.to_owned());
+            let number = invite.cseq().expect("a number").number;
+            self.promised.insert(call.to_owned(), number);
             phone.respond(&mut self.world, &invite, 200, &body);
         }
     }
@@ -406,7 +396,7 @@ impl Network {
             let mut invite = request.clone();
             invite.headers.set(HeaderName::CSeq, number);
             // Whoever has answered does not take it back, and whoever ends it will not answer.
-            if !self.promised.contains(&call) && self.chance(90) {
+            if !self.promised.contains_key(&call) && self.chance(90) {
                 self.pending.remove(&call);
                 phone.respond(&mut self.world, &invite, 487, "");
             }
@@ -417,14 +407,19 @@ impl Network {
         let Some(mut phone) = self.phones.get(&(call.clone(), side)).cloned() else {
             return;
         };
-        let is_invite = header(response, HeaderName::CSeq).ends_with("INVITE");
+        let number = header(response, HeaderName::CSeq);
+        let is_invite = number.ends_with("INVITE");
         let code = response.code().map_or(0, |code| code.as_u16());
         if code >= 200 {
             self.settled.insert(branch(response));
         }
-        // Whoever is told that there is no such call has none any more (RFC 5057 §5.1).
-        if code == 481 {
-            self.believes(&call, side).over = true;
+        // Whoever is told that there is no such call has none any more; CANCEL and PRACK ask for a transaction (RFC
+        // 5057 §5.1), and early dialogs of other forks end by themselves.
+        let of_transaction = ["CANCEL", "PRACK"]
+            .iter()
+            .any(|method| number.ends_with(method));
+        if code == 481 && !of_transaction && header(response, HeaderName::To) == phone.peer {
+            self.beliefs.of(&(call.clone(), side)).over = true;
         }
         if code == 100 || (code < 200 && !is_invite) {
             return;
@@ -443,15 +438,22 @@ impl Network {
                 String::new()
             };
             phone.ack(&mut self.world, response, &body);
-            let first = self.settled.insert(format!("first {call} {side:?}"));
-            if code == 200 && first && side == Side::Caller {
-                self.believes(&call, side).up = true;
+            let first = self
+                .settled
+                .insert(format!("first {call} {side:?} {number}"));
+            if side == Side::Caller && number == "1 INVITE" {
+                let belief = self.beliefs.of(&(call.clone(), side));
+                belief.up |= code == 200;
+                belief.refused |= code != 200;
             }
             if code == 200 && first {
                 let later = self.within(5_000);
                 self.after(later, Due::Whim(call.clone(), side));
             }
         } else if is_invite {
+            // What comes late from another fork is acknowledged, but the dialog that is up stays.
+            let is_up = self.beliefs.of(&(call.clone(), side)).up;
+            let confirmed = is_up.then(|| (phone.peer.clone(), phone.target.clone()));
             phone.learn(response);
             // Each is acknowledged once; what is repeated after that is acknowledged by the same PRACK.
             if let Ok(rseq) = response.rseq()
@@ -465,14 +467,13 @@ impl Network {
                 };
                 phone.prack(&mut self.world, response, &body);
             }
+            if let Some((peer, target)) = confirmed {
+                phone.peer = peer;
+                phone.target = target;
+            }
         }
         self.phones.insert((call, side), phone);
     }
-}
-
-/// Whether a request is in the dialog of the phone whose tags begin like this.
-fn is_of(message: &Message, start: &str) -> bool {
-    header(message, HeaderName::To).contains(&format!("tag={start}"))
 }
 
 fn branch(message: &Message) -> String {
@@ -485,7 +486,10 @@ fn branch(message: &Message) -> String {
 fn two_hundred(message: &Message) -> String {
     let number = header(message, HeaderName::CSeq);
     let number = number.split(' ').next().unwrap_or_default();
-    format!("2xx {} {number}", header(message, HeaderName::CallId))
+    let (call, _) = end_of(message, HeaderName::To);
+    let to = header(message, HeaderName::To);
+    let tag = to.split("tag=").nth(1).unwrap_or_default();
+    format!("2xx {call} {tag} {number}")
 }
 
 /// What a phone sends again until it is answered: requests but ACK until a final response, and a 2xx to
@@ -514,24 +518,21 @@ fn simulate(seed: u64, calls: usize, weather: Weather) -> u64 {
         network.after(at, Due::Dial(number));
     }
     network.run();
+    network.rest(seed);
     // What nobody has ended by then, an operator does; nobody answers any more.
     network.world.wire = None;
     for call in network.world.agent.calls() {
         network.world.handle(Input::HangUp(call.id));
     }
     network.world.advance(Duration::from_secs(600));
-    for (at, message) in network.world.take_mail() {
+    for (_, message) in network.world.take_mail() {
         if message.method() == Some(&Method::Bye) {
-            let call = header(&message, HeaderName::CallId);
-            let side = match at.ip() == addr("10.1.0.2:0").ip() {
-                true => Side::Caller,
-                false => Side::Callee,
-            };
-            network.believes(&call, side).over = true;
+            let end = end_of(&message, HeaderName::To);
+            network.beliefs.of(&end).over = true;
         }
     }
     network.world.assert_clean();
-    network.assert_agreement(seed);
+    network.beliefs.assert_agreement(seed);
     let counters = network.world.agent.counters();
     // A CANCEL that overtakes its INVITE settles both for the phone: such a call never comes.
     let offered = counters.calls_offered;

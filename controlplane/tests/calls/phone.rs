@@ -140,7 +140,9 @@ impl Phone {
     /// ACK for a response to its last INVITE: within the INVITE's transaction for a failure, a
     /// transaction of its own for a 2xx.
     pub(crate) fn ack(&mut self, world: &mut World, response: &Message, body: &str) {
-        let (cseq, branch) = self.invite.clone().expect("it sent an INVITE");
+        // It may have sent another since.
+        let cseq = response.cseq().expect("a number").number;
+        let branch = format!("z9hG4bK-{}-{cseq}-INVITE", self.call_id);
         let failed = response.code().is_some_and(|code| code.is_failure());
         let branch = if failed {
             branch
