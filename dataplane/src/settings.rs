@@ -114,9 +114,9 @@ pub struct Worker {
 pub enum IdlePolicy {
     /// Looks again at once, for ever. For dedicated cores.
     Spin,
-    /// Looks again at once for `spin`, then sleeps until a frame or a command comes.
+    /// Looks again at once for `spin` after the last frame, then sleeps until a frame or a command comes.
     Adaptive {
-        /// How long it looks before it sleeps.
+        /// How long it looks for another frame before it sleeps.
         spin: Duration,
     },
 }

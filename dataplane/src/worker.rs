@@ -54,6 +54,8 @@ pub struct Shared {
 pub struct Polled {
     /// There was something to do, and there may be more.
     pub worked: bool,
+    /// Part of it were frames: more may follow at once. After commands alone nothing does that does not wake.
+    pub relayed: bool,
     /// Events wait for the control plane.
     pub told: bool,
 }
@@ -128,19 +130,15 @@ impl<P: Port> Worker<P> {
         for socket in 0..self.origins.len() {
             self.port.tend(socket);
             let received = self.serve(socket, clock);
-            if received > 0 {
-                polled.worked = true;
-            }
-            if self.port.is_transmitting(socket) {
+            let transmitting = self.port.is_transmitting(socket);
+            if transmitting {
                 self.port.kick(socket);
-                polled.worked = true;
             }
+            polled.relayed |= received > 0 || transmitting;
             let levels = self.port.levels(socket);
             self.shared.tally.sockets[socket].set_levels(levels, received as u32);
         }
-        if self.sweep(now) {
-            polled.worked = true;
-        }
+        polled.worked |= polled.relayed | self.sweep(now);
         self.tell_news(&mut polled);
         self.publish(now);
         self.doing = if polled.worked {
@@ -185,9 +183,9 @@ impl<P: Port> Worker<P> {
                 continue;
             };
             let now = clock();
-            if polled.worked {
+            if polled.relayed {
                 busy = now;
-            } else if now.since(busy) >= spin {
+            } else if !polled.worked && now.since(busy) >= spin {
                 self.account(now);
                 self.doing = Doing::Sleep;
                 self.sleep(stop);

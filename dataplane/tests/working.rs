@@ -297,6 +297,18 @@ fn a_full_tx_ring_drops_and_counts_and_keeps_every_frame() {
 }
 
 #[test]
+fn after_commands_alone_a_worker_does_not_look_for_frames() {
+    let mut bench = bench();
+    let install = Command::Install(entry(1, 20_000));
+    let _ = bench.shared.commands.push(install).unwrap();
+    let polled = bench.poll();
+    assert_eq!((polled.worked, polled.relayed), (true, false));
+    assert!(bench.worker.port_mut().deliver(0, &packet(20_000)));
+    let polled = bench.poll();
+    assert_eq!((polled.worked, polled.relayed), (true, true));
+}
+
+#[test]
 fn a_batch_of_64_is_kicked_until_the_ring_is_empty() {
     let mut bench = bench();
     bench.install(entry(1, 20_000));
