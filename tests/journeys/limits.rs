@@ -77,22 +77,25 @@ fn no_more_new_calls_in_a_second_than_configured() {
     let limited = "name = \"callers\"\nlimits = { rate_in = 1, burst_in = 2 }\n";
     let setup = Setup::default().replace("name = \"callers\"\n", limited);
     let mut pair = Pair::new(&setup);
-    let started = Instant::now();
-    // Two at once; as many more as seconds pass meanwhile.
-    let mut calls: Vec<_> = (0..2)
-        .map(|number| pair.call(30_000 + 10 * number))
-        .collect();
-    if started.elapsed() < Duration::from_secs(1) {
-        // Longer than it takes: callers that are many do not come again all at once.
-        assert_eq!(refused(&mut pair), Some(5), "Retry-After");
-        assert_eq!(pair.relay.refused(503), 1);
-        std::thread::sleep(Duration::from_millis(1_100));
-    }
+    // Two at once; as many more as seconds pass meanwhile: on a machine that has just stopped, another time.
+    let met = (0..5).any(|_| {
+        let started = Instant::now();
+        let calls = [30_000, 30_010].map(|port| pair.call(port));
+        let quick = started.elapsed() < Duration::from_millis(900);
+        if quick {
+            // Longer than it takes: callers that are many do not come again all at once.
+            assert_eq!(refused(&mut pair), Some(5), "Retry-After");
+            assert_eq!(pair.relay.refused(503), 1);
+        }
+        for (call, _) in calls {
+            call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
+        }
+        std::thread::sleep(Duration::from_millis(2_200));
+        quick
+    });
+    assert!(met, "two calls have never come up within a second");
     let (call, mut parties) = pair.call(30_100);
     Pair::assert_audio(&mut parties);
-    for (call, _) in calls.drain(..) {
-        call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
-    }
     pair.finish(call);
 }
 

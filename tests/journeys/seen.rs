@@ -323,7 +323,19 @@ fn a_full_disk_costs_records_and_no_call() {
         call.caller_hangs_up(&mut pair.caller, &mut pair.callee);
     }
     pair.assert_quiet();
+    // The second may be lost to the pause after the first.
+    let until = Instant::now() + Duration::from_secs(5);
+    let cdr = |pair: &Pair| pair.relay.json(&["status"])["cdr"].clone();
+    while cdr(&pair)["lost_write_failed"] != 2 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let counted = cdr(&pair);
+    assert_eq!(
+        (&counted["lost_write_failed"], &counted["written"]),
+        (&2.into(), &0.into())
+    );
     pair.relay.stop();
+    assert!(pair.relay.log().contains("calls go on without"));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use super::relay::{Relay, in_dialog};
 use super::reliable::{Demand, Incoming, Outgoing};
 use super::service::Leases;
 use super::session_timer::Timers;
-use super::transfer::{Loan, Passed, PickUp, Transfer};
+use super::transfer::{Loan, Passed, PickUp, Successors, Transfer};
 use super::{CallId, CallState, CallSummary, LegView, Trigger};
 
 /// A call.
@@ -62,6 +62,8 @@ pub(super) struct Call {
     pub(super) referrals: Passed,
     /// A party that is lent to a transfer of another call.
     pub(super) lent: Option<Loan>,
+    /// Who has taken the caller's and the callee's place.
+    pub(super) successors: Successors,
     pub(super) farewell: Farewell,
     /// What it holds of the trunks' limits.
     pub(super) leases: Leases,
@@ -185,6 +187,7 @@ impl Call {
             pickup: None,
             referrals: Passed::default(),
             lent: None,
+            successors: Successors::default(),
             farewell: Farewell::default(),
             leases: Leases::default(),
             started: now,

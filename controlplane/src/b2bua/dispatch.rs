@@ -297,7 +297,7 @@ impl B2bua {
             return self.cx.refuse(key, &message, StatusCode::NO_SUCH_CALL);
         };
         let number = message.cseq().map_or(0, |cseq| cseq.number);
-        let named = self.named_in(&message);
+        let named = self.named_in(&message, (id, side));
         self.with_call(id, |call, cx| {
             let admitted = call
                 .pairs

@@ -137,6 +137,10 @@ impl Call {
         let Some(method) = request.method().cloned() else {
             return;
         };
+        if self.is_in_transfer() && passing::sdp_of(&request).is_none() && method == Method::Update
+        {
+            return self.answer_refresh(cx, from, key, &request);
+        }
         if let Some(code) = self.in_the_way(&method, from) {
             return cx.refuse(key, &request, code);
         }

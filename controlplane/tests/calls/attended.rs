@@ -361,3 +361,13 @@ fn the_subscription_may_be_refreshed_and_ended() {
     desk.first.expect_nothing(&mut desk.world);
     desk.both_go_on();
 }
+
+#[test]
+fn nobody_names_the_dialog_of_another_trunk() {
+    let mut desk = Desk::new();
+    // What the target has with us is not hers to give away, in whichever order she names it.
+    let name = named(&desk.target);
+    desk.refer_to(&name);
+    desk.first.expect(&mut desk.world, "403");
+    desk.both_go_on();
+}

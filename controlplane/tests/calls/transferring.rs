@@ -184,6 +184,65 @@ fn a_callee_transfers_its_caller() {
 }
 
 #[test]
+fn who_is_called_later_hears_of_who_has_taken_a_place() {
+    let mut world = world(Refer::Local);
+    let (mut caller, mut callee) = up(&mut world, "chain");
+    refer(&mut world, &mut callee, &format!("sip:back@{OUTSIDE}"));
+    let (second, _) = target(&mut world, CALLER, ("10.1.0.9", 7000));
+    let again = caller.expect(&mut world, "INVITE");
+    caller.respond(&mut world, &again, 200, &sdp("10.1.0.2", 4002));
+    caller.expect(&mut world, "ACK");
+    second.expect(&mut world, "ACK");
+    hears(&mut world, &callee, "200 OK", OVER);
+    callee.take_bye(&mut world);
+    // Whom the caller sends on now is not the callee that it had called.
+    caller.request_with(&mut world, "REFER", "", "Refer-To: <sip:8001@10.1.0.1>\r\n");
+    caller.expect(&mut world, "202");
+    hears(&mut world, &caller, "100 Trying", "active;expires=900");
+    let invite = expect(&mut world, addr(OTHER_TRUNK), "INVITE");
+    let from = header(&invite, HeaderName::From);
+    assert!(
+        from.contains("sip:back@") && !from.contains("+4930"),
+        "{from}"
+    );
+    let third = Phone::callee(OTHER_TRUNK, &invite, "third");
+    third.respond(&mut world, &invite, 486, "");
+    third.expect(&mut world, "ACK");
+    hears(&mut world, &caller, "486 Busy Here", OVER);
+    hang_up(&mut world, caller, &second);
+}
+
+#[test]
+fn sessions_are_kept_while_a_target_rings() {
+    let mut world = world(Refer::Local);
+    let (mut caller, mut callee) = up(&mut world, "kept");
+    refer(&mut world, &mut caller, "sip:8001@10.1.0.1");
+    let invite = expect(&mut world, addr(OTHER_TRUNK), "INVITE");
+    let target = Phone::callee(OTHER_TRUNK, &invite, "target");
+    target.respond(&mut world, &invite, 180, "");
+    // It offers nothing, so that it need not wait; and it goes no further.
+    let refreshes = "Supported: timer\r\nSession-Expires: 90;refresher=uac\r\n";
+    callee.request_with(&mut world, "UPDATE", "", refreshes);
+    let answer = callee.expect(&mut world, "200");
+    assert_eq!(
+        header(&answer, HeaderName::SessionExpires),
+        "90;refresher=uac"
+    );
+    caller.expect_nothing(&mut world);
+    // Nor does it end the call that nobody can refresh by re-INVITE now.
+    world.advance(Duration::from_secs(100));
+    assert_eq!(world.state(), CallState::Established);
+    target.respond(&mut world, &invite, 486, "");
+    target.expect(&mut world, "ACK");
+    hears(&mut world, &caller, "486 Busy Here", OVER);
+    callee.request_with(&mut world, "UPDATE", "", refreshes);
+    let update = caller.expect(&mut world, "UPDATE");
+    caller.respond(&mut world, &update, 200, "");
+    callee.expect(&mut world, "200");
+    hang_up(&mut world, caller, &callee);
+}
+
+#[test]
 fn a_target_that_is_busy_leaves_the_call_as_it_was() {
     let mut world = world(Refer::Local);
     let (mut caller, callee) = up(&mut world, "busy");

@@ -109,6 +109,11 @@ impl Clock {
         }
     }
 
+    /// The session does not end before this long from now: nobody can refresh it.
+    pub(in crate::b2bua) fn put_off(&mut self, now: Timestamp) {
+        self.expires = self.expires.max(now + LONGEST_MARGIN + SHORTEST_PAUSE);
+    }
+
     /// Nobody is there any more.
     pub(in crate::b2bua) fn gone(&mut self) {
         self.step(Trigger::Gone);

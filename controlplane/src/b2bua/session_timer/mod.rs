@@ -24,8 +24,10 @@ use crate::session::Side;
 use crate::settings::{SessionTimer, TimerMode, TrunkId};
 use crate::sip::typed::SessionExpires;
 use crate::sip::{HeaderName, Message, Method, StatusCode};
+use crate::transaction::ServerKey;
 
 use super::CallState;
+use super::admission::Refusal;
 use super::alarms::Alarm;
 use super::call::Call;
 use super::challenges::renumber;
@@ -318,6 +320,10 @@ impl Call {
         if !matches!(self.state(), CallState::Answered | CallState::Established) {
             return;
         }
+        if self.is_in_transfer() {
+            // Nobody can refresh by re-INVITE now. A transfer has its own ends.
+            self.timers.of(side).clock.put_off(cx.now);
+        }
         match self.timers.of(side).clock.on_time(cx.now) {
             Some(clock::Due::Refresh) => self.refresh(cx, side),
             Some(clock::Due::Expired) => {
@@ -331,6 +337,37 @@ impl Call {
             None => {}
         }
         self.set_session_alarm(cx, side);
+    }
+
+    /// Answers an UPDATE that offers nothing while it cannot pass to the other side: it refreshes the session of its
+    /// sender's leg (RFC 4028 §9).
+    pub(super) fn answer_refresh(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        key: ServerKey,
+        request: &Message,
+    ) {
+        let departed = self.farewell.departed == Some(side);
+        if departed {
+            return cx.refuse(key, request, StatusCode::NO_SUCH_CALL);
+        }
+        if let Some(least) = self.interval_in_the_way(cx, side, request) {
+            return Refusal::interval(least).send(cx, key, request);
+        }
+        let mut policy = self.timer_policy(cx, side);
+        // The other side is not asked.
+        if policy.mode == TimerMode::Pass {
+            policy.mode = TimerMode::Accept;
+        }
+        let mut response = request.response(StatusCode::OK, None);
+        if let Some(pair) = self.pairs.first() {
+            cx.introduce(&mut response, pair.dialog(side).path().listener);
+        }
+        let with = (request, &mut response);
+        self.timers.answer(side, &policy, cx.now, request, with);
+        self.set_session_alarm(cx, side);
+        cx.respond(key, response);
     }
 
     /// Sends the INVITE to the callee once more, as another request of the same call.

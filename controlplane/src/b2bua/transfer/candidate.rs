@@ -109,18 +109,13 @@ impl B2bua {
 impl Call {
     /// The INVITE as the party that remains would send it: from it, to whom the REFER names.
     pub(super) fn wish(&self, by: Side, request: &Message, referral: &Referral) -> Message {
-        let rest = by.other();
-        let invite = &self.caller.invite;
+        let party = self.party(by.other());
         let mut wish = Message::request(Method::Invite, referral.target.clone());
         if let Some(hops) = request.headers.value(&HeaderName::MaxForwards) {
             wish.headers.push(HeaderName::MaxForwards, hops);
         }
-        let who = match rest {
-            Side::A => invite.from(),
-            Side::B => invite.to(),
-        };
-        if let Ok(who) = who {
-            wish.headers.push(HeaderName::From, who.to_bytes());
+        if let Some(party) = &party {
+            wish.headers.push(HeaderName::From, &party.name);
         }
         let to = NameAddr::new(referral.target.clone());
         wish.headers.push(HeaderName::To, to.to_bytes());
@@ -131,15 +126,8 @@ impl Call {
             let name = replaces.to_string();
             wish.headers.push(HeaderName::Replaces, name);
         }
-        if rest == Side::A {
-            for name in [
-                HeaderName::from("Privacy"),
-                HeaderName::from("P-Asserted-Identity"),
-            ] {
-                for field in invite.headers.all(&name) {
-                    wish.headers.append(field.clone());
-                }
-            }
+        for field in party.into_iter().flat_map(|party| party.says) {
+            wish.headers.append(field);
         }
         wish
     }

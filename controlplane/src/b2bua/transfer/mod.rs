@@ -30,6 +30,7 @@ mod referral;
 mod replaces;
 mod seat;
 mod subscription;
+mod successors;
 mod table;
 mod takeover;
 
@@ -57,6 +58,7 @@ use newcomer::Newcomer;
 pub(super) use numbers::Passed;
 pub(super) use pickup::PickUp;
 use referral::Referral;
+pub(super) use successors::Successors;
 use table::{Stage, Trigger};
 
 pub(super) use lending::{Errand, Loan};
@@ -349,9 +351,14 @@ impl Call {
         leaves
     }
 
+    /// Whether a transfer is under way, of this call or with one of its parties.
+    pub(super) fn is_in_transfer(&self) -> bool {
+        self.transfer.is_some() || self.lent.is_some()
+    }
+
     /// Why a request within the dialog cannot pass while a transfer is under way.
     pub(super) fn transfer_in_the_way(&self, method: &Method, from: Side) -> Option<StatusCode> {
-        if self.transfer.is_none() && self.lent.is_none() {
+        if !self.is_in_transfer() {
             return None;
         }
         match self.farewell.departed {

@@ -50,17 +50,26 @@ impl B2bua {
     /// The dialog that a REFER wants replaced.
     ///
     /// # Errors
-    /// 400 when its name cannot be read.
-    pub(in crate::b2bua) fn named_in(&self, refer: &Message) -> Result<Named, StatusCode> {
+    /// 400 when its name cannot be read, 403 when it is another trunk's.
+    pub(in crate::b2bua) fn named_in(
+        &self,
+        refer: &Message,
+        by: (CallId, Side),
+    ) -> Result<Named, StatusCode> {
         if refer.method() != Some(&Method::Refer) {
             return Ok(Named::Nothing);
         }
         let Some(replaces) = Referral::replaces(refer)? else {
             return Ok(Named::Nothing);
         };
-        // Whoever sends a REFER names its own dialog with us.
-        let known = self
-            .find(&replaces)
+        // Whoever sends a REFER names its own dialog with us, as it stands for whom it calls; what others have is none of
+        // its business.
+        let found = self.find(&replaces).filter(|found| found.ours);
+        let trunk_of = |id, side| self.calls.get(&id).map(|call| call.trunk(side));
+        if found.is_some_and(|found| trunk_of(found.call, found.side) != trunk_of(by.0, by.1)) {
+            return Err(StatusCode::FORBIDDEN);
+        }
+        let known = found
             .and_then(|found| self.known(found, found.side.other(), replaces.early_only, false));
         Ok(match known {
             Some(known) => Named::Dialog(Box::new(known)),

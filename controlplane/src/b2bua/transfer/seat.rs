@@ -48,6 +48,7 @@ impl Call {
         if by == Side::A {
             self.note_caller(cx);
         }
+        self.successors.take(by, &seat.invite, &seat.tag);
         self.take_trunk(by, seat.target, seat.invite, seat.tag);
     }
 
