@@ -19,11 +19,16 @@ pub struct Identity {
 impl Identity {
     /// Whether it is the trunk's: one of the trunk's names, and vouched for by whom the trunk trusts.
     pub fn is_of(&self, trunk: &str, tls: &TrunkTls) -> bool {
-        let trusted = match &tls.trust {
-            Some(_) => self.by_trunks.iter().any(|name| name == trunk),
-            None => self.by_listener,
-        };
+        let trusted = self.is_vouched_for(trunk, tls.trust.is_some());
         trusted && tls.names.iter().any(|name| self.has(name))
+    }
+
+    /// Whether somebody vouches for it whom the trunk trusts: its own roots, if it has some, or else the listener's.
+    pub fn is_vouched_for(&self, trunk: &str, has_roots: bool) -> bool {
+        match has_roots {
+            true => self.by_trunks.iter().any(|name| name == trunk),
+            false => self.by_listener,
+        }
     }
 
     /// Whether this is one of its names.

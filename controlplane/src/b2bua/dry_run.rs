@@ -9,8 +9,7 @@ use jiff::Timestamp;
 
 use super::B2bua;
 use super::setup::callee_invite;
-use crate::routing::Target;
-use crate::routing::{Candidate, Decision};
+use crate::routing::{Candidate, Decision, Target};
 use crate::settings::TrunkId;
 use crate::sip::Message;
 

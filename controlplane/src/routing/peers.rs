@@ -148,12 +148,6 @@ impl Routing {
         })
     }
 
-    /// The listener of the trunk that reaches a peer, and the peer's address with its port.
-    pub fn way_to(&self, trunk: TrunkId, peer: &Peer) -> Option<(ListenerId, SocketAddr)> {
-        let listener = self.listener_for(trunk, peer.address, peer.transport)?;
-        Some((listener, with_port(peer)))
-    }
-
     /// What a listener speaks.
     pub fn transport_of(&self, listener: ListenerId) -> Option<Transport> {
         let listener = self.listeners.get(usize::from(listener.0))?;

@@ -365,7 +365,7 @@ fn the_subscription_may_be_refreshed_and_ended() {
 #[test]
 fn nobody_names_the_dialog_of_another_trunk() {
     let mut desk = Desk::new();
-    // What the target has with us is not hers to give away, in whichever order she names it.
+    // What the target has with us is not hers to give away.
     let name = named(&desk.target);
     desk.refer_to(&name);
     desk.first.expect(&mut desk.world, "403");

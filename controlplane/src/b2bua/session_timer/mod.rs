@@ -348,8 +348,7 @@ impl Call {
         key: ServerKey,
         request: &Message,
     ) {
-        let departed = self.farewell.departed == Some(side);
-        if departed {
+        if self.farewell.departed == Some(side) {
             return cx.refuse(key, request, StatusCode::NO_SUCH_CALL);
         }
         if let Some(least) = self.interval_in_the_way(cx, side, request) {

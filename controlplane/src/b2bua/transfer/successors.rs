@@ -1,7 +1,6 @@
 //! Who a party is that has taken another's place, for those who are called in its name later.
 
 use crate::session::Side;
-use crate::sip::typed::NameAddr;
 use crate::sip::{Header, HeaderName, Message};
 
 use super::super::call::Call;
@@ -17,7 +16,7 @@ pub(in crate::b2bua) struct Successors {
 }
 
 /// A party by name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Party {
     /// As a From or To has it.
     pub(super) name: Vec<u8>,
@@ -25,56 +24,50 @@ pub(super) struct Party {
     pub(super) says: Vec<Header>,
 }
 
-impl Successors {
-    fn of(&mut self, side: Side) -> &mut Option<Box<Party>> {
-        match side {
-            Side::A => &mut self.caller,
-            Side::B => &mut self.callee,
-        }
+impl Party {
+    /// Who has sent an INVITE.
+    fn calling(invite: &Message) -> Option<Self> {
+        let names = OF_THE_PARTY.map(HeaderName::from);
+        let says = names.iter().flat_map(|name| invite.headers.all(name));
+        Some(Self {
+            name: invite.from().ok()?.to_bytes(),
+            says: says.cloned().collect(),
+        })
     }
 
-    /// The newcomer on this side is whom its INVITE names: its sender or, where the tag in From is ours, its target.
-    pub(super) fn take(&mut self, side: Side, invite: &Message, own_tag: &str) {
-        let ours = invite.from().is_ok_and(|from| from.tag() == Some(own_tag));
-        let (name, says) = match ours {
-            true => (invite.to(), Vec::new()),
-            false => (invite.from(), said_in(invite)),
-        };
-        let party = |name: NameAddr| Party {
-            name: name.to_bytes(),
-            says,
-        };
-        *self.of(side) = name.ok().map(party).map(Box::new);
+    /// Whom an INVITE calls.
+    fn called(invite: &Message) -> Option<Self> {
+        Some(Self {
+            name: invite.to().ok()?.to_bytes(),
+            says: Vec::new(),
+        })
     }
 }
 
-fn said_in(invite: &Message) -> Vec<Header> {
-    let names = OF_THE_PARTY.map(HeaderName::from);
-    let fields = names.iter().flat_map(|name| invite.headers.all(name));
-    fields.cloned().collect()
+impl Successors {
+    /// The newcomer on this side is whom its INVITE names: its sender or, where the tag in From is ours, its target.
+    pub(super) fn take(&mut self, side: Side, invite: &Message, own_tag: &str) {
+        let ours = invite.from().is_ok_and(|from| from.tag() == Some(own_tag));
+        let party = match ours {
+            true => Party::called(invite),
+            false => Party::calling(invite),
+        };
+        let place = match side {
+            Side::A => &mut self.caller,
+            Side::B => &mut self.callee,
+        };
+        *place = party.map(Box::new);
+    }
 }
 
 impl Call {
     /// Who is on this side now.
     pub(super) fn party(&self, side: Side) -> Option<Party> {
-        let successor = match side {
-            Side::A => &self.successors.caller,
-            Side::B => &self.successors.callee,
-        };
-        if let Some(party) = successor {
-            return Some(Party {
-                name: party.name.clone(),
-                says: party.says.clone(),
-            });
-        }
         let invite = &self.caller.invite;
-        let (name, says) = match side {
-            Side::A => (invite.from(), said_in(invite)),
-            Side::B => (invite.to(), Vec::new()),
+        let (successor, first) = match side {
+            Side::A => (&self.successors.caller, Party::calling(invite)),
+            Side::B => (&self.successors.callee, Party::called(invite)),
         };
-        Some(Party {
-            name: name.ok()?.to_bytes(),
-            says,
-        })
+        successor.as_deref().cloned().or(first)
     }
 }

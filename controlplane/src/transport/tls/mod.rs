@@ -161,10 +161,7 @@ impl Tls {
         let Some(trunk) = self.trunk_at(remote) else {
             return false;
         };
-        let vouched = match trunk.trust {
-            Some(_) => identity.by_trunks.contains(&trunk.name),
-            None => identity.by_listener,
-        };
+        let vouched = identity.is_vouched_for(&trunk.name, trunk.trust.is_some());
         let mut names = trunk.names.iter();
         let named = match trunk.names.is_empty() {
             true => identity.has(&remote.ip().to_string()),
