@@ -101,6 +101,8 @@ impl Agent {
         self.calls.set_time(now);
         match input {
             Input::Datagram { path, bytes } => self.on_datagram(path, &bytes, now),
+            // Nobody is behind the second door yet.
+            Input::Control { .. } => {}
             Input::SendFailed { path } => self.calls.on_send_failed(path),
             Input::Identified { path, identity } => self.calls.on_identified(path, identity),
             Input::ConnectionLost { path } => self.calls.on_connection_lost(path),

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod installer;
 pub mod neighbours;
 pub mod netlink;
+pub mod ng;
 pub mod normalise;
 mod overload;
 pub mod path;

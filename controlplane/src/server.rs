@@ -442,6 +442,8 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     otherwise,
                     bytes,
                 } => self.send(path, otherwise, bytes, now),
+                // No listener has let a request in yet.
+                Output::Reply { .. } => {}
                 Output::Alias { path, alias } => {
                     let socket = self.server.host.listener_mut(usize::from(path.listener.0));
                     if let Some(socket) = socket {

@@ -8,6 +8,7 @@ use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
 use crate::b2bua::CallId;
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
+use crate::ng::ControlPath;
 use crate::path::Path;
 use crate::records::{CallRecord, Measured};
 use crate::resolver::{Ask, Heard};
@@ -23,6 +24,13 @@ pub enum Input {
         /// From whom.
         path: Path,
         /// The payload.
+        bytes: Vec<u8>,
+    },
+    /// A request of the control protocol arrived: a cookie and a dictionary.
+    Control {
+        /// From whom.
+        path: ControlPath,
+        /// The request.
         bytes: Vec<u8>,
     },
     /// What was sent from the listener to this address did not get there: an error of the socket, ICMP, a
@@ -113,6 +121,13 @@ pub enum Output {
         /// a connection to the address itself is opened. The same address again: none is.
         otherwise: Option<SocketAddr>,
         /// The payload.
+        bytes: Vec<u8>,
+    },
+    /// Send the reply to a request of the control protocol; a connection that has gone meanwhile takes it along.
+    Reply {
+        /// Whom to.
+        path: ControlPath,
+        /// The reply: a cookie and a dictionary.
         bytes: Vec<u8>,
     },
     /// Let the connection with an address also serve for another address of the same host (RFC 5923).

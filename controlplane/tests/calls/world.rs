@@ -236,6 +236,7 @@ impl World {
                     self.agent
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
+                Output::Reply { .. } => unreachable!("nobody asks by the other door"),
                 Output::Alias { path, alias } => {
                     self.aliases.push((path.listener, path.remote, alias));
                 }
