@@ -2,7 +2,10 @@
 //! read and says the same.
 
 use controlplane::resolver::{DomainName, Question, RecordType, wire};
-use controlplane::sdp::{Description, MuxLine, Origin, Replacement, StreamReplacement, Use};
+use controlplane::sdp::{
+    Description, MuxLine, Origin, OriginLine, Replacement, RtcpLine, RtpProfile, StreamReplacement,
+    Use,
+};
 use controlplane::sip::typed::Uri;
 use controlplane::sip::{HeaderName, Message};
 use controlplane::transport::framing::{Frame, Framer, FramingError, LARGEST_MESSAGE};
@@ -68,15 +71,17 @@ pub fn sdp(bytes: &[u8]) {
                 rtp: 20_000,
                 rtcp: 20_001,
                 mux: [MuxLine::Keep, MuxLine::Insert, MuxLine::Remove][index % 3],
+                profile: [None, Some(RtpProfile::Avpf)][index % 2],
             },
         })
         .collect();
     let rewritten = description.rewrite(&Replacement {
-        origin: Origin {
+        origin: OriginLine::Ours(Origin {
             session: 7,
             version: 1,
-        },
+        }),
         address: [198, 51, 100, 9].into(),
+        rtcp_line: [RtcpLine::AsItCame, RtcpLine::Full, RtcpLine::Port][replacements.len() % 3],
         streams: &replacements,
     });
     let again = Description::parse(&rewritten).expect("what is rewritten can be read");

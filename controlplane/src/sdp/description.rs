@@ -37,6 +37,8 @@ pub(super) struct MediaLine {
     pub(super) port_at: Range<usize>,
     /// The transport protocol, as it came.
     pub(super) protocol: Vec<u8>,
+    /// Where that is in the line.
+    pub(super) protocol_at: Range<usize>,
     /// Where the formats are in the line.
     pub(super) formats: Range<usize>,
 }
@@ -112,7 +114,8 @@ impl MediaLine {
             port: number(port.next()?)?,
             port_count: port.next().map_or(Some(1), number)?,
             port_at,
-            protocol: text[protocol].to_vec(),
+            protocol: text[protocol.clone()].to_vec(),
+            protocol_at: protocol,
             formats,
         })
     }

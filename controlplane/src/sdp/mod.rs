@@ -21,7 +21,9 @@ mod stream;
 
 pub use codec_filter::{Codec, Left, Verdict};
 pub use description::Description;
-pub use rewrite::{MuxLine, Origin, Replacement, StreamReplacement};
+pub use rewrite::{
+    MuxLine, Origin, OriginLine, Replacement, RtcpLine, RtpProfile, StreamReplacement,
+};
 pub use stream::{Direction, Profile, Stream, Use};
 
 /// Bodies larger than this are refused: larger than any that a datagram carries.

@@ -6,10 +6,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Description;
 use super::description::Section;
 use super::line::{Ending, Line, fields, is_token};
 use super::stream::network_address;
+use super::{Description, Profile};
 
 /// What the `o=` line says of us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,40 @@ pub struct Origin {
     pub version: u64,
 }
 
+/// What becomes of the `o=` line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginLine {
+    /// It says this of us, and nothing of the party.
+    Ours(Origin),
+    /// It stays as it came.
+    Kept,
+    /// It stays but for the address, which is ours.
+    Address,
+}
+
+/// What becomes of `a=rtcp` (RFC 3605) where RTP is relayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RtcpLine {
+    /// Where there is one it names our port, with our address if it had one.
+    #[default]
+    AsItCame,
+    /// It is there, with the port alone.
+    Port,
+    /// It is there, with port and address.
+    Full,
+    /// It is not there.
+    None,
+}
+
 /// What to put in the place of a party's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replacement<'a> {
     /// For the `o=` line.
-    pub origin: Origin,
+    pub origin: OriginLine,
     /// For `o=`, `c=` and `a=rtcp`. An unspecified address in `c=` (hold) stays unspecified.
     pub address: IpAddr,
+    /// For `a=rtcp`.
+    pub rtcp_line: RtcpLine,
     /// One for each `m=` line; a missing one rejects.
     pub streams: &'a [StreamReplacement],
 }
@@ -44,7 +71,47 @@ pub enum StreamReplacement {
         rtcp: u16,
         /// What becomes of the `a=rtcp-mux` line.
         mux: MuxLine,
+        /// The transport protocol; `None`: that which it names.
+        profile: Option<RtpProfile>,
     },
+}
+
+/// The transport protocols of RTP, by their names in `m=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RtpProfile {
+    /// `RTP/AVP` (RFC 3551).
+    Avp,
+    /// `RTP/AVPF` (RFC 4585).
+    Avpf,
+    /// `RTP/SAVP` (RFC 3711).
+    Savp,
+    /// `RTP/SAVPF` (RFC 5124).
+    Savpf,
+}
+
+impl RtpProfile {
+    const ALL: [Self; 4] = [Self::Avp, Self::Avpf, Self::Savp, Self::Savpf];
+
+    /// The one of this name, whatever its case.
+    pub fn of_name(name: &[u8]) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|profile| name.eq_ignore_ascii_case(profile.name().as_bytes()))
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avp => "RTP/AVP",
+            Self::Avpf => "RTP/AVPF",
+            Self::Savp => "RTP/SAVP",
+            Self::Savpf => "RTP/SAVPF",
+        }
+    }
+
+    /// Whether its packets are encrypted: one cannot stand for the other without keys.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Savp | Self::Savpf)
+    }
 }
 
 /// What becomes of `a=rtcp-mux`.
@@ -85,7 +152,7 @@ impl Description {
         for (index, section) in self.media.iter().enumerate() {
             let stream = replacement.streams.get(index).copied();
             let stream = stream.unwrap_or(StreamReplacement::Reject);
-            section.rewrite(stream, replacement.address, &mut lines);
+            section.rewrite(stream, replacement, &mut lines);
         }
         // A removed last line without an ending leaves the one before it with its own: a body may end so.
         let mut body = Vec::new();
@@ -95,13 +162,18 @@ impl Description {
 }
 
 impl Section {
-    fn rewrite(&self, stream: StreamReplacement, address: IpAddr, to: &mut Vec<Line>) {
+    fn rewrite(
+        &self,
+        stream: StreamReplacement,
+        replacement: &Replacement<'_>,
+        to: &mut Vec<Line>,
+    ) {
         let start = to.len();
         for (index, line) in self.lines.iter().enumerate() {
             if index == 0 {
                 to.push(self.media_line(line, stream));
             } else {
-                to.extend(media_level_line(line, stream, address));
+                to.extend(media_level_line(line, stream, replacement));
             }
         }
         let mux = match stream {
@@ -112,18 +184,51 @@ impl Section {
         if mux == MuxLine::Insert && !has_mux {
             insert_attribute(to, start, b"a=rtcp-mux");
         }
+        let has_rtcp = to[start..]
+            .iter()
+            .any(|line| line.attribute_named("rtcp").is_some());
+        if let Some(line) = self.rtcp_line(stream, replacement).filter(|_| !has_rtcp) {
+            insert_attribute(to, start, line.as_bytes());
+        }
+    }
+
+    /// The `a=rtcp` line that has to be there.
+    fn rtcp_line(
+        &self,
+        stream: StreamReplacement,
+        replacement: &Replacement<'_>,
+    ) -> Option<String> {
+        let StreamReplacement::Relay { rtcp, .. } = stream else {
+            return None;
+        };
+        if self.head.profile() == Some(Profile::Udptl) {
+            return None;
+        }
+        match replacement.rtcp_line {
+            RtcpLine::AsItCame | RtcpLine::None => None,
+            RtcpLine::Port => Some(format!("a=rtcp:{rtcp}")),
+            RtcpLine::Full => Some(format!("a=rtcp:{rtcp} {}", network(replacement.address))),
+        }
     }
 
     fn media_line(&self, line: &Line, stream: StreamReplacement) -> Line {
-        let port = match stream {
-            StreamReplacement::Reject => 0,
-            StreamReplacement::Relay { rtp, .. } => rtp,
+        let (port, profile) = match stream {
+            StreamReplacement::Reject => (0, None),
+            StreamReplacement::Relay { rtp, profile, .. } => (rtp, profile),
         };
-        let at = &self.head.port_at;
+        let (port_at, protocol_at) = (&self.head.port_at, &self.head.protocol_at);
+        let protocol = match profile {
+            Some(profile) if RtpProfile::of_name(&self.head.protocol) != Some(profile) => {
+                profile.name().as_bytes()
+            }
+            _ => &line.text[protocol_at.clone()],
+        };
         let text = [
-            &line.text[..at.start],
+            &line.text[..port_at.start],
             port.to_string().as_bytes(),
-            &line.text[at.end..],
+            &line.text[port_at.end..protocol_at.start],
+            protocol,
+            &line.text[protocol_at.end..],
         ]
         .concat();
         Line {
@@ -134,23 +239,50 @@ impl Section {
 }
 
 fn session_line(line: &Line, replacement: &Replacement<'_>) -> Option<Line> {
-    if line.value(b'o').is_some() {
-        let Origin { session, version } = replacement.origin;
-        let network = network(replacement.address);
-        return Some(with_text(
-            line,
-            format!("o=- {session} {version} {network}"),
-        ));
+    if let Some(value) = line.value(b'o') {
+        return Some(match replacement.origin {
+            OriginLine::Kept => line.clone(),
+            OriginLine::Ours(Origin { session, version }) => {
+                let network = network(replacement.address);
+                with_text(line, format!("o=- {session} {version} {network}"))
+            }
+            OriginLine::Address => with_origin_address(line, value, replacement.address),
+        });
     }
     common_line(line, replacement.address)
 }
 
-fn media_level_line(line: &Line, stream: StreamReplacement, address: IpAddr) -> Option<Line> {
+/// `o=name session version IN IP4 address` with another address; what has no such shape stays.
+fn with_origin_address(line: &Line, value: &[u8], address: IpAddr) -> Line {
+    let parts: Vec<_> = fields(value).collect();
+    let Some(net) = parts.get(3).filter(|_| parts.len() == 6) else {
+        return line.clone();
+    };
+    let mut text = b"o=".to_vec();
+    text.extend_from_slice(&value[..net.start]);
+    text.extend_from_slice(network(address).as_bytes());
+    Line {
+        text,
+        ending: line.ending,
+    }
+}
+
+fn media_level_line(
+    line: &Line,
+    stream: StreamReplacement,
+    replacement: &Replacement<'_>,
+) -> Option<Line> {
+    let address = replacement.address;
     if let Some(value) = line.attribute_named("rtcp") {
         let StreamReplacement::Relay { rtcp, .. } = stream else {
             return None;
         };
-        let with_address = fields(value).count() > 1;
+        let with_address = match replacement.rtcp_line {
+            RtcpLine::None => return None,
+            RtcpLine::AsItCame => fields(value).count() > 1,
+            RtcpLine::Port => false,
+            RtcpLine::Full => true,
+        };
         let suffix = if with_address {
             format!(" {}", network(address))
         } else {
@@ -263,18 +395,24 @@ mod tests {
     fn rewrite(body: &str, address: &str, streams: &[StreamReplacement]) -> String {
         let description = Description::parse(body.as_bytes()).expect("valid");
         let rewritten = description.rewrite(&Replacement {
-            origin: Origin {
+            origin: OriginLine::Ours(Origin {
                 session: 42,
                 version: 3,
-            },
+            }),
             address: address.parse().expect("an address"),
+            rtcp_line: RtcpLine::AsItCame,
             streams,
         });
         String::from_utf8(rewritten).expect("as it came")
     }
 
     const fn relay(rtp: u16, rtcp: u16, mux: MuxLine) -> StreamReplacement {
-        StreamReplacement::Relay { rtp, rtcp, mux }
+        StreamReplacement::Relay {
+            rtp,
+            rtcp,
+            mux,
+            profile: None,
+        }
     }
 
     #[test]

@@ -21,11 +21,11 @@ use super::negotiation::{self, Outcome};
 use super::state::{Exchange, Offer, Session};
 use super::{
     Counters, EndedFlow, EngineOutput, FlowView, Gauges, LegSpec, PortGauges, Rewritten,
-    SessionError, SessionId, SessionView, Side, view,
+    SessionError, SessionId, SessionView, Side, Terms, Writing, view,
 };
 use crate::installer::{Installer, NextHopQuery, Owner, Sighting, Ticket};
 use crate::relay_ports::{PortPair, RelayPorts};
-use crate::sdp::Description;
+use crate::sdp::{Description, StreamReplacement};
 use crate::settings::{MediaGroup, MediaGroupId, Settings};
 
 /// Every session, its ports and its flows. Sans-IO: call a method, then [`Engine::poll`] until `None`.
@@ -149,8 +149,48 @@ impl Engine {
         from: Side,
         sdp: &[u8],
     ) -> Result<Rewritten, SessionError> {
-        let result = self.try_offer(now, session, from, sdp);
+        let terms = Terms::default();
+        let result = Description::parse(sdp)
+            .map_err(SessionError::from)
+            .and_then(|description| self.try_offer(now, session, from, description, &terms));
         self.count(result)
+    }
+
+    /// The same for a body that has been read, and perhaps edited, on terms.
+    pub fn offer_on(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        from: Side,
+        description: Description,
+        terms: &Terms,
+    ) -> Result<Rewritten, SessionError> {
+        let result = self.try_offer(now, session, from, description, terms);
+        self.count(result)
+    }
+
+    /// [`Self::answer`] for a body that has been read, and perhaps edited, on terms.
+    pub fn answer_on(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        from: Side,
+        description: Description,
+        terms: &Terms,
+    ) -> Result<Rewritten, SessionError> {
+        let result = self.try_answer(now, session, from, description, terms);
+        self.count(result)
+    }
+
+    /// Silence counts from now on though the exchange is not final: another answer to the offer may still come.
+    pub fn establish(&mut self, now: Timestamp, session: SessionId) {
+        self.change(now, session, |session| session.established = true);
+    }
+
+    /// Whether an offer of this side waits for its answer.
+    pub fn awaits_answer(&self, session: SessionId, from: Side) -> bool {
+        let exchange = self.sessions.get(&session).map(|known| &known.exchange);
+        matches!(exchange, Some(Exchange::Offered(offer)) if offer.from == from)
     }
 
     /// An answer from one side to the other's last offer. May be given again: the answer of another fork,
@@ -162,7 +202,10 @@ impl Engine {
         from: Side,
         sdp: &[u8],
     ) -> Result<Rewritten, SessionError> {
-        let result = self.try_answer(now, session, from, sdp);
+        let terms = Terms::default();
+        let result = Description::parse(sdp)
+            .map_err(SessionError::from)
+            .and_then(|description| self.try_answer(now, session, from, description, &terms));
         self.count(result)
     }
 
@@ -406,23 +449,30 @@ impl Engine {
         now: Timestamp,
         id: SessionId,
         from: Side,
-        sdp: &[u8],
+        mut description: Description,
+        terms: &Terms,
     ) -> Result<Rewritten, SessionError> {
         let session = self.sessions.get(&id).ok_or(SessionError::UnknownSession)?;
         session.may_offer(from)?;
-        let description = read(session, from, Turn::Offer, sdp)?;
-        let streams = description.streams()?;
+        fit(session, from, Turn::Offer, &mut description)?;
+        let mut streams = description.streams()?;
+        terms.correct(&mut streams);
         negotiation::check_offer(session, &streams, self.max_streams)?;
         // A new offer says that the former exchange is over, whether or not anybody confirmed it.
         if matches!(session.exchange, Exchange::Answered(_)) {
             self.change(now, id, Session::settle);
         }
-        let offer = Offer { from, streams };
+        let mux = terms.mux;
+        let offer = Offer { from, streams, mux };
         let outcome = self.negotiate(now, id, |session, taker| {
             negotiation::offer(session, &offer, taker)
         })?;
-        let begin = |session: &mut Session, streams| session.begin(offer, streams);
-        self.take(now, id, from.other(), &description, outcome, begin)
+        let begin = |session: &mut Session, streams| {
+            session.overruled.hear(from, terms);
+            session.begin(offer, streams);
+        };
+        let body = (&description, &terms.writing);
+        self.take(now, id, from.other(), body, outcome, begin)
     }
 
     fn try_answer(
@@ -430,23 +480,24 @@ impl Engine {
         now: Timestamp,
         id: SessionId,
         from: Side,
-        sdp: &[u8],
+        mut description: Description,
+        terms: &Terms,
     ) -> Result<Rewritten, SessionError> {
         let session = self.sessions.get(&id).ok_or(SessionError::UnknownSession)?;
         session.offer_for(from)?;
-        let description = read(session, from, Turn::Answer, sdp)?;
-        let streams = description.streams()?;
+        fit(session, from, Turn::Answer, &mut description)?;
+        let mut streams = description.streams()?;
+        terms.correct(&mut streams);
+        let mux = terms.mux.answer;
         let outcome = self.negotiate(now, id, |session, taker| {
-            negotiation::answer(session, from, &streams, taker)
+            negotiation::answer(session, from, &streams, mux, taker)
         })?;
-        self.take(
-            now,
-            id,
-            from.other(),
-            &description,
-            outcome,
-            Session::answer_with,
-        )
+        let accept = |session: &mut Session, streams| {
+            session.overruled.hear(from, terms);
+            session.answer_with(streams);
+        };
+        let body = (&description, &terms.writing);
+        self.take(now, id, from.other(), body, outcome, accept)
     }
 
     /// Works out an offer or answer; if it fails, the ports that it took are free again.
@@ -480,7 +531,7 @@ impl Engine {
         now: Timestamp,
         id: SessionId,
         to: Side,
-        description: &Description,
+        (description, writing): (&Description, &Writing),
         outcome: Outcome,
         accept: impl FnOnce(&mut Session, Vec<MediaStream>),
     ) -> Result<Rewritten, SessionError> {
@@ -495,7 +546,13 @@ impl Engine {
         let address = leg
             .announced(&self.groups)
             .ok_or(SessionError::UnknownGroup)?;
-        let sdp = leg.write(description, &outcome.replacements, address);
+        let mut streams = outcome.replacements;
+        for (stream, wanted) in streams.iter_mut().zip(&writing.profiles) {
+            if let StreamReplacement::Relay { profile, .. } = stream {
+                *profile = *wanted;
+            }
+        }
+        let sdp = leg.write(description, &streams, address, writing);
         self.apply(now, id, &pairs);
         let session = self
             .sessions
@@ -511,15 +568,13 @@ impl Engine {
     }
 }
 
-/// The description that a party sends, with what both sides allow of it.
-fn read(
+/// Leaves of what a party says what both sides allow.
+fn fit(
     session: &Session,
     from: Side,
     turn: Turn,
-    sdp: &[u8],
-) -> Result<Description, SessionError> {
-    let mut description = Description::parse(sdp)?;
+    description: &mut Description,
+) -> Result<(), SessionError> {
     let rules = |side: Side| &session.legs[side.index()].spec.codecs;
-    codec_policy::apply(&mut description, turn, rules(from), rules(from.other()))?;
-    Ok(description)
+    codec_policy::apply(description, turn, rules(from), rules(from.other()))
 }

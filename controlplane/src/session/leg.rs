@@ -8,9 +8,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::party::Party;
-use super::{Family, LegSpec, SessionError};
+use super::{Family, LegSpec, OriginWriting, SessionError, Writing};
 use crate::relay_ports::{PortPair, RelayPorts};
-use crate::sdp::{Description, Origin, Replacement, StreamReplacement};
+use crate::sdp::{Description, Origin, OriginLine, Replacement, StreamReplacement};
 use crate::settings::{MediaGroup, MediaGroupId};
 
 /// One party's leg.
@@ -80,14 +80,22 @@ impl Leg {
         description: &Description,
         streams: &[StreamReplacement],
         address: IpAddr,
+        writing: &Writing,
     ) -> Vec<u8> {
-        let with = |origin| {
-            description.rewrite(&Replacement {
-                origin,
-                address,
-                streams,
-            })
+        let replacement = |origin| Replacement {
+            origin,
+            address: writing.address.unwrap_or(address),
+            rtcp_line: writing.rtcp_line,
+            streams,
         };
+        match writing.origin {
+            OriginWriting::Ours => {}
+            OriginWriting::Kept => return description.rewrite(&replacement(OriginLine::Kept)),
+            OriginWriting::Address => {
+                return description.rewrite(&replacement(OriginLine::Address));
+            }
+        }
+        let with = |origin| description.rewrite(&replacement(OriginLine::Ours(origin)));
         let body = with(self.origin);
         if self.sent.is_empty() || self.sent == body {
             self.sent.clone_from(&body);

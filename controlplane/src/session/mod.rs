@@ -13,6 +13,7 @@ mod negotiation;
 mod party;
 mod provisioned;
 mod state;
+mod terms;
 mod view;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use counters::{Counters, Gauges, PortGauges};
 pub use engine::Engine;
 pub use error::{ErrorClass, SessionError};
 pub use provisioned::{Provision, ProvisionedView, Provisioning, Rtcp};
+pub use terms::{MuxAnswer, MuxOffer, MuxTerms, OriginWriting, Terms, Writing};
 pub use view::{FlowView, PartyView, SessionView, StreamState, StreamView};
 
 use contract::{Command, FlowKey, WorkerId};

@@ -8,7 +8,7 @@ use super::leg::{Leg, Taker};
 use super::media_stream::{MediaStream, Phase};
 use super::party::{Component, Mux};
 use super::state::{Offer, Session};
-use super::{Family, SessionError, Side};
+use super::{Family, MuxAnswer, MuxOffer, MuxTerms, SessionError, Side};
 use crate::sdp::{MuxLine, Profile, Stream, StreamReplacement, Use};
 
 /// Legs and streams as an offer or answer leaves them; nothing counts until the session takes them.
@@ -80,12 +80,13 @@ pub(super) fn offer(
             }
             (Use::Relay, _) => {
                 take_ports(&mut stream, near, offered, &mut legs, taker)?;
-                stream.begin(near, offered);
+                stream.begin(near, offered, offer.mux);
             }
             (_, Phase::Active) => {}
             _ => stream = MediaStream::unused(offered.media.clone()),
         }
-        replacements.push(relayed(&stream, offered, far, MuxLine::Keep, false));
+        let (mux, muxed) = offered_mux(offered, offer.mux);
+        replacements.push(relayed(&stream, offered, far, mux, muxed));
         streams.push(stream);
     }
     Ok(Outcome {
@@ -100,9 +101,11 @@ pub(super) fn answer(
     session: &Session,
     from: Side,
     answered: &[Stream],
+    mux: Option<MuxAnswer>,
     taker: &mut Taker<'_>,
 ) -> Result<Outcome, SessionError> {
     let offer = session.offer_for(from)?;
+    let policy = mux.or(offer.mux.answer).unwrap_or_default();
     check_answer(&offer.streams, answered)?;
     let mut legs = session.legs.clone();
     tell_family(&mut legs, from, offer.from, family_of(answered), taker)?;
@@ -112,9 +115,10 @@ pub(super) fn answer(
         if offered.usage == Use::Relay && answered.usage == Use::Relay {
             take_ports(stream, offer.from, offered, &mut legs, taker)?;
             take_ports(stream, from, answered, &mut legs, taker)?;
-            stream.agree(offer.from, offered, answered);
-            let mux = mux_line(offered, answered);
-            replacements.push(relayed(stream, answered, offer.from, mux, offered.mux));
+            let muxed = [policy.settles(offered.mux, answered.mux), answered.mux];
+            stream.agree(offer.from, offered, answered, muxed);
+            let mux = mux_line(muxed[0], answered.mux);
+            replacements.push(relayed(stream, answered, offer.from, mux, muxed[0]));
         } else {
             stream.refuse();
             replacements.push(StreamReplacement::Reject);
@@ -147,10 +151,30 @@ fn check_answer(offered: &[Stream], answered: &[Stream]) -> Result<(), SessionEr
     }
 }
 
-/// The relay muxes with an offerer that offered to, whatever the answerer does, and lets nobody be told
+/// What the reader of an offer is told of rtcp-mux, and whether RTCP is expected at the RTP port alone.
+const fn offered_mux(offered: &Stream, terms: MuxTerms) -> (MuxLine, bool) {
+    match terms.offer {
+        MuxOffer::AsOffered => (MuxLine::Keep, false),
+        MuxOffer::Offer if offered.mux => (MuxLine::Keep, false),
+        MuxOffer::Offer => (MuxLine::Insert, false),
+        MuxOffer::Require => (MuxLine::Insert, true),
+        MuxOffer::Withhold => (MuxLine::Remove, false),
+    }
+}
+
+/// Whether the answerer was told that it may mux.
+const fn may_mux(offered: &Stream, terms: MuxTerms) -> bool {
+    match terms.offer {
+        MuxOffer::AsOffered => offered.mux,
+        MuxOffer::Offer | MuxOffer::Require => true,
+        MuxOffer::Withhold => false,
+    }
+}
+
+/// The relay muxes with one side and not with the other if need be, and lets nobody be told
 /// of a mux that it did not offer (RFC 5761 §5.1.1).
-const fn mux_line(offered: &Stream, answered: &Stream) -> MuxLine {
-    match (offered.mux, answered.mux) {
+const fn mux_line(muxed: bool, answered: bool) -> MuxLine {
+    match (muxed, answered) {
         (true, false) => MuxLine::Insert,
         (false, true) => MuxLine::Remove,
         _ => MuxLine::Keep,
@@ -217,6 +241,7 @@ fn relayed(
                 rtp: local.key(Component::Rtp).port,
                 rtcp: local.key(component).port,
                 mux,
+                profile: None,
             }
         }
     }
@@ -224,28 +249,33 @@ fn relayed(
 
 impl MediaStream {
     /// A new stream is offered.
-    fn begin(&mut self, offerer: Side, offered: &Stream) {
+    fn begin(&mut self, offerer: Side, offered: &Stream, terms: MuxTerms) {
         self.media.clone_from(&offered.media);
         self.profile = offered.profile;
         self.phase = Phase::Offered;
         self.party_mut(offerer).hear(offered);
-        let mux = if offered.mux { Mux::Possible } else { Mux::Off };
-        self.parties_mut()
-            .iter_mut()
-            .for_each(|party| party.mux = mux);
+        let possible = |mux| if mux { Mux::Possible } else { Mux::Off };
+        let may_be_told = terms.answer != Some(MuxAnswer::Reject);
+        self.party_mut(offerer).mux = possible(offered.mux && may_be_told);
+        self.party_mut(offerer.other()).mux = match terms.offer {
+            MuxOffer::Require => Mux::On,
+            _ => possible(may_mux(offered, terms)),
+        };
     }
 
     /// Both sides have spoken. Latches that nobody has passed yet start anew when the stream does, or becomes another
     /// (audio turns to fax, and back): only now does the offerer learn where to send.
-    fn agree(&mut self, offerer: Side, offered: &Stream, answered: &Stream) {
+    /// `muxed`: whether the offerer and the answerer mux.
+    fn agree(&mut self, offerer: Side, offered: &Stream, answered: &Stream, muxed: [bool; 2]) {
         let news = self.phase != Phase::Active || self.profile != answered.profile;
         self.media.clone_from(&offered.media);
         self.profile = answered.profile;
         self.phase = Phase::Active;
-        for (side, said) in [(offerer, offered), (offerer.other(), answered)] {
+        let said = [(offerer, offered), (offerer.other(), answered)];
+        for ((side, said), muxed) in said.into_iter().zip(muxed) {
             let party = self.party_mut(side);
             party.hear(said);
-            party.mux = if said.mux { Mux::On } else { Mux::Off };
+            party.mux = if muxed { Mux::On } else { Mux::Off };
             if news {
                 party.arm_open_latches();
             }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::{FlowKey, Payload};
+use contract::{DscpMarking, FlowKey, LatchPolicy, Payload};
 
 use super::leg::Leg;
-use super::media_stream::{MediaStream, Phase};
+use super::media_stream::{MediaStream, Phase, Treatment};
 use super::party::{Component, Mux, Party};
-use super::{EndedFlow, Reports, SessionError, SessionId, Side};
+use super::{EndedFlow, MuxTerms, Reports, SessionError, SessionId, Side, Terms};
 use crate::installer::{Plan, Ticket};
 use crate::relay_ports::PortPair;
 use crate::sdp::Stream;
@@ -17,6 +17,8 @@ use crate::sdp::Stream;
 pub(super) struct Session {
     pub(super) legs: [Leg; 2],
     pub(super) streams: Vec<MediaStream>,
+    /// What overrules the media groups.
+    pub(super) overruled: Overruled,
     pub(super) exchange: Exchange,
     /// The streams as they were before the exchange: what a rejected offer leads back to.
     before: Option<Vec<MediaStream>>,
@@ -27,6 +29,30 @@ pub(super) struct Session {
     pub(super) keys: BTreeMap<FlowKey, Facing>,
     /// The tickets that somebody still holds.
     pub(super) tickets: BTreeSet<Ticket>,
+}
+
+/// What terms have said of how the packets of a session are treated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Overruled {
+    latch: [Option<LatchPolicy>; 2],
+    dscp: Option<DscpMarking>,
+}
+
+impl Overruled {
+    /// What one side has said counts from now on.
+    pub(super) fn hear(&mut self, from: Side, terms: &Terms) {
+        let latch = &mut self.latch[from.index()];
+        *latch = terms.latch.or(*latch);
+        self.dscp = terms.dscp.or(self.dscp);
+    }
+
+    /// How the flows of a side are treated that its media group treats so.
+    pub(super) fn apply(&self, side: Side, group: Treatment) -> Treatment {
+        Treatment {
+            latch: self.latch[side.index()].unwrap_or(group.latch),
+            dscp: self.dscp.unwrap_or(group.dscp),
+        }
+    }
 }
 
 /// Whom a flow of the session faces, and what it expects.
@@ -70,6 +96,8 @@ pub(super) enum Exchange {
 pub(super) struct Offer {
     pub(super) from: Side,
     pub(super) streams: Vec<Stream>,
+    /// What was said of rtcp-mux with it.
+    pub(super) mux: MuxTerms,
 }
 
 impl Session {
@@ -77,6 +105,7 @@ impl Session {
         Self {
             legs: [a, b],
             streams: Vec::new(),
+            overruled: Overruled::default(),
             exchange: Exchange::Settled,
             before: None,
             established: false,

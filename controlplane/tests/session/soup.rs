@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use controlplane::sdp::{Description, MuxLine, Origin, Replacement, StreamReplacement};
+use controlplane::sdp::{
+    Description, MuxLine, Origin, OriginLine, Replacement, RtcpLine, StreamReplacement,
+};
 use controlplane::session::Side;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -35,14 +37,16 @@ fn rewrite(description: &Description, mux: MuxLine) -> Vec<u8> {
         rtp: port(index),
         rtcp: port(index) + 1,
         mux,
+        profile: None,
     };
     let streams: Vec<_> = (0..description.stream_count()).map(relay).collect();
     description.rewrite(&Replacement {
-        origin: Origin {
+        origin: OriginLine::Ours(Origin {
             session: 77,
             version: 3,
-        },
+        }),
         address: "198.51.100.9".parse().expect("an address"),
+        rtcp_line: RtcpLine::AsItCame,
         streams: &streams,
     })
 }

@@ -41,6 +41,8 @@ impl Engine {
         let [Some(a), Some(b)] = groups.map(|group| group.map(Treatment::from)) else {
             return;
         };
+        let a = session.overruled.apply(Side::A, a);
+        let b = session.overruled.apply(Side::B, b);
         let idle_after = self.media_timeout.filter(|_| session.established);
         let plans: BTreeMap<FlowKey, Plan> = session
             .streams
