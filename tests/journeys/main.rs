@@ -1,7 +1,8 @@
 //! Journeys: real SIP and real audio through the binary, on the real kernel, in network namespaces.
 //!
 //! One test binary, so that the lab is built once. Needs root, and what `scripts/test` installs (iproute2, nftables,
-//! sip-tester, dnsmasq-base, tshark, kamailio, baresip-core), and fails loudly without. `docs/testing.md` says
+//! sip-tester, dnsmasq-base, tshark, kamailio, baresip-core,
+//! rtpengine-daemon), and fails loudly without. `docs/testing.md` says
 //! which journey proves what.
 
 mod audio;
@@ -17,6 +18,7 @@ mod limits;
 mod nat;
 mod negotiation;
 mod neighbours;
+mod ng;
 mod normalisation;
 mod overload;
 mod proxies;
