@@ -4,6 +4,7 @@
 pub(crate) mod authority;
 pub(crate) mod baresip;
 pub(crate) mod call;
+pub(crate) mod compared;
 pub(crate) mod exchanges;
 pub(crate) mod frames;
 pub(crate) mod kamailio;

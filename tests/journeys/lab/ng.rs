@@ -3,6 +3,7 @@
 //! Dictionaries are JSON values here, whatever they are on the wire; bytes that are no UTF-8 are shown as text with a mark.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -11,6 +12,9 @@ use super::network::Host;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const RETRANSMIT: Duration = Duration::from_secs(1);
+
+/// Whom a cookie is from does not matter to rtpengine: the same from two is the same request.
+static COOKIES: AtomicU64 = AtomicU64::new(0);
 
 /// How a dictionary is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +31,6 @@ pub(crate) struct Asker {
     socket: UdpSocket,
     /// How it writes.
     pub(crate) writing: Writing,
-    asked: u64,
 }
 
 impl Asker {
@@ -38,7 +41,6 @@ impl Asker {
         Self {
             socket,
             writing: Writing::Bencode,
-            asked: 0,
         }
     }
 
@@ -51,8 +53,8 @@ impl Asker {
 
     /// The reply, if one comes in time.
     pub(crate) fn try_ask(&mut self, request: &Value, patience: Duration) -> Option<Value> {
-        self.asked += 1;
-        let cookie = format!("{}_{}", std::process::id(), self.asked);
+        let number = COOKIES.fetch_add(1, Ordering::Relaxed);
+        let cookie = format!("{}_{number}", std::process::id());
         let message = written(&cookie, request, self.writing);
         let until = Instant::now() + patience;
         let mut buffer = vec![0; 65_536];

@@ -14,6 +14,9 @@ use super::ng::Asker;
 /// First and last port of its media: others than tandem's.
 pub(crate) const PORTS: (u16, u16) = (30_000, 39_999);
 
+/// Those of another one beside it.
+pub(crate) const OTHER_PORTS: (u16, u16) = (40_000, 49_999);
+
 /// A running rtpengine on the relay's host; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct RtpEngine {
@@ -25,7 +28,7 @@ impl RtpEngine {
     /// Starts one with the interfaces `inside` and `outside`, as tandem's media groups are, and waits until it answers at this
     /// address.
     #[track_caller]
-    pub(crate) fn start(network: &Network, control: SocketAddr) -> Self {
+    pub(crate) fn start(network: &Network, control: SocketAddr, ports: (u16, u16)) -> Self {
         let directory = tempfile::tempdir().expect("the temporary directory can be written to");
         let log = File::create(directory.path().join("log")).expect("the directory is new");
         let mut command = network.relay.command("rtpengine");
@@ -45,8 +48,8 @@ impl RtpEngine {
         let errors = log.try_clone().expect("file descriptors are left");
         let process = command
             .arg(format!("--listen-ng={control}"))
-            .arg(format!("--port-min={}", PORTS.0))
-            .arg(format!("--port-max={}", PORTS.1))
+            .arg(format!("--port-min={}", ports.0))
+            .arg(format!("--port-max={}", ports.1))
             .arg(format!("--recording-dir={}", directory.path().display()))
             .stdout(log)
             .stderr(errors)
