@@ -19,6 +19,7 @@ mod nat;
 mod negotiation;
 mod neighbours;
 mod ng;
+mod ng_calls;
 mod normalisation;
 mod overload;
 mod proxies;

@@ -74,7 +74,7 @@ impl Ports {
             entries.remove("sdp");
         }
         let mut lines = Vec::new();
-        self.flat("", &rest, "", &mut lines);
+        self.flat("", &rest, &mut lines);
         parts.push(("dictionary".to_owned(), lines));
         parts
     }
@@ -155,7 +155,7 @@ impl Ports {
     }
 
     /// `path = value` for each value of a dictionary, moments apart.
-    fn flat(&mut self, path: &str, value: &Value, address: &str, lines: &mut Vec<String>) {
+    fn flat(&mut self, path: &str, value: &Value, lines: &mut Vec<String>) {
         match value {
             Value::Object(entries) => {
                 let address = entries.get("local address").and_then(Value::as_str);
@@ -172,7 +172,7 @@ impl Ports {
                             let name = self.named(address.unwrap_or_default(), port);
                             lines.push(format!("{path} = {name}"));
                         }
-                        _ => self.flat(&path, value, address.unwrap_or_default(), lines),
+                        _ => self.flat(&path, value, lines),
                     }
                 }
             }
@@ -183,7 +183,7 @@ impl Ports {
             }
             Value::Array(values) => {
                 for (number, value) in values.iter().enumerate() {
-                    self.flat(&format!("{path}/{}", number + 1), value, address, lines);
+                    self.flat(&format!("{path}/{}", number + 1), value, lines);
                 }
             }
             value => lines.push(format!("{path} = {value}")),

@@ -24,9 +24,20 @@ impl Kamailio {
     /// `tests/kamailio/proxy.cfg`, whose first lines say what there is to define. Waits until all are bound.
     #[track_caller]
     pub(crate) fn start(host: &Host, sockets: &[&str], definitions: &[(&str, &str)]) -> Self {
+        Self::configured(host, "proxy.cfg", sockets, definitions)
+    }
+
+    /// The same with another configuration of `tests/kamailio`.
+    #[track_caller]
+    pub(crate) fn configured(
+        host: &Host,
+        file: &str,
+        sockets: &[&str],
+        definitions: &[(&str, &str)],
+    ) -> Self {
         let directory = tempfile::tempdir().expect("the temporary directory can be written to");
         let config = directory.path().join("kamailio.cfg");
-        std::fs::write(&config, configuration(sockets, definitions)).expect("it is new");
+        std::fs::write(&config, configuration(file, sockets, definitions)).expect("it is new");
         let log = File::create(directory.path().join("log")).expect("the directory is new");
         let errors = log.try_clone().expect("file descriptors are left");
         let process = host
@@ -65,7 +76,7 @@ impl Kamailio {
         }
     }
 
-    /// How many lines of its log hold this text: `proxy.cfg` says what it writes.
+    /// How many lines of its log hold this text: the configuration says what it writes.
     pub(crate) fn said(&self, text: &str) -> usize {
         self.log()
             .lines()
@@ -95,7 +106,7 @@ impl Drop for Kamailio {
     }
 }
 
-fn configuration(sockets: &[&str], definitions: &[(&str, &str)]) -> String {
+fn configuration(file: &str, sockets: &[&str], definitions: &[(&str, &str)]) -> String {
     let mut text = String::from("#!KAMAILIO\n");
     for (name, value) in definitions {
         text.push_str(&format!("#!define {name} {value}\n"));
@@ -103,7 +114,9 @@ fn configuration(sockets: &[&str], definitions: &[(&str, &str)]) -> String {
     for socket in sockets {
         text.push_str(&format!("listen={socket}\n"));
     }
-    let proxy = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kamailio/proxy.cfg");
-    text.push_str(&format!("include_file \"{}\"\n", proxy.display()));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/kamailio")
+        .join(file);
+    text.push_str(&format!("include_file \"{}\"\n", path.display()));
     text
 }
