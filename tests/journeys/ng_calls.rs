@@ -1,14 +1,12 @@
 //! Kamailio in front of a relay that speaks rtpengine's protocol: the same calls with rtpengine itself, which proves the lab, and
 //! with tandem.
 
-use std::time::{Duration, Instant};
-
-use serde_json::{Value, json};
+use std::time::Duration;
 
 use crate::lab::kamailio::Kamailio;
 use crate::lab::network::{Network, at};
 use crate::lab::ng::Asker;
-use crate::lab::rtpengine::{PORTS, RtpEngine};
+use crate::lab::rtpengine::{PORTS, RtpEngine, assert_no_session_and_no_port};
 use crate::lab::sipp::Sipp;
 use crate::lab::turn::Turn;
 
@@ -72,30 +70,7 @@ impl Front {
     #[track_caller]
     fn assert_nothing_left(&mut self) {
         assert_eq!(self.proxy.said("failed "), 0, "{}", self.proxy.log());
-        let end = Instant::now() + Duration::from_secs(5);
-        loop {
-            let calls = self.asker.ask(&json!({"command": "list"}))["calls"].clone();
-            let ports = self.ports();
-            if calls == json!([]) && ports == 0 {
-                return;
-            }
-            assert!(Instant::now() < end, "left: {calls}, and {ports} ports");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// How many ports are taken.
-    fn ports(&mut self) -> u64 {
-        let said = self.asker.ask(&json!({"command": "statistics"}));
-        let interfaces = said["statistics"]["interfaces"].as_array();
-        let interfaces =
-            interfaces.unwrap_or_else(|| panic!("statistics without interfaces: {said}"));
-        assert!(!interfaces.is_empty(), "{said}");
-        let used = |interface: &Value| interface["ports"]["used"].as_u64();
-        interfaces
-            .iter()
-            .map(|interface| used(interface).expect("a number of ports"))
-            .sum()
+        assert_no_session_and_no_port(&mut self.asker);
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod exchanges;
 pub(crate) mod frames;
 pub(crate) mod kamailio;
 pub(crate) mod line;
+pub(crate) mod lossy;
 pub(crate) mod name_server;
 pub(crate) mod network;
 pub(crate) mod ng;

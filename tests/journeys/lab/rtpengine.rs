@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::network::{Network, at};
@@ -81,4 +81,32 @@ impl Drop for RtpEngine {
             eprintln!("--- rtpengine's log ---\n{}", self.log());
         }
     }
+}
+
+/// No session, no port is left in whoever is asked, soon.
+#[track_caller]
+pub(crate) fn assert_no_session_and_no_port(asker: &mut Asker) {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let calls = asker.ask(&json!({"command": "list"}))["calls"].clone();
+        let ports = ports_in_use(asker);
+        if calls == json!([]) && ports == 0 {
+            return;
+        }
+        assert!(Instant::now() < end, "left: {calls}, and {ports} ports");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[track_caller]
+fn ports_in_use(asker: &mut Asker) -> u64 {
+    let said = asker.ask(&json!({"command": "statistics"}));
+    let interfaces = said["statistics"]["interfaces"].as_array();
+    let interfaces = interfaces.unwrap_or_else(|| panic!("statistics without interfaces: {said}"));
+    assert!(!interfaces.is_empty(), "{said}");
+    let used = |interface: &Value| interface["ports"]["used"].as_u64();
+    let used = interfaces
+        .iter()
+        .map(|interface| used(interface).expect("a number of ports"));
+    used.sum()
 }
