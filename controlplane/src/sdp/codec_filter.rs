@@ -101,7 +101,7 @@ impl Description {
 }
 
 impl Section {
-    fn is_used(&self) -> bool {
+    pub(super) fn is_used(&self) -> bool {
         self.head.port != 0 && self.has_payload_types()
     }
 
@@ -139,11 +139,16 @@ impl Section {
         if kept != self.formats() {
             self.set_formats(&kept);
         }
+        self.forget_formats(&dropped);
+        true
+    }
+
+    /// Takes out the lines about formats that have gone.
+    pub(super) fn forget_formats(&mut self, dropped: &[Vec<u8>]) {
         self.lines.retain(|line| {
             let of = mapped_format(line);
             of.is_none_or(|format| !dropped.iter().any(|gone| gone == format))
         });
-        true
     }
 
     /// Retransmissions and the like of a codec that has gone have nothing to repair.
@@ -163,7 +168,7 @@ impl Section {
         });
     }
 
-    fn formats(&self) -> Vec<Vec<u8>> {
+    pub(super) fn formats(&self) -> Vec<Vec<u8>> {
         let text = self.lines.first().map_or(&[][..], |line| &line.text);
         let formats = text.get(self.head.formats.clone()).unwrap_or_default();
         let formats = formats.trim_ascii_end();
@@ -182,7 +187,7 @@ impl Section {
         })
     }
 
-    fn set_formats(&mut self, formats: &[Vec<u8>]) {
+    pub(super) fn set_formats(&mut self, formats: &[Vec<u8>]) {
         let Some(line) = self.lines.first_mut() else {
             return;
         };

@@ -15,6 +15,7 @@ mod bandwidth;
 mod codec_filter;
 mod codecs;
 mod description;
+mod edit;
 mod line;
 mod rewrite;
 mod stream;

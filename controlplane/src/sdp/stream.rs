@@ -111,7 +111,7 @@ impl Direction {
         matches!(self, Self::SendRecv | Self::RecvOnly)
     }
 
-    fn in_lines(lines: &[Line]) -> Option<Self> {
+    pub(super) fn in_lines(lines: &[Line]) -> Option<Self> {
         lines.iter().rev().find_map(|line| {
             let (name, _) = line.attribute()?;
             Self::ALL
@@ -222,7 +222,7 @@ fn receiver(address: IpAddr, port: u16) -> Option<SocketAddr> {
 }
 
 /// The address of the first `c=` line among these; every other must be valid too.
-fn connection(lines: &[Line], first_line: usize) -> Result<Option<IpAddr>, SdpError> {
+pub(super) fn connection(lines: &[Line], first_line: usize) -> Result<Option<IpAddr>, SdpError> {
     let mut found = None;
     for (offset, line) in lines.iter().enumerate() {
         let Some(value) = line.value(b'c') else {
