@@ -2,8 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::time::Instant;
 
 use contract::{Command, Event, FlowKey, Homes, WorkerId};
+use controlplane::ng::Totals;
 use controlplane::records::{Measured, Quality};
 use controlplane::server::{self, MailboxFull};
 use controlplane::session::Reports;
@@ -12,14 +14,14 @@ use dataplane::report::{FlowTally, Report};
 
 use crate::reception;
 
-/// The running dataplane, shared within the control thread.
+/// The running dataplane, shared within the control thread, and since when.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedDataplane(Rc<Dataplane>);
+pub(crate) struct SharedDataplane(Rc<Dataplane>, Instant);
 
 impl SharedDataplane {
     /// Shares a dataplane. It stops when the last share is dropped.
     pub(crate) fn new(dataplane: Dataplane) -> Self {
-        Self(Rc::new(dataplane))
+        Self(Rc::new(dataplane), Instant::now())
     }
 
     /// The state of every device and worker.
@@ -57,8 +59,24 @@ impl server::Dataplane for SharedDataplane {
             sum.packets += tally.packets;
             sum.bytes += tally.bytes;
             sum.wrong_source += tally.wrong_source;
+            sum.last_packet = tally.last_seen.max(sum.last_packet);
         }
         sum
+    }
+
+    fn totals(&mut self) -> Totals {
+        let mut totals = Totals {
+            uptime: self.1.elapsed().as_secs(),
+            ..Totals::default()
+        };
+        for worker in self.0.report().workers {
+            totals.dropped += worker.drops.iter().sum::<u64>();
+            for socket in worker.sockets {
+                totals.packets += socket.rx_packets;
+                totals.bytes += socket.rx_bytes;
+            }
+        }
+        totals
     }
 
     fn homes(&mut self) -> Option<Homes> {

@@ -36,6 +36,7 @@ pub(crate) fn quality(reception: &Reception, clock_rate: Option<u32>) -> Quality
         lost: u64::try_from(reception.lost).unwrap_or(0),
         jitter: jitter_ms(reception, clock_rate).map(|ms| Duration::from_secs_f64(ms / 1000.0)),
         round_trip: reception.round_trip,
+        ssrc: Some(reception.about),
     }
 }
 
@@ -80,6 +81,7 @@ mod tests {
     fn reception(last: u64, reports: u64, round_trip: Option<u64>) -> Reception {
         Reception {
             reports,
+            about: 7,
             fraction_lost: 64,
             lost: last as i32,
             jitter: 80,
@@ -129,6 +131,7 @@ mod tests {
                 lost: 0,
                 jitter: None,
                 round_trip: reception.round_trip,
+                ssrc: Some(7),
             }
         );
     }

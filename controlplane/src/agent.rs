@@ -21,7 +21,8 @@ use std::time::Duration;
 use contract::Timestamp;
 use rand::rngs::StdRng;
 
-use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, DryRun, Gauges};
+use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, DryRun, Elsewhere, Gauges};
+use crate::ng::{self, Hands, Ng};
 use crate::overload::{Gate, Verdict};
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::registration::RegistrationView;
@@ -34,7 +35,7 @@ use crate::transaction::Path;
 use crate::trunks::TrunkView;
 use crate::wall_clock::WallClock;
 
-pub use self::door::{FlowToMeasure, Input, Output};
+pub use self::door::{FlowOwner, FlowToMeasure, Input, Output};
 pub use crate::overload::OverloadView;
 
 /// How long after [`Output::Drained`] would be due the last BYEs may still wait for their answers: the
@@ -70,6 +71,8 @@ pub struct Agent {
     gate: Gate,
     /// Sessions that are no call's.
     requests: Requests,
+    /// The other door.
+    ng: Ng,
     service: Service,
     /// Strangers answered since the second began.
     strangers: (Timestamp, u32),
@@ -80,8 +83,9 @@ pub struct Agent {
 impl Agent {
     /// An agent for `workers` workers. All that must be unpredictable (tags, branches, ports) comes
     /// from `rng`: it must be seeded from the system's entropy, except in tests.
-    pub fn new(settings: Settings, workers: usize, rng: StdRng) -> Self {
+    pub fn new(settings: Settings, workers: usize, mut rng: StdRng) -> Self {
         Self {
+            ng: Ng::new(ng::Policy::of(&settings), &mut rng),
             gate: Gate::new(settings.overload),
             calls: B2bua::new(settings, workers, rng),
             requests: Requests::default(),
@@ -101,8 +105,9 @@ impl Agent {
         self.calls.set_time(now);
         match input {
             Input::Datagram { path, bytes } => self.on_datagram(path, &bytes, now),
-            // Nobody is behind the second door yet.
-            Input::Control { .. } => {}
+            Input::Control { path, bytes } => {
+                self.with_ng(now, |ng, hands| ng.handle(hands, path, &bytes));
+            }
             Input::SendFailed { path } => self.calls.on_send_failed(path),
             Input::Identified { path, identity } => self.calls.on_identified(path, identity),
             Input::ConnectionLost { path } => self.calls.on_connection_lost(path),
@@ -118,7 +123,15 @@ impl Agent {
                 return self.gate.observe(listener, time, now);
             }
             Input::Time => {}
-            Input::Measured { flow, counted } => self.calls.on_measured(flow, counted),
+            Input::Measured { flow, counted } => match flow.owner {
+                FlowOwner::Call(_) => self.calls.on_measured(flow, counted),
+                FlowOwner::Control(_) | FlowOwner::Survey(_) => {
+                    self.with_ng(now, |ng, hands| ng.on_measured(hands, flow, counted));
+                }
+            },
+            Input::Totalled { number, totals } => {
+                self.with_ng(now, |ng, hands| ng.on_totals(hands, number, &totals));
+            }
             Input::HangUp(call) => self.calls.hang_up(call),
             Input::Abandon => self.calls.abandon(),
             Input::Drain { deadline } => {
@@ -135,7 +148,10 @@ impl Agent {
             }
         }
         self.calls.on_time();
-        self.advance_requests(now);
+        if self.ng.deadline().is_some_and(|at| at <= now) {
+            self.with_ng(now, |ng, hands| ng.on_time(hands));
+        }
+        self.advance(now);
         self.check_service(now);
     }
 
@@ -151,16 +167,16 @@ impl Agent {
     fn next_output(&mut self, now: Timestamp) -> Output {
         self.calls.set_time(now);
         loop {
-            if let Some(output) = self.outputs.pop_front().or_else(|| self.calls.poll()) {
+            if let Some(output) = self.pop_output() {
                 return output;
             }
             // What became of sessions comes to light only now, and makes room for the next.
-            if !self.advance_requests(now) {
+            if !self.advance(now) {
                 break;
             }
         }
         self.check_service(now);
-        if let Some(output) = self.outputs.pop_front().or_else(|| self.calls.poll()) {
+        if let Some(output) = self.pop_output() {
             return output;
         }
         // Last, when it has turned out whose they are.
@@ -168,6 +184,31 @@ impl Agent {
             return Output::Mirror(mirrored);
         }
         Output::Wait(self.deadline())
+    }
+
+    fn pop_output(&mut self) -> Option<Output> {
+        let own = self.outputs.pop_front().or_else(|| self.ng.poll());
+        own.or_else(|| self.calls.poll())
+    }
+
+    fn with_ng<T>(&mut self, now: Timestamp, act: impl FnOnce(&mut Ng, Hands<'_>) -> T) -> T {
+        let hands = Hands {
+            wall: self.calls.wall_clock(),
+            engine: self.calls.engine_mut(),
+            now,
+            open: self.service == Service::Open,
+        };
+        act(&mut self.ng, hands)
+    }
+
+    /// What came by the control protocol since the start.
+    pub fn control_counters(&self) -> &ng::Counters {
+        self.ng.counters()
+    }
+
+    /// What is held of it now.
+    pub fn control_gauges(&self) -> ng::Gauges {
+        self.ng.gauges()
     }
 
     /// What the agent was configured with.
@@ -182,6 +223,7 @@ impl Agent {
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) -> Result<(), Unlike> {
         settings.check_successor_of(self.settings())?;
         self.gate.reconfigure(settings.overload);
+        self.ng.reconfigure(ng::Policy::of(&settings));
         self.calls.set_time(now);
         self.calls.reconfigure(settings);
         self.outputs.push_back(Output::Reconfigured);
@@ -394,11 +436,25 @@ impl Agent {
     }
 
     /// Whether anything came of it.
-    fn advance_requests(&mut self, now: Timestamp) -> bool {
+    fn advance(&mut self, now: Timestamp) -> bool {
         let mut advanced = false;
-        while let Some((session, what)) = self.calls.next_provisioned() {
-            self.requests.settled(session, what, self.calls.engine());
+        while let Some(news) = self.calls.next_elsewhere() {
             advanced = true;
+            match news {
+                Elsewhere::Provisioned(session, what) => {
+                    self.requests.settled(session, what, self.calls.engine());
+                }
+                Elsewhere::Ready(ticket) => {
+                    self.with_ng(now, |ng, hands| ng.on_ready(&hands, ticket));
+                }
+                Elsewhere::Failed(ticket, why) => {
+                    self.with_ng(now, |ng, hands| ng.on_failed(hands, ticket, why));
+                }
+                Elsewhere::MediaTimeout(session) => {
+                    self.with_ng(now, |ng, hands| ng.on_media_timeout(hands, session));
+                }
+                Elsewhere::Ended(flow) => self.ng.on_ended(flow),
+            }
         }
         let open = self.service == Service::Open;
         let engine = self.calls.engine_mut();
@@ -408,7 +464,7 @@ impl Agent {
     /// Whether nothing is left that a drain waits for.
     fn is_idle(&self) -> bool {
         let sessions = self.calls.engine().provisioned_count();
-        self.calls.is_idle() && sessions == 0 && self.requests.is_idle()
+        self.calls.is_idle() && sessions == 0 && self.requests.is_idle() && self.ng.is_idle()
     }
 
     fn check_service(&mut self, now: Timestamp) {
@@ -418,6 +474,7 @@ impl Agent {
         {
             self.service = Service::Ending(now + LAST_BYES);
             self.calls.hang_up_all();
+            self.with_ng(now, |ng, hands| ng.end_all(hands));
         }
         let done = match self.service {
             Service::Open | Service::Drained => false,
@@ -437,7 +494,11 @@ impl Agent {
             Service::Draining(at) | Service::Ending(at) => Some(at),
             Service::Open | Service::Drained => None,
         };
-        let others = [self.calls.deadline(), self.requests.deadline()];
+        let others = [
+            self.calls.deadline(),
+            self.requests.deadline(),
+            self.ng.deadline(),
+        ];
         service
             .into_iter()
             .chain(others.into_iter().flatten())

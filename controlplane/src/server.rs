@@ -478,6 +478,11 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     let measured = Input::Measured { flow, counted };
                     self.agent.handle(measured, now);
                 }
+                Output::Total(number) => {
+                    let totals = self.dataplane.totals();
+                    let totalled = Input::Totalled { number, totals };
+                    self.agent.handle(totalled, now);
+                }
                 Output::CallEnded(record) => self.guest.call_ended(record, now),
                 Output::Mirror(message) => self.guest.mirror(message, now),
                 Output::Drained => {

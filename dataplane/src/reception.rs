@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   a line of 8 words for each slot; all 0 until RTCP has come
-//!   0  reports     1  fraction lost | lost in all | jitter     2  round trip + 1     3  when the last came
+//!   0  reports | their stream's SSRC     1  fraction lost | lost in all | jitter     2  round trip + 1     3  when the last came
 //!   4  1 + the party's SSRC                  5 to 7  its last sender reports: name | when it passed
 //! ```
 //!
@@ -116,14 +116,16 @@ impl Receptions {
             line[ROUND_TRIP].store(nanos.saturating_add(1), Ordering::Relaxed);
         }
         line[LAST].store(now.as_nanos(), Ordering::Relaxed);
-        let reports = line[REPORTS].load(Ordering::Relaxed).wrapping_add(1);
-        line[REPORTS].store(reports, Ordering::Release);
+        let reports = (line[REPORTS].load(Ordering::Relaxed) >> 32).wrapping_add(1);
+        let about = u64::from(block.about);
+        line[REPORTS].store(reports << 32 | about, Ordering::Release);
     }
 
     /// What was reported, if anything was. Taken while another is noted it may mix the two.
     pub fn read(&self, slot: Slot) -> Option<Reception> {
         let line = self.0.get(slot.index())?;
-        let reports = line[REPORTS].load(Ordering::Acquire);
+        let counted = line[REPORTS].load(Ordering::Acquire);
+        let reports = counted >> 32;
         let word = |at: usize| line[at].load(Ordering::Relaxed);
         let (loss, jitter) = (
             (word(LOSS_AND_JITTER) >> 32) as u32,
@@ -131,6 +133,7 @@ impl Receptions {
         );
         (reports > 0).then(|| Reception {
             reports,
+            about: counted as u32,
             fraction_lost: (loss >> 24) as u8,
             lost: (loss << 8) as i32 >> 8,
             jitter,

@@ -234,6 +234,8 @@ pub struct FlowTally {
 pub struct Reception {
     /// Reports so far.
     pub reports: u64,
+    /// The SSRC of the stream that the last was about.
+    pub about: u32,
     /// By the last: packets lost since the one before, in 256ths of those expected.
     pub fraction_lost: u8,
     /// By the last: packets lost in all. Duplicates make it negative.

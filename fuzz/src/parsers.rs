@@ -81,6 +81,7 @@ pub fn sdp(bytes: &[u8]) {
             version: 1,
         }),
         address: [198, 51, 100, 9].into(),
+        zero_address: false,
         rtcp_line: [RtcpLine::AsItCame, RtcpLine::Full, RtcpLine::Port][replacements.len() % 3],
         streams: &replacements,
     });

@@ -112,7 +112,9 @@ pub(super) mod tests {
                     lost: 10,
                     jitter: Some(Duration::from_micros(1234)),
                     round_trip: None,
+                    ssrc: None,
                 }),
+                last_packet: None,
             },
         };
         let at = |seconds| Timestamp::from_nanos(seconds * SECOND);

@@ -8,7 +8,7 @@ use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
 use crate::b2bua::CallId;
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
-use crate::ng::ControlPath;
+use crate::ng::{CallNumber, ControlPath, Totals};
 use crate::path::Path;
 use crate::records::{CallRecord, Measured};
 use crate::resolver::{Ask, Heard};
@@ -93,6 +93,13 @@ pub enum Input {
         /// What was counted for it.
         counted: Measured,
     },
+    /// The answer to [`Output::Total`], at once.
+    Totalled {
+        /// Which question.
+        number: u64,
+        /// What was counted.
+        totals: Totals,
+    },
     /// An operator ends a call.
     HangUp(CallId),
     /// Take no new calls; end what is left at `deadline`; then say [`Output::Drained`].
@@ -159,9 +166,11 @@ pub enum Output {
     Dns(Ask),
     /// Nobody needs this next hop any more.
     Forget(NextHopQuery),
-    /// Say with [`Input::Measured`] what was counted for a flow of a call, before the next output: it is
+    /// Say with [`Input::Measured`] what was counted for a flow of a call, before the next output: it may be
     /// about to be removed.
     Measure(FlowToMeasure),
+    /// Say with [`Input::Totalled`] what the whole relay has counted, before the next output.
+    Total(u64),
     /// A call is over, or an INVITE was refused: this is left of it.
     CallEnded(Box<CallRecord>),
     /// A message passed; only with [`Settings::mirror`].
@@ -172,11 +181,22 @@ pub enum Output {
     Wait(Option<Timestamp>),
 }
 
-/// A flow of a call that ends.
+/// For whom a flow is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowOwner {
+    /// A call of SIP: the flow is about to be removed.
+    Call(CallId),
+    /// A call of the control protocol: the same.
+    Control(CallNumber),
+    /// A reply of the control protocol: the flow goes on.
+    Survey(u64),
+}
+
+/// A flow to be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowToMeasure {
-    /// The call.
-    pub call: CallId,
+    /// For whom.
+    pub owner: FlowOwner,
     /// Who sends to it.
     pub from: Side,
     /// Where its packets arrive.

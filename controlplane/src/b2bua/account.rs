@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use contract::{Event, Timestamp};
 
-use crate::agent::{FlowToMeasure, Output};
+use crate::agent::{FlowOwner, FlowToMeasure, Output};
 use crate::overload::Shed;
 use crate::records::{
     self, CallRecord, FlowRecord, LegRecord, MOST_TRIES, Measured, Outcome, Release, Releaser, Try,
@@ -21,6 +21,7 @@ use crate::transaction::Path;
 
 use super::call::Call;
 use super::context::Context;
+use super::elsewhere::Elsewhere;
 use super::{B2bua, CallId, CallState, Trigger};
 
 /// Reason headers are kept up to this length.
@@ -181,15 +182,17 @@ impl Context {
     /// Asks for the counts of every flow that has come to its end. Before the session is forgotten.
     pub(super) fn ask_for_ended_flows(&mut self) {
         while let Some(ended) = self.engine.next_ended() {
-            if let Some(call) = self.index.session(ended.session) {
-                self.outbox.push_back(Output::Measure(FlowToMeasure {
-                    call,
-                    from: ended.from,
-                    key: ended.key,
-                    rtp: ended.rtp,
-                    reports: ended.reports,
-                }));
-            }
+            let Some(call) = self.index.session(ended.session) else {
+                self.elsewhere.push_back(Elsewhere::Ended(ended));
+                continue;
+            };
+            self.outbox.push_back(Output::Measure(FlowToMeasure {
+                owner: FlowOwner::Call(call),
+                from: ended.from,
+                key: ended.key,
+                rtp: ended.rtp,
+                reports: ended.reports,
+            }));
         }
     }
 
@@ -274,12 +277,15 @@ impl B2bua {
             rtp: flow.rtp,
             measured,
         };
+        let FlowOwner::Call(id) = flow.owner else {
+            return;
+        };
         let cx = &mut self.cx;
         cx.stories
-            .tell(cx.now, flow.call, What::FlowEnded(Box::new(record)));
-        match self.calls.get_mut(&flow.call) {
+            .tell(cx.now, id, What::FlowEnded(Box::new(record)));
+        match self.calls.get_mut(&id) {
             Some(call) => records::add_flow(&mut call.account.flows, record),
-            None => add_to_record(&mut cx.outbox, flow.call, record),
+            None => add_to_record(&mut cx.outbox, id, record),
         }
     }
 

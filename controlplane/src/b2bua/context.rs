@@ -31,6 +31,7 @@ use crate::wall_clock::WallClock;
 
 use super::alarms::Alarms;
 use super::challenges::Challenges;
+use super::elsewhere::Elsewhere;
 use super::index::{Index, Owner};
 use super::next_hops::Unsent;
 use super::transfer::{self, Errand};
@@ -66,6 +67,8 @@ pub(super) struct Context {
     pub(super) stories: Stories,
     /// What calls leave behind when they end, before everything else that is to be done.
     pub(super) outbox: VecDeque<Output>,
+    /// What concerns sessions that are no call's.
+    pub(super) elsewhere: VecDeque<Elsewhere>,
     /// What calls want of each other, which the next does before anything else happens.
     pub(super) errands: VecDeque<(CallId, Errand)>,
     /// What our own requests have been asked for.
@@ -108,6 +111,7 @@ impl Context {
             counters: Counters::default(),
             stories: Stories::new(settings.explain, settings.mirror),
             outbox: VecDeque::new(),
+            elsewhere: VecDeque::new(),
             errands: VecDeque::new(),
             challenges: Challenges::default(),
             guard,

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 
 use crate::agent::Output;
-use crate::installer::Ticket;
 use crate::path::Opened;
 use crate::session::Side;
 use crate::settings::{TimerMode, TrunkId};
@@ -405,16 +404,6 @@ impl B2bua {
                 call.on_relay_lost(cx, key, code);
             }
         });
-    }
-
-    pub(super) fn with_ticket(
-        &mut self,
-        ticket: Ticket,
-        act: impl FnOnce(&mut Call, &mut Context),
-    ) {
-        if let Some(id) = self.cx.index.take_ticket(ticket) {
-            self.with_call(id, act);
-        }
     }
 
     fn with_server(&mut self, key: ServerKey, act: impl FnOnce(&mut Call, &mut Context)) {

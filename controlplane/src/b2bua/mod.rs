@@ -14,6 +14,7 @@ mod context;
 mod dispatch;
 mod dry_run;
 mod early_media;
+mod elsewhere;
 mod ending;
 mod gate;
 mod held;
@@ -34,7 +35,7 @@ mod state;
 mod transfer;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use contract::{Command, Event, Homes, Link, Timestamp, WorkerId};
@@ -44,7 +45,7 @@ use crate::agent::Output;
 use crate::identity::Identity;
 use crate::installer::NextHopQuery;
 use crate::resolver::{Heard, Resolver};
-use crate::session::{Engine, EngineOutput, Provisioning, SessionId};
+use crate::session::{Engine, EngineOutput};
 use crate::settings::Settings;
 use crate::sip::typed::Via;
 use crate::sip::{Message, ParseErrorKind, StatusCode};
@@ -56,6 +57,8 @@ use self::alarms::Alarm;
 use self::call::Call;
 use self::context::Context;
 use self::ending::Cause;
+
+pub(crate) use elsewhere::Elsewhere;
 
 pub use dry_run::{DryAttempt, DryRun};
 pub use state::{CallState, Row, TABLE, Trigger};
@@ -72,8 +75,6 @@ pub(crate) struct B2bua {
     next_call: u64,
     /// No new calls.
     closed: bool,
-    /// What became of sessions that are no call's.
-    provisioned: VecDeque<(SessionId, Provisioning)>,
 }
 
 impl B2bua {
@@ -83,7 +84,6 @@ impl B2bua {
             calls: BTreeMap::new(),
             next_call: 1,
             closed: false,
-            provisioned: VecDeque::new(),
         }
     }
 
@@ -264,6 +264,9 @@ impl B2bua {
         loop {
             self.take_news();
             self.cx.ask_for_ended_flows();
+            if !self.cx.elsewhere.is_empty() {
+                return None;
+            }
             // Before the commands that remove what is to be measured.
             if let Some(output) = self.cx.outbox.pop_front() {
                 return Some(output);
@@ -286,19 +289,26 @@ impl B2bua {
                 }
                 EngineOutput::Resolve(query) => return Some(Output::Resolve(query)),
                 EngineOutput::Forget(query) => return Some(Output::Forget(query)),
-                EngineOutput::Ready(ticket) => {
-                    self.with_ticket(ticket, |call, cx| call.on_ready(cx, ticket));
-                }
-                EngineOutput::Failed(ticket, why) => {
-                    self.with_ticket(ticket, |call, cx| call.on_failed(cx, ticket, why));
-                }
-                EngineOutput::MediaTimeout(session) => {
-                    if let Some(id) = self.cx.index.session(session) {
+                EngineOutput::Ready(ticket) => match self.cx.index.take_ticket(ticket) {
+                    Some(id) => self.with_call(id, |call, cx| call.on_ready(cx, ticket)),
+                    None => self.cx.elsewhere.push_back(Elsewhere::Ready(ticket)),
+                },
+                EngineOutput::Failed(ticket, why) => match self.cx.index.take_ticket(ticket) {
+                    Some(id) => self.with_call(id, |call, cx| call.on_failed(cx, ticket, why)),
+                    None => self.cx.elsewhere.push_back(Elsewhere::Failed(ticket, why)),
+                },
+                EngineOutput::MediaTimeout(session) => match self.cx.index.session(session) {
+                    Some(id) => {
                         self.with_call(id, |call, cx| call.hang_up(cx, Cause::MediaTimeout));
                     }
-                }
+                    None => self
+                        .cx
+                        .elsewhere
+                        .push_back(Elsewhere::MediaTimeout(session)),
+                },
                 EngineOutput::Provisioned(session, what) => {
-                    self.provisioned.push_back((session, what));
+                    let news = Elsewhere::Provisioned(session, what);
+                    self.cx.elsewhere.push_back(news);
                 }
             }
         }
@@ -314,9 +324,14 @@ impl B2bua {
         &mut self.cx.engine
     }
 
-    /// The next news of a session that is no call's.
-    pub(crate) fn next_provisioned(&mut self) -> Option<(SessionId, Provisioning)> {
-        self.provisioned.pop_front()
+    /// The next news of a session that is no call's. Nothing else comes of [`Self::poll`] before it is heard.
+    pub(crate) fn next_elsewhere(&mut self) -> Option<Elsewhere> {
+        self.cx.elsewhere.pop_front()
+    }
+
+    /// The time of day.
+    pub(crate) const fn wall_clock(&self) -> WallClock {
+        self.cx.wall
     }
 
     /// The calls, oldest first.

@@ -7,9 +7,35 @@
 //!
 //! Sans-IO like all that is behind a door: it knows neither sockets nor clocks.
 
+pub mod bencode;
+mod book;
+pub mod cookies;
+mod counters;
+mod door;
+mod exchange;
+pub mod json;
+pub mod message;
+pub mod parse;
 mod path;
+mod policy;
+mod quality;
+mod reply;
+mod report;
 pub mod request;
+mod shape;
+mod totals;
 mod value;
+mod words;
 
+pub use book::CallNumber;
+pub use counters::{Counters, Gauges};
+pub(crate) use door::{Hands, Ng};
 pub use path::{ControlId, ControlPath, Way};
+pub use policy::Policy;
+pub use totals::Totals;
 pub use value::{Dictionary, Value};
+
+/// How deep lists and dictionaries may lie in each other: what clients send is four deep at the most.
+const NESTED: usize = 16;
+/// Values in one message: a thousand flags would be many.
+const MOST_VALUES: usize = 8_192;

@@ -152,6 +152,8 @@ pub struct Measured {
     pub wrong_source: u64,
     /// What is known of the stream's quality.
     pub quality: Option<Quality>,
+    /// When the last packet was accepted.
+    pub last_packet: Option<Timestamp>,
 }
 
 /// How well a stream arrived, where something measured it.
@@ -163,6 +165,8 @@ pub struct Quality {
     pub jitter: Option<Duration>,
     /// The time to the other end and back.
     pub round_trip: Option<Duration>,
+    /// The SSRC of the stream that was measured.
+    pub ssrc: Option<u32>,
 }
 
 /// What went in one direction, over all flows.
@@ -210,19 +214,18 @@ impl CallRecord {
     }
 
     fn mos(&self, sum: &Direction, round_trip: Option<Duration>) -> Option<f64> {
-        let lost = sum.lost?;
-        let codec = mos::Codec::of(&self.codec()?)?;
-        let expected = sum.packets.saturating_add(lost);
-        if sum.packets == 0 {
-            return None;
-        }
-        let loss = lost as f64 / expected as f64;
-        let way = round_trip.map_or(0.0, |there_and_back| there_and_back.as_secs_f64() * 500.0);
-        let jitter = sum
-            .jitter
-            .map_or(0.0, |jitter| jitter.as_secs_f64() * 1000.0);
-        // A receiver holds packets back for about twice the jitter, and one packet is 20 ms of sound.
-        Some(mos::mos(codec, way + 2.0 * jitter + 20.0, loss))
+        let quality = Quality {
+            lost: sum.lost?,
+            jitter: sum.jitter,
+            round_trip,
+            ssrc: None,
+        };
+        let measured = Measured {
+            packets: sum.packets,
+            quality: Some(quality),
+            ..Measured::default()
+        };
+        mos::of_stream(&self.codec()?, &measured)
     }
 
     /// The codec of the first audio stream, as in `PCMA/8000`: the first that the answering side named.
@@ -264,6 +267,7 @@ pub(crate) fn add_flow(flows: &mut Vec<FlowRecord>, flow: FlowRecord) {
         sum.bytes = sum.bytes.saturating_add(more.bytes);
         sum.wrong_source = sum.wrong_source.saturating_add(more.wrong_source);
         sum.quality = more.quality.or(sum.quality);
+        sum.last_packet = more.last_packet.max(sum.last_packet);
     }
 }
 
@@ -288,7 +292,9 @@ mod tests {
                     lost,
                     jitter: Some(Duration::from_millis(2)),
                     round_trip: None,
+                    ssrc: None,
                 }),
+                last_packet: None,
             },
         }
     }

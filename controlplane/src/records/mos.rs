@@ -7,6 +7,10 @@
 //!
 //! Loss counts as random. For wideband codecs there is no score: their scale is another one (G.107.1).
 
+use std::time::Duration;
+
+use super::Measured;
+
 /// R of a connection without any impairment, by the defaults of G.107.
 const BEST: f64 = 93.2;
 
@@ -36,6 +40,22 @@ impl Codec {
             robustness,
         })
     }
+}
+
+/// The score of a stream of this codec (as in `PCMA/8000`) that was counted so; `None` without a known codec, packets
+/// and loss.
+pub fn of_stream(codec: &str, measured: &Measured) -> Option<f64> {
+    let quality = measured.quality?;
+    let codec = Codec::of(codec)?;
+    if measured.packets == 0 {
+        return None;
+    }
+    let expected = measured.packets.saturating_add(quality.lost);
+    let loss = quality.lost as f64 / expected as f64;
+    let millis = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1000.0);
+    // A receiver holds packets back for about twice the jitter, and one packet is 20 ms of sound.
+    let delay = millis(quality.round_trip) / 2.0 + 2.0 * millis(quality.jitter) + 20.0;
+    Some(mos(codec, delay, loss))
 }
 
 /// The score, from 1 to 4.5: `delay_ms` is the one-way delay, mouth to ear; `loss` the share of packets

@@ -43,6 +43,10 @@ pub struct Codec<'a> {
     pub name: &'a [u8],
     /// Its clock rate in Hz, if the line says one.
     pub rate: Option<u32>,
+    /// Its channels, if the line says how many.
+    pub channels: Option<u32>,
+    /// Its payload type as it came.
+    pub format: &'a [u8],
 }
 
 impl Codec<'_> {
@@ -67,6 +71,13 @@ impl Description {
             }
         }
         left
+    }
+
+    /// Drops and orders codecs by what `judge` says of each, but leaves a stream as it is that would lose all.
+    pub fn select_codecs(&mut self, judge: impl Fn(&Codec<'_>) -> Verdict) {
+        for section in self.media.iter_mut().filter(|section| section.is_used()) {
+            section.select(&judge);
+        }
     }
 
     /// Gives every audio stream in use this packet time: `a=ptime` (RFC 8866 §6.4), and no smaller `a=maxptime`.
@@ -111,12 +122,22 @@ impl Section {
         protocol.starts_with(b"RTP/") || protocol.windows(5).any(|part| part == b"/RTP/")
     }
 
-    /// False when no codec is left, and the stream has been rejected.
-    fn filter(&mut self, judge: &impl Fn(&Codec<'_>) -> Verdict) -> bool {
-        let formats = self.formats();
-        let mut kept: Vec<(usize, Vec<u8>)> = Vec::new();
-        let mut dropped: Vec<Vec<u8>> = Vec::new();
-        for format in formats {
+    fn select(&mut self, judge: &impl Fn(&Codec<'_>) -> Verdict) {
+        let (mut kept, mut dropped) = self.judged(judge);
+        self.drop_repairs(&mut kept, &mut dropped);
+        if !kept.is_empty() {
+            self.keep(kept, &dropped);
+        }
+    }
+
+    /// The formats that stay, with their places, and those that go.
+    #[expect(clippy::type_complexity, reason = "two lists of formats")]
+    fn judged(
+        &self,
+        judge: &impl Fn(&Codec<'_>) -> Verdict,
+    ) -> (Vec<(usize, Vec<u8>)>, Vec<Vec<u8>>) {
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+        for format in self.formats() {
             let codec = self.codec(&format);
             match codec.as_ref().map_or(Verdict::Keep, judge) {
                 Verdict::Drop => dropped.push(format),
@@ -124,6 +145,21 @@ impl Section {
                 Verdict::Place(place) => kept.push((place, format)),
             }
         }
+        (kept, dropped)
+    }
+
+    fn keep(&mut self, mut kept: Vec<(usize, Vec<u8>)>, dropped: &[Vec<u8>]) {
+        kept.sort_by_key(|(place, _)| *place);
+        let kept: Vec<_> = kept.into_iter().map(|(_, format)| format).collect();
+        if kept != self.formats() {
+            self.set_formats(&kept);
+        }
+        self.forget_formats(dropped);
+    }
+
+    /// False when no codec is left, and the stream has been rejected.
+    fn filter(&mut self, judge: &impl Fn(&Codec<'_>) -> Verdict) -> bool {
+        let (mut kept, mut dropped) = self.judged(judge);
         self.drop_repairs(&mut kept, &mut dropped);
         let is_event = |format: &[u8]| {
             let codec = self.codec(format);
@@ -134,12 +170,7 @@ impl Section {
             self.reject();
             return false;
         }
-        kept.sort_by_key(|(place, _)| *place);
-        let kept: Vec<_> = kept.into_iter().map(|(_, format)| format).collect();
-        if kept != self.formats() {
-            self.set_formats(&kept);
-        }
-        self.forget_formats(&dropped);
+        self.keep(kept, &dropped);
         true
     }
 
@@ -177,13 +208,17 @@ impl Section {
             .collect()
     }
 
-    fn codec<'a>(&'a self, format: &[u8]) -> Option<Codec<'a>> {
+    fn codec<'a>(&'a self, format: &'a [u8]) -> Option<Codec<'a>> {
         let named = mapped_name(self, format).or_else(|| static_name(format))?;
         let mut parts = named.split(|byte| *byte == b'/');
+        let name = parts.next()?;
+        let mut numbers = parts.map(<[u8]>::trim_ascii_end).map(number);
         Some(Codec {
             media: &self.head.media,
-            name: parts.next()?,
-            rate: parts.next().map(<[u8]>::trim_ascii_end).and_then(number),
+            name,
+            rate: numbers.next().flatten(),
+            channels: numbers.next().flatten(),
+            format,
         })
     }
 

@@ -4,7 +4,7 @@
 use super::Description;
 use super::codecs::{mapped_name, static_name};
 use super::description::Section;
-use super::line::{Line, fields, is_token};
+use super::line::{Line, fields, is_token, number};
 use super::rewrite::insert_attribute;
 use super::stream::{Direction, connection};
 
@@ -129,6 +129,40 @@ impl Description {
             origin.get(first)
         });
         (value(b's'), user)
+    }
+
+    /// The version in `o=`.
+    pub fn version(&self) -> Option<u64> {
+        let origin = self.session.iter().find_map(|line| line.value(b'o'))?;
+        let version = fields(origin).nth(2)?;
+        number(&origin[version])
+    }
+
+    /// Puts another name into `o=`.
+    pub fn set_user(&mut self, user: &[u8]) {
+        let origin = self
+            .session
+            .iter_mut()
+            .find(|line| line.value(b'o').is_some());
+        let Some(line) = origin.filter(|_| !user.is_empty()) else {
+            return;
+        };
+        let first = fields(&line.text[2..]).next();
+        if let Some(first) = first {
+            let rest = line.text.get(2 + first.end..).unwrap_or_default();
+            line.text = [b"o=", user, rest].concat();
+        }
+    }
+
+    /// Puts another name into `s=`.
+    pub fn set_session_name(&mut self, name: &[u8]) {
+        let subject = self
+            .session
+            .iter_mut()
+            .find(|line| line.value(b's').is_some());
+        if let Some(line) = subject {
+            line.text = [b"s=", name].concat();
+        }
     }
 
     fn used(&mut self) -> impl Iterator<Item = &mut Section> {
@@ -260,6 +294,9 @@ mod tests {
             (Some(&b"a call"[..]), Some(&b"alice"[..]))
         );
         assert_eq!(description.protocols(), [b"RTP/AVPF".to_vec()]);
+        description.set_user(b"me");
+        description.set_session_name(b"-");
+        assert_eq!(description.names(), (Some(&b"-"[..]), Some(&b"me"[..])));
         assert!(description.has_no_address(0) && !description.has_no_address(1));
         description.remove_attribute("extmap");
         description.name_streams();

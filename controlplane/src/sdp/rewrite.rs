@@ -25,10 +25,13 @@ pub struct Origin {
 pub enum OriginLine {
     /// It says this of us, and nothing of the party.
     Ours(Origin),
-    /// It stays as it came.
-    Kept,
-    /// It stays but for the address, which is ours.
-    Address,
+    /// It stays as it came, but for what is said here.
+    Kept {
+        /// The address is ours.
+        address: bool,
+        /// The version is this.
+        version: Option<u64>,
+    },
 }
 
 /// What becomes of `a=rtcp` (RFC 3605) where RTP is relayed.
@@ -50,8 +53,10 @@ pub enum RtcpLine {
 pub struct Replacement<'a> {
     /// For the `o=` line.
     pub origin: OriginLine,
-    /// For `o=`, `c=` and `a=rtcp`. An unspecified address in `c=` (hold) stays unspecified.
+    /// For `o=`, `c=` and `a=rtcp`.
     pub address: IpAddr,
+    /// An unspecified address in `c=` (the hold of RFC 2543) is replaced like any other; else it stays unspecified.
+    pub zero_address: bool,
     /// For `a=rtcp`.
     pub rtcp_line: RtcpLine,
     /// One for each `m=` line; a missing one rejects.
@@ -241,26 +246,35 @@ impl Section {
 fn session_line(line: &Line, replacement: &Replacement<'_>) -> Option<Line> {
     if let Some(value) = line.value(b'o') {
         return Some(match replacement.origin {
-            OriginLine::Kept => line.clone(),
             OriginLine::Ours(Origin { session, version }) => {
                 let network = network(replacement.address);
                 with_text(line, format!("o=- {session} {version} {network}"))
             }
-            OriginLine::Address => with_origin_address(line, value, replacement.address),
+            OriginLine::Kept { address, version } => {
+                let address = address.then_some(replacement.address);
+                with_origin(line, value, address, version)
+            }
         });
     }
-    common_line(line, replacement.address)
+    common_line(line, replacement)
 }
 
-/// `o=name session version IN IP4 address` with another address; what has no such shape stays.
-fn with_origin_address(line: &Line, value: &[u8], address: IpAddr) -> Line {
+/// `o=name session version IN IP4 address` with another version or address; what has no such shape stays.
+fn with_origin(line: &Line, value: &[u8], address: Option<IpAddr>, version: Option<u64>) -> Line {
     let parts: Vec<_> = fields(value).collect();
-    let Some(net) = parts.get(3).filter(|_| parts.len() == 6) else {
+    let [_, session, former, net, _, _] = parts.as_slice() else {
         return line.clone();
     };
-    let mut text = b"o=".to_vec();
-    text.extend_from_slice(&value[..net.start]);
-    text.extend_from_slice(network(address).as_bytes());
+    let mut text = [b"o=", &value[..session.end], b" "].concat();
+    match version {
+        Some(version) => text.extend_from_slice(version.to_string().as_bytes()),
+        None => text.extend_from_slice(&value[former.clone()]),
+    }
+    text.push(b' ');
+    match address {
+        Some(address) => text.extend_from_slice(network(address).as_bytes()),
+        None => text.extend_from_slice(&value[net.start..]),
+    }
     Line {
         text,
         ending: line.ending,
@@ -301,15 +315,16 @@ fn media_level_line(
     {
         return None;
     }
-    common_line(line, address)
+    common_line(line, replacement)
 }
 
 /// The lines that are treated alike at both levels.
-fn common_line(line: &Line, address: IpAddr) -> Option<Line> {
+fn common_line(line: &Line, replacement: &Replacement<'_>) -> Option<Line> {
+    let address = replacement.address;
     if let Some(value) = line.value(b'c') {
         let parts: Vec<_> = fields(value).map(|range| &value[range]).collect();
         let held = network_address(&parts).is_some_and(|address| address.is_unspecified());
-        let address = if held {
+        let address = if held && !replacement.zero_address {
             unspecified_like(address)
         } else {
             address
@@ -400,6 +415,7 @@ mod tests {
                 version: 3,
             }),
             address: address.parse().expect("an address"),
+            zero_address: false,
             rtcp_line: RtcpLine::AsItCame,
             streams,
         });

@@ -7,6 +7,7 @@ use contract::{Command, Event, FlowKey, Homes, Timestamp, WorkerId};
 
 use super::Host;
 use crate::agent::Agent;
+use crate::ng::Totals;
 use crate::records::{CallRecord, Measured, Quality};
 use crate::session::Reports;
 use crate::story::Mirrored;
@@ -35,6 +36,11 @@ pub trait Dataplane {
     fn measure(&mut self, key: FlowKey) -> Measured {
         let _ = key;
         Measured::default()
+    }
+
+    /// What all workers together have counted so far.
+    fn totals(&mut self) -> Totals {
+        Totals::default()
     }
 
     /// What the reports that arrive at a port say of what is sent to their sender, if there were any.

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use self::provisioning::ProvisionedSessions;
 use super::codec_policy::{self, Turn};
 use super::leg::{Leg, Taker};
-use super::media_stream::MediaStream;
+use super::media_stream::{MediaStream, Patience};
 use super::negotiation::{self, Outcome};
 use super::state::{Exchange, Offer, Session};
 use super::{
@@ -180,6 +180,13 @@ impl Engine {
     ) -> Result<Rewritten, SessionError> {
         let result = self.try_answer(now, session, from, description, terms);
         self.count(result)
+    }
+
+    /// The parties of a session may be silent for so long, whatever the settings say of others.
+    pub fn set_patience(&mut self, session: SessionId, patience: Patience) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.patience = Some(patience);
+        }
     }
 
     /// Silence counts from now on though the exchange is not final: another answer to the offer may still come.
@@ -357,6 +364,17 @@ impl Engine {
             })
         };
         keys.into_iter().filter_map(view).collect()
+    }
+
+    /// Every flow of a session, to be counted while it goes on.
+    pub fn countable(&self, session: SessionId) -> Vec<EndedFlow> {
+        let keys = self
+            .sessions
+            .get(&session)
+            .into_iter()
+            .flat_map(|known| &known.keys);
+        keys.map(|(key, facing)| facing.ended(session, *key))
+            .collect()
     }
 
     /// The next flow of a call's session that has come to its end. It is being removed: the commands leave

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::party::Party;
-use super::{Family, LegSpec, OriginWriting, SessionError, Writing};
+use super::{Family, LegSpec, OriginWriting, SessionError, Version, Writing};
 use crate::relay_ports::{PortPair, RelayPorts};
 use crate::sdp::{Description, Origin, OriginLine, Replacement, StreamReplacement};
 use crate::settings::{MediaGroup, MediaGroupId};
@@ -85,23 +85,32 @@ impl Leg {
         let replacement = |origin| Replacement {
             origin,
             address: writing.address.unwrap_or(address),
+            zero_address: writing.zero_address,
             rtcp_line: writing.rtcp_line,
             streams,
         };
-        match writing.origin {
-            OriginWriting::Ours => {}
-            OriginWriting::Kept => return description.rewrite(&replacement(OriginLine::Kept)),
-            OriginWriting::Address => {
-                return description.rewrite(&replacement(OriginLine::Address));
-            }
+        let counted = |version: u64, origin: Origin| match writing.origin {
+            OriginWriting::Ours => OriginLine::Ours(Origin { version, ..origin }),
+            OriginWriting::Kept | OriginWriting::Address => OriginLine::Kept {
+                address: writing.origin == OriginWriting::Address,
+                version: (writing.version != Version::Kept).then_some(version),
+            },
+        };
+        if writing.origin != OriginWriting::Ours && writing.version == Version::Kept {
+            return description.rewrite(&replacement(counted(0, self.origin)));
         }
-        let with = |origin| description.rewrite(&replacement(OriginLine::Ours(origin)));
+        if writing.origin != OriginWriting::Ours && self.sent.is_empty() {
+            self.origin.version = description.version().unwrap_or(self.origin.version);
+        }
+        let with =
+            |origin: Origin| description.rewrite(&replacement(counted(origin.version, origin)));
         let body = with(self.origin);
-        if self.sent.is_empty() || self.sent == body {
+        let raised = writing.version == Version::Raised;
+        if !raised && (self.sent.is_empty() || self.sent == body) {
             self.sent.clone_from(&body);
             return body;
         }
-        self.origin.version += 1;
+        self.origin.version = self.origin.version.saturating_add(1);
         self.sent = with(self.origin);
         self.sent.clone()
     }

@@ -29,6 +29,15 @@ pub(super) struct Treatment {
     pub(super) dscp: DscpMarking,
 }
 
+/// How long a party may be silent; `None`: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// One that should be sending.
+    pub sending: Option<Duration>,
+    /// One of whom nothing is expected, as long as nothing is of the other.
+    pub held: Option<Duration>,
+}
+
 impl From<&MediaGroup> for Treatment {
     fn from(group: &MediaGroup) -> Self {
         Self {
@@ -163,23 +172,22 @@ impl MediaStream {
     }
 
     /// The flows that the stream needs. `sides` are how party A's and party B's are treated.
-    pub(super) fn plans(&self, sides: [Treatment; 2], idle_after: Option<Duration>) -> Vec<Plan> {
+    pub(super) fn plans(&self, sides: [Treatment; 2], patience: Patience) -> Vec<Plan> {
         if !matches!(self.phase, Phase::Offered | Phase::Active) {
             return Vec::new();
         }
         [Side::A, Side::B]
             .into_iter()
-            .flat_map(|side| self.plans_facing(side, sides, idle_after))
+            .flat_map(|side| self.plans_facing(side, sides, patience))
             .collect()
     }
 
     /// The flows for what the party on this side sends.
-    fn plans_facing(
-        &self,
-        side: Side,
-        sides: [Treatment; 2],
-        idle_after: Option<Duration>,
-    ) -> Vec<Plan> {
+    fn plans_facing(&self, side: Side, sides: [Treatment; 2], patience: Patience) -> Vec<Plan> {
+        let idle_after = match self.expects(side) {
+            true => patience.sending,
+            false => patience.held,
+        };
         let (near, far) = (self.party(side), self.party(side.other()));
         let dscp = sides[side.other().index()].dscp;
         let policy = sides[side.index()].latch;
@@ -199,7 +207,7 @@ impl MediaStream {
                 latch: near.believes(local, Component::Rtp, policy),
                 rtp: Some(rtp),
                 rtcp: (has_rtcp && near.mux != Mux::Off).then_some(rtcp),
-                idle_after: idle_after.filter(|_| announced && self.expects(side)),
+                idle_after: idle_after.filter(|_| announced),
             });
             if has_rtcp && near.mux != Mux::On {
                 plans.push(Plan {

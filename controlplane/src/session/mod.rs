@@ -21,8 +21,9 @@ use std::sync::Arc;
 pub use counters::{Counters, Gauges, PortGauges};
 pub use engine::Engine;
 pub use error::{ErrorClass, SessionError};
+pub use media_stream::Patience;
 pub use provisioned::{Provision, ProvisionedView, Provisioning, Rtcp};
-pub use terms::{MuxAnswer, MuxOffer, MuxTerms, OriginWriting, Terms, Writing};
+pub use terms::{MuxAnswer, MuxOffer, MuxTerms, OriginWriting, Terms, Version, Writing};
 pub use view::{FlowView, PartyView, SessionView, StreamState, StreamView};
 
 use contract::{Command, FlowKey, WorkerId};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use contract::{LatchPolicy, Timestamp};
 
-use super::media_stream::{MediaStream, Treatment};
+use super::media_stream::{MediaStream, Patience, Treatment};
 use super::party::{Component, Mux, Party};
 use super::{SessionError, Side};
 use crate::installer::{Plan, TicketFailure};
@@ -162,7 +162,11 @@ impl Provisioned {
         let [Some(a), Some(b)] = self.pairs.each_ref().map(treatment) else {
             return Vec::new();
         };
-        let mut plans = self.stream().plans([a, b], self.media_timeout);
+        let patience = Patience {
+            sending: self.media_timeout,
+            held: None,
+        };
+        let mut plans = self.stream().plans([a, b], patience);
         if self.rtcp == Rtcp::None {
             plans.retain(|plan| plan.rtp.is_some());
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::{DscpMarking, FlowKey, LatchPolicy, Payload};
 
 use super::leg::Leg;
-use super::media_stream::{MediaStream, Phase, Treatment};
+use super::media_stream::{MediaStream, Patience, Phase, Treatment};
 use super::party::{Component, Mux, Party};
 use super::{EndedFlow, MuxTerms, Reports, SessionError, SessionId, Side, Terms};
 use crate::installer::{Plan, Ticket};
@@ -17,6 +17,8 @@ use crate::sdp::Stream;
 pub(super) struct Session {
     pub(super) legs: [Leg; 2],
     pub(super) streams: Vec<MediaStream>,
+    /// How long its parties may be silent, where that is not what the engine says.
+    pub(super) patience: Option<Patience>,
     /// What overrules the media groups.
     pub(super) overruled: Overruled,
     pub(super) exchange: Exchange,
@@ -105,6 +107,7 @@ impl Session {
         Self {
             legs: [a, b],
             streams: Vec::new(),
+            patience: None,
             overruled: Overruled::default(),
             exchange: Exchange::Settled,
             before: None,

@@ -26,6 +26,10 @@ pub struct Terms {
 pub struct Writing {
     /// The `o=` line.
     pub origin: OriginWriting,
+    /// The version in it, where it is not ours.
+    pub version: Version,
+    /// The address of an old hold, `c=IN IP4 0.0.0.0`, is ours like any other.
+    pub zero_address: bool,
     /// `a=rtcp`.
     pub rtcp_line: RtcpLine,
     /// The address that the reader is told in the place of ours.
@@ -44,6 +48,18 @@ pub enum OriginWriting {
     Kept,
     /// As it came, with our address.
     Address,
+}
+
+/// The version in an `o=` line that is not ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// As it came.
+    #[default]
+    Kept,
+    /// One more whenever what the reader is sent differs, from that which came first.
+    Counted,
+    /// One more each time.
+    Raised,
 }
 
 /// What becomes of `a=rtcp-mux`.

@@ -58,12 +58,14 @@ fn an_answered_call_gives_full_account() {
             lost: 100,
             jitter: Some(Duration::from_millis(3)),
             round_trip: None,
+            ssrc: None,
         });
         let measured = Measured {
             packets,
             bytes: packets * 172,
             wrong_source: 1,
             quality,
+            last_packet: None,
         };
         world.counted.insert(*key, measured);
     }

@@ -6,6 +6,7 @@ mod beliefs;
 mod cancelling;
 mod challenged;
 mod challenging;
+mod controlled;
 mod early;
 mod ending;
 mod failover;

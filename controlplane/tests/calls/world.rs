@@ -10,6 +10,7 @@ use contract::{
 };
 use controlplane::agent::{Agent, Input, Output};
 use controlplane::b2bua::{CallState, CallSummary};
+use controlplane::ng::ControlPath;
 use controlplane::path::{Opened, Path};
 use controlplane::records::{CallRecord, Measured};
 use controlplane::settings::{
@@ -84,6 +85,8 @@ pub(crate) struct World {
     pub(crate) opened: Opened,
     /// What a collector was sent.
     pub(crate) mirrored: Vec<Mirrored>,
+    /// What the control protocol replied.
+    pub(crate) replies: Vec<(ControlPath, Vec<u8>)>,
     /// The name servers.
     pub(crate) dns: NameServer,
     /// Instead of arriving at once, what phones send is put here, for a network to carry.
@@ -191,6 +194,7 @@ impl World {
             aliases: Vec::new(),
             opened: Opened::ByUs,
             mirrored: Vec::new(),
+            replies: Vec::new(),
             dns: NameServer::default(),
             wire: None,
         }
@@ -236,7 +240,12 @@ impl World {
                     self.agent
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
-                Output::Reply { .. } => unreachable!("nobody asks by the other door"),
+                Output::Reply { path, bytes } => self.replies.push((path, bytes)),
+                Output::Total(number) => {
+                    let totals = controlplane::ng::Totals::default();
+                    let totalled = Input::Totalled { number, totals };
+                    self.agent.handle(totalled, self.now);
+                }
                 Output::Alias { path, alias } => {
                     self.aliases.push((path.listener, path.remote, alias));
                 }

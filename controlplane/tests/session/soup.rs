@@ -46,6 +46,7 @@ fn rewrite(description: &Description, mux: MuxLine) -> Vec<u8> {
             version: 3,
         }),
         address: "198.51.100.9".parse().expect("an address"),
+        zero_address: false,
         rtcp_line: RtcpLine::AsItCame,
         streams: &streams,
     })

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use contract::{FlowKey, Timestamp};
 
-use super::super::media_stream::Treatment;
+use super::super::media_stream::{Patience, Treatment};
 use super::super::state::Session;
 use super::super::{EngineOutput, Provisioning, SessionId, Side};
 use super::Engine;
@@ -43,11 +43,18 @@ impl Engine {
         };
         let a = session.overruled.apply(Side::A, a);
         let b = session.overruled.apply(Side::B, b);
-        let idle_after = self.media_timeout.filter(|_| session.established);
+        let patience = session.patience.unwrap_or(Patience {
+            sending: self.media_timeout,
+            held: None,
+        });
+        let patience = match session.established {
+            true => patience,
+            false => Patience::default(),
+        };
         let plans: BTreeMap<FlowKey, Plan> = session
             .streams
             .iter()
-            .flat_map(|stream| stream.plans([a, b], idle_after))
+            .flat_map(|stream| stream.plans([a, b], patience))
             .map(|plan| (plan.key, plan))
             .collect();
         let after = session.pairs();
@@ -115,7 +122,20 @@ impl Engine {
                 .peekable();
             keys.peek().is_some() && keys.all(|key| self.installer.is_quiet(key))
         };
-        let silent = is_silent(Side::A) || is_silent(Side::B);
+        // When nothing is expected of anybody, all that is listened to must be silent.
+        let is_held = session
+            .streams
+            .iter()
+            .all(|stream| !stream.expects(Side::A) && !stream.expects(Side::B));
+        let mut held = session
+            .streams
+            .iter()
+            .flat_map(|stream| [Side::A, Side::B].map(|side| stream.announced_rtp(side)))
+            .flatten()
+            .peekable();
+        let is_forgotten =
+            is_held && held.peek().is_some() && held.all(|key| self.installer.is_quiet(key));
+        let silent = is_silent(Side::A) || is_silent(Side::B) || is_forgotten;
         if silent && !session.timed_out {
             session.timed_out = true;
             self.counters.media_timeouts += 1;

@@ -1,0 +1,58 @@
+//! What the configuration says of calls that come by this door.
+
+use std::time::Duration;
+
+use crate::session::Patience;
+use crate::settings::{MediaGroupId, Settings};
+
+/// How calls of the control protocol are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The media group that serves whoever names no interface.
+    pub media: MediaGroupId,
+    /// The media groups by the names that `direction` uses.
+    pub interfaces: Vec<(String, MediaGroupId)>,
+    /// How long a call stays after it was deleted, where the client says nothing.
+    pub delete_delay: Duration,
+    /// How long parties may be silent.
+    pub patience: Patience,
+    /// How long a call may last; `None`: as long as it likes.
+    pub final_timeout: Option<Duration>,
+    /// How long latches are open that a client asks for and the media group does not have.
+    pub learn: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            media: MediaGroupId(0),
+            interfaces: Vec::new(),
+            delete_delay: Duration::from_secs(30),
+            patience: Patience {
+                sending: Some(Duration::from_secs(60)),
+                held: Some(Duration::from_secs(3600)),
+            },
+            final_timeout: None,
+            learn: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Policy {
+    /// What these settings say.
+    pub fn of(settings: &Settings) -> Self {
+        let groups = (0..).map(MediaGroupId).zip(&settings.media_groups);
+        let interfaces = groups.map(|(id, group)| (group.name.clone(), id));
+        Self {
+            interfaces: interfaces.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The media group of an interface's name; as rtpengine does it, one that there is not is the first.
+    pub(super) fn group(&self, name: &[u8]) -> MediaGroupId {
+        let mut named = self.interfaces.iter();
+        let found = named.find(|(interface, _)| interface.as_bytes() == name);
+        found.map_or(self.media, |(_, group)| *group)
+    }
+}

@@ -1,0 +1,69 @@
+//! `statistics`: figures of the whole relay, under rtpengine's names where it has one for what is counted here.
+
+use super::counters::Counters;
+use super::value::Dictionary;
+use crate::session;
+
+/// What all workers have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets received.
+    pub packets: u64,
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Packets dropped.
+    pub dropped: u64,
+    /// Since the start, in seconds.
+    pub uptime: u64,
+}
+
+/// The reply's dictionaries.
+pub(super) fn told(
+    totals: &Totals,
+    counters: &Counters,
+    sessions: &session::Counters,
+    held: &session::Gauges,
+    calls: usize,
+) -> Dictionary {
+    let of = |name: &str| counters.commands.get(name).copied().unwrap_or_default();
+    let current = Dictionary::new()
+        .with("sessionsown", calls as u64)
+        .with("sessionsforeign", 0_u64)
+        .with("sessionstotal", calls as u64)
+        .with("transcodedmedia", 0_u64)
+        .with("media_userspace", 0_u64)
+        .with("media_kernel", held.flows as u64)
+        .with("media_mixed", 0_u64);
+    let refused: u64 = sessions.refused.values().sum();
+    let total = Dictionary::new()
+        .with("uptime", totals.uptime.to_string())
+        .with("managedsessions", counters.calls)
+        .with("rejectedsessions", counters.limited.saturating_add(refused))
+        .with("timeoutsessions", counters.media_timeouts)
+        .with("silenttimeoutsessions", 0_u64)
+        .with("finaltimeoutsessions", counters.final_timeouts)
+        .with("offertimeoutsessions", 0_u64)
+        .with("regularterminatedsessions", counters.deleted)
+        .with("forcedterminatedsessions", 0_u64)
+        .with("relayedpackets_user", 0_u64)
+        .with("relayedpackets_kernel", totals.packets)
+        .with("relayedpackets", totals.packets)
+        .with("relayedpacketerrors", totals.dropped)
+        .with("relayedbytes", totals.bytes);
+    let mut commands = Dictionary::new();
+    for (name, count) in &counters.commands {
+        commands.push(*name, *count);
+    }
+    let control = Dictionary::new()
+        .with("totalpingcount", of("ping"))
+        .with("totaloffercount", of("offer"))
+        .with("totalanswercount", of("answer"))
+        .with("totaldeletecount", of("delete"))
+        .with("totalquerycount", of("query"))
+        .with("totallistcount", of("list"))
+        .with("commands", commands);
+    Dictionary::new()
+        .with("currentstatistics", current)
+        .with("totalstatistics", total)
+        .with("controlstatistics", control)
+}
