@@ -133,6 +133,7 @@ impl Scene {
             rtp: (shape.rtcp != Rtcp::Only).then_some(egress),
             rtcp: (shape.rtcp != Rtcp::None).then_some(egress),
             idle_after: Some(Duration::from_secs(60)),
+            handling: contract::Handling::default(),
         };
         let event = self
             .pipeline

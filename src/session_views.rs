@@ -79,6 +79,7 @@ pub(crate) fn line(view: &ProvisionedView, now: Timestamp) -> SessionLine {
         LatchPolicy::Sdp => "sdp",
         LatchPolicy::Learn { .. } => "learn",
         LatchPolicy::Off => "off",
+        LatchPolicy::Follow => "follow",
     };
     SessionLine {
         id: view.id.0,

@@ -53,6 +53,10 @@ drop_reasons! {
     WrongSource = "wrong_source",
     /// The flow believes nobody yet: no signalled address, no open latch.
     NotLatched = "not_latched",
+    /// The flow's media is blocked, or is to be silent and is of a kind whose silence is not known.
+    Blocked = "blocked",
+    /// A key press, and those of the flow are blocked.
+    DtmfBlocked = "dtmf_blocked",
     /// The receiver's address is not known yet.
     NoDestination = "no_destination",
     /// The next hop's MAC address is not known yet.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::{FlowId, Link};
+use crate::{FlowId, Handling, Link};
 
 /// Where packets of a flow arrive: one of the appliance's media addresses and a UDP port of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +58,8 @@ pub struct FlowEntry {
     /// After how long without an accepted packet a worker reports [`crate::Event::Idle`]; `None` for a
     /// flow that may be silent for ever (a held stream).
     pub idle_after: Option<Duration>,
+    /// What else is done to them.
+    pub handling: Handling,
 }
 
 /// What the packets of a flow carry.
@@ -132,4 +134,14 @@ pub enum LatchPolicy {
     },
     /// Any source; packets back go to the signalled address.
     Off,
+    /// The source of the last valid packet, again and again: whoever sends is believed, and packets back go there. A
+    /// source is believed for [`LatchPolicy::HANDOVER`] at the least, so that two that send at the same time do not
+    /// take turns with every packet; until then packets from elsewhere are dropped.
+    Follow,
+}
+
+impl LatchPolicy {
+    /// How long a source is believed under [`LatchPolicy::Follow`] before another one can be. Shorter, and two senders
+    /// cost an event for nearly every packet; longer, and a party that has moved is not heard for as long.
+    pub const HANDOVER: Duration = Duration::from_millis(200);
 }

@@ -15,6 +15,7 @@
 mod command;
 mod drop_reason;
 mod flow;
+mod handling;
 mod homes;
 mod ids;
 mod link;
@@ -23,6 +24,9 @@ mod time;
 pub use command::{Command, Event, Refusal};
 pub use drop_reason::DropReason;
 pub use flow::{DscpMarking, Egress, FlowEntry, FlowKey, Latch, LatchPolicy, Payload};
+pub use handling::{
+    Digits, Events, Handling, MAX_COPIES, MAX_DIGITS, Media, PayloadTypes, Press, TapId,
+};
 pub use homes::Homes;
 pub use ids::{DeviceId, FlowId, QueueId, WorkerId};
 pub use link::{Link, MacAddress, VlanTag, VlanTags};

@@ -30,8 +30,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use contract::{
-    Command, Egress, Event, FlowEntry, FlowId, FlowKey, Latch, Link, Payload, Refusal, Timestamp,
-    WorkerId,
+    Command, Egress, Event, FlowEntry, FlowId, FlowKey, Handling, Latch, Link, Payload, Refusal,
+    Timestamp, WorkerId,
 };
 
 use flow::{Flow, Outcome};
@@ -100,6 +100,7 @@ pub(crate) struct Plan {
     pub(crate) rtp: Option<Egress>,
     pub(crate) rtcp: Option<Egress>,
     pub(crate) idle_after: Option<Duration>,
+    pub(crate) handling: Handling,
 }
 
 /// What the installer wants done, or has to say.
@@ -453,6 +454,7 @@ fn resolved(id: FlowId, plan: &Plan, next_hops: &NextHops) -> FlowEntry {
         rtp: plan.rtp,
         rtcp: plan.rtcp,
         idle_after: plan.idle_after,
+        handling: plan.handling,
     };
     linked(entry, next_hops)
 }
@@ -492,6 +494,7 @@ mod tests {
             }),
             rtcp: None,
             idle_after: None,
+            handling: contract::Handling::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 //!              │                               └────── window ends ──────► locked
 //!              └── window ends ──► as Sdp
 //!   Sdp:     the signalled source, or nobody          Off: everybody
+//!   Follow:  the source of the last valid packet, each for a while at the least
 //! ```
 //!
 //! Asked only when the fast path (`pipeline`) cannot say at a glance that the source is the right one.
@@ -51,6 +52,7 @@ pub(crate) enum Rule {
     Sdp,
     Learn,
     Off,
+    Follow,
 }
 
 impl Rule {
@@ -59,6 +61,7 @@ impl Rule {
             LatchPolicy::Sdp => Self::Sdp,
             LatchPolicy::Learn { .. } => Self::Learn,
             LatchPolicy::Off => Self::Off,
+            LatchPolicy::Follow => Self::Follow,
         }
     }
 }
@@ -67,7 +70,7 @@ impl Rule {
 #[derive(Debug)]
 pub(crate) struct Standing<'a, S> {
     pub(crate) rule: Rule,
-    /// When the latch closes.
+    /// When the latch closes; under [`Rule::Follow`] until when it does not change.
     pub(crate) until: Timestamp,
     pub(crate) believed: Option<&'a S>,
     pub(crate) signalled: Option<&'a S>,
@@ -80,6 +83,7 @@ impl<S: PartialEq> Standing<'_, S> {
         match self.rule {
             Rule::Off => return Judgement::Accept,
             Rule::Sdp => return self.by_signalling(source),
+            Rule::Follow => return self.by_the_last(source, may_latch, now),
             Rule::Learn => {}
         }
         let open = now < self.until;
@@ -91,6 +95,16 @@ impl<S: PartialEq> Standing<'_, S> {
             None if open && may_latch => Judgement::Latch,
             None if open && is_signalled => Judgement::Accept,
             None if open => Judgement::Reject(DropReason::NotLatched),
+            None => self.by_signalling(source),
+        }
+    }
+
+    fn by_the_last(&self, source: &S, may_latch: bool, now: Timestamp) -> Judgement {
+        match self.believed {
+            Some(believed) if believed == source => Judgement::Accept,
+            Some(_) if may_latch && now >= self.until => Judgement::Latch,
+            Some(_) => Judgement::Reject(DropReason::WrongSource),
+            None if may_latch => Judgement::Latch,
             None => self.by_signalling(source),
         }
     }
@@ -117,7 +131,7 @@ impl Latching {
     pub fn new(rule: Latch, now: Timestamp) -> Self {
         let until = match rule.policy {
             LatchPolicy::Learn { window } => now + window,
-            LatchPolicy::Sdp | LatchPolicy::Off => now,
+            LatchPolicy::Sdp | LatchPolicy::Off | LatchPolicy::Follow => now,
         };
         Self {
             rule,
@@ -159,7 +173,10 @@ impl Latching {
     }
 
     /// Believes the source that [`Judgement::Latch`] was said of, and notes the way back to it.
-    pub fn believe(&mut self, source: SocketAddr, way_back: Link) {
+    pub fn believe(&mut self, source: SocketAddr, way_back: Link, now: Timestamp) {
+        if self.rule.policy == LatchPolicy::Follow {
+            self.until = now + LatchPolicy::HANDOVER;
+        }
         self.believed = Some(Believed {
             remote: source,
             way_back: Some(way_back),
@@ -172,6 +189,7 @@ impl Latching {
             (LatchPolicy::Off, _) => Gate::Any,
             (_, Some(believed)) => Gate::Source(believed.remote),
             (LatchPolicy::Learn { .. }, None) if now < self.until => Gate::Ask,
+            (LatchPolicy::Follow, None) => Gate::Ask,
             (_, None) => self.rule.signalled.map_or(Gate::Ask, Gate::Source),
         }
     }
@@ -197,10 +215,12 @@ impl Latching {
 fn told(rule: &Latch) -> Option<Believed> {
     match rule.policy {
         LatchPolicy::Off => None,
-        LatchPolicy::Sdp | LatchPolicy::Learn { .. } => rule.latched.map(|remote| Believed {
-            remote,
-            way_back: None,
-        }),
+        LatchPolicy::Sdp | LatchPolicy::Learn { .. } | LatchPolicy::Follow => {
+            rule.latched.map(|remote| Believed {
+                remote,
+                way_back: None,
+            })
+        }
     }
 }
 
@@ -253,7 +273,7 @@ mod tests {
         fn sees(&mut self, source: SocketAddr, may_latch: bool, now: Timestamp) -> Judgement {
             let judgement = self.judge(source, may_latch, now);
             if judgement == Judgement::Latch {
-                self.believe(source, link());
+                self.believe(source, link(), now);
             }
             judgement
         }
@@ -276,6 +296,27 @@ mod tests {
         assert_eq!(latch.gate(at(3)), Gate::Any);
         assert_eq!(latch.sees(address(9), true, at(1)), Judgement::Accept);
         assert_eq!(latch.latched(), None);
+    }
+
+    #[test]
+    fn follow_believes_whoever_sends_but_does_not_take_turns_with_every_packet() {
+        let mut latch = Latching::new(rule(LatchPolicy::Follow, Some(1)), at(0));
+        let soon = |seconds, more| at(seconds) + LatchPolicy::HANDOVER.mul_f32(more);
+        assert_eq!(latch.sees(address(2), false, at(0)), WRONG);
+        assert_eq!(latch.sees(address(2), true, at(0)), Judgement::Latch);
+        assert_eq!(latch.sees(address(3), true, soon(0, 0.9)), WRONG);
+        assert_eq!(
+            latch.sees(address(2), true, soon(0, 0.9)),
+            Judgement::Accept
+        );
+        assert_eq!(latch.sees(address(3), true, soon(0, 1.1)), Judgement::Latch);
+        assert_eq!(latch.gate(at(1)), Gate::Source(address(3)));
+        assert_eq!(latch.sees(address(2), false, at(9)), WRONG);
+        let mut told = rule(LatchPolicy::Follow, Some(1));
+        told.latched = Some(address(4));
+        latch.update(told, at(9));
+        assert_eq!(latch.latched(), Some(address(4)));
+        assert_eq!(latch.sees(address(2), true, at(9)), Judgement::Latch);
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn entry(policy: LatchPolicy, signalled: Option<&str>, to_v6: bool) -> FlowEntry
         rtp: Some(egress),
         rtcp: None,
         idle_after: None,
+        handling: contract::Handling::default(),
     }
 }
 

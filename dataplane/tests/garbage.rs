@@ -24,6 +24,7 @@ fn bench(checksums: ReceivedChecksums) -> Bench {
             rtp: Some(egress("10.1.0.1:20000", Some("10.1.0.9:5000"), 1)),
             rtcp: Some(egress("[fd01::1]:20000", Some("[fd01::9]:5000"), 1)),
             idle_after: None,
+            handling: contract::Handling::default(),
         };
         bench.install(entry);
     }

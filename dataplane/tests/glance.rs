@@ -222,6 +222,7 @@ proptest! {
             rtp: Some(egress("10.1.0.1:20000", Some("10.1.0.9:5000"), 1)),
             rtcp: None,
             idle_after: None,
+            handling: contract::Handling::default(),
         });
         let usual = datagram(v6, &[], &rtp(1, len)).bytes(Field::Right);
         // The IP packet is longer than the datagram in it.

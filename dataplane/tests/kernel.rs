@@ -110,6 +110,7 @@ fn entry(
         }),
         rtcp: None,
         idle_after: None,
+        handling: contract::Handling::default(),
     }
 }
 

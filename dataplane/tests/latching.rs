@@ -30,6 +30,7 @@ fn facing_a(policy: LatchPolicy) -> FlowEntry {
         rtp: Some(egress(PB, Some(B), 1)),
         rtcp: None,
         idle_after: None,
+        handling: contract::Handling::default(),
     }
 }
 
@@ -43,6 +44,7 @@ fn facing_b(policy: LatchPolicy) -> FlowEntry {
         rtp: Some(egress(PA, Some(A), 0)),
         rtcp: None,
         idle_after: None,
+        handling: contract::Handling::default(),
     }
 }
 
@@ -269,6 +271,7 @@ fn rtp_latches_a_muxed_port_and_the_unmuxed_side_follows() {
         rtp: None,
         rtcp: Some(egress(PA, Some(A), 0)),
         idle_after: None,
+        handling: contract::Handling::default(),
     };
     bench.install(reports);
     let report =

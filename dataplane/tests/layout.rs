@@ -125,6 +125,7 @@ fn a_forwarded_packet_writes_one_line_of_the_tables() {
                 rtp: Some(egress("10.9.0.1:20000", Some("10.9.0.9:5000"), 1)),
                 rtcp: Some(egress("10.9.0.1:20000", Some("10.9.0.9:5000"), 1)),
                 idle_after: None,
+                handling: contract::Handling::default(),
             };
             let event = pipeline.command(&tallies, &Command::Install(entry), now);
             assert_eq!(event, Event::Installed(entry.id));

@@ -28,6 +28,7 @@ fn entry(id: u64, at: &str, of: &str, egress: Egress, payload: Payload, muxed: b
         rtp: muxed.then_some(egress),
         rtcp: Some(egress),
         idle_after: None,
+        handling: contract::Handling::default(),
     }
 }
 

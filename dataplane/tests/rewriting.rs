@@ -46,6 +46,7 @@ fn entry(from: usize, to: usize, out_tags: &[(u16, u16)], dscp: Option<u8>) -> F
         rtp: Some(egress),
         rtcp: Some(egress),
         idle_after: None,
+        handling: contract::Handling::default(),
     }
 }
 

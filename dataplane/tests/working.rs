@@ -26,6 +26,7 @@ fn entry(id: u64, port: u16) -> FlowEntry {
         )),
         rtcp: None,
         idle_after: None,
+        handling: contract::Handling::default(),
     }
 }
 

@@ -17,6 +17,10 @@ use crate::settings::{ListenerId, TrunkId};
 use crate::story::Mirrored;
 
 /// What happened outside.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a rejected command is as rare as it is large, and none of these is kept"
+)]
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A message arrived at a listener, by datagram or within a stream.

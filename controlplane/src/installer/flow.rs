@@ -381,6 +381,7 @@ mod tests {
             }),
             rtcp: None,
             idle_after,
+            handling: contract::Handling::default(),
         }
     }
 

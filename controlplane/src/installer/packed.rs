@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use contract::{
-    DscpMarking, Egress, FlowEntry, FlowId, FlowKey, Latch, LatchPolicy, Link, Payload,
+    DscpMarking, Egress, FlowEntry, FlowId, FlowKey, Handling, Latch, LatchPolicy, Link, Payload,
 };
 
 /// An address and port. Media addresses have neither a scope nor a flow label.
@@ -22,6 +22,8 @@ pub(super) struct Packed {
     armed: u32,
     egresses: Egresses,
     idle_after: Option<Duration>,
+    /// Most flows have none.
+    handling: Option<Box<Handling>>,
 }
 
 /// Most flows carry one of RTP and RTCP; the muxed ones pay for the other.
@@ -59,6 +61,7 @@ impl Packed {
                 )),
             },
             idle_after: entry.idle_after,
+            handling: (entry.handling != Handling::default()).then(|| Box::new(entry.handling)),
         }
     }
 
@@ -83,6 +86,7 @@ impl Packed {
             rtp: rtp.map(PackedEgress::unpack),
             rtcp: rtcp.map(PackedEgress::unpack),
             idle_after: self.idle_after,
+            handling: self.handling.as_deref().copied().unwrap_or_default(),
         }
     }
 
@@ -170,6 +174,10 @@ mod tests {
                 rtp,
                 rtcp,
                 idle_after: rtcp.map(|_| Duration::from_secs(60)),
+                handling: Handling {
+                    tap: rtcp.map(|_| contract::TapId(7)),
+                    ..Handling::default()
+                },
             };
             assert_eq!(Packed::new(&entry).unpack(entry.key), entry);
         }

@@ -89,7 +89,7 @@ pub(super) fn terms(
             Learning::AsConfigured => None,
             Learning::StrictSource => Some(LatchPolicy::Learn { window }),
             Learning::Asymmetric => Some(LatchPolicy::Off),
-            Learning::MediaHandover => Some(LatchPolicy::Learn { window }),
+            Learning::MediaHandover => Some(LatchPolicy::Follow),
         },
         dscp: options.tos.flatten().map(|tos| DscpMarking::Set(tos >> 2)),
         writing: Writing {

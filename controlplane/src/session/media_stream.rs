@@ -208,6 +208,7 @@ impl MediaStream {
                 rtp: Some(rtp),
                 rtcp: (has_rtcp && near.mux != Mux::Off).then_some(rtcp),
                 idle_after: idle_after.filter(|_| announced),
+                handling: contract::Handling::default(),
             });
             if has_rtcp && near.mux != Mux::On {
                 plans.push(Plan {
@@ -217,6 +218,7 @@ impl MediaStream {
                     rtp: None,
                     rtcp: Some(rtcp),
                     idle_after: None,
+                    handling: contract::Handling::default(),
                 });
             }
         }

@@ -205,8 +205,15 @@ impl Party {
     }
 
     /// A worker latched a source at this port of ours. Whether that is news: the signalled address wins over
-    /// what was latched before, otherwise the first report does.
-    pub(super) fn latched(&mut self, key: FlowKey, armed: u32, source: SocketAddr) -> bool {
+    /// what was latched before, otherwise the first report does; or, where the port `follows` whoever sends, each
+    /// does.
+    pub(super) fn latched(
+        &mut self,
+        key: FlowKey,
+        armed: u32,
+        source: SocketAddr,
+        follows: bool,
+    ) -> bool {
         for component in COMPONENTS {
             let signalled = self
                 .remote
@@ -217,7 +224,7 @@ impl Party {
                 continue;
             };
             let latch = local.latch_mut(component);
-            let wins = latch.latched.is_none() || signalled == Some(source);
+            let wins = follows || latch.latched.is_none() || signalled == Some(source);
             if latch.armed != armed || latch.latched == Some(source) || !wins {
                 return false;
             }

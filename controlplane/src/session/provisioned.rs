@@ -181,8 +181,9 @@ impl Provisioned {
         source: SocketAddr,
     ) -> bool {
         let mut stream = self.stream();
+        let follows = self.latch == Some(contract::LatchPolicy::Follow);
         let mut parties = stream.parties_mut().iter_mut();
-        if !parties.any(|party| party.latched(key, armed, source)) {
+        if !parties.any(|party| party.latched(key, armed, source, follows)) {
             return false;
         }
         let whom = |side| {

@@ -115,7 +115,7 @@ impl Packed {
         };
         let window = match rule.policy {
             LatchPolicy::Learn { window } => window,
-            LatchPolicy::Sdp | LatchPolicy::Off => Duration::ZERO,
+            LatchPolicy::Sdp | LatchPolicy::Off | LatchPolicy::Follow => Duration::ZERO,
         };
         let believed = flow.latching.believed;
         let packed = Self {
@@ -159,6 +159,7 @@ impl Packed {
                     window: Duration::from_nanos(self.window),
                 },
                 Rule::Off => LatchPolicy::Off,
+                Rule::Follow => LatchPolicy::Follow,
             },
             signalled: unpack_socket(&self.signalled),
             latched: None,
@@ -176,6 +177,7 @@ impl Packed {
                 rtp,
                 rtcp,
                 idle_after: (idle_after > 0).then(|| Duration::from_nanos(idle_after)),
+                handling: contract::Handling::default(),
             },
             latching: Latching {
                 rule: latch,
@@ -392,6 +394,7 @@ mod tests {
             policy in prop_oneof![
                 Just(LatchPolicy::Sdp),
                 Just(LatchPolicy::Off),
+                Just(LatchPolicy::Follow),
                 any::<u32>().prop_map(|seconds| LatchPolicy::Learn {
                     window: Duration::from_secs(u64::from(seconds)),
                 }),
@@ -414,6 +417,7 @@ mod tests {
                     rtp,
                     rtcp: if same { rtp } else { rtcp },
                     idle_after: idle_after.map(Duration::from_nanos),
+                    handling: contract::Handling::default(),
                 },
                 latching: Latching {
                     rule: latch,

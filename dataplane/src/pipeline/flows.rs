@@ -200,7 +200,7 @@ impl Flows {
             return;
         };
         let remote = rewrite::remote(arrived.family, window);
-        flow.latching.believe(remote, link);
+        flow.latching.believe(remote, link, batch.now);
         self.table.keep(slot, &flow);
         let gate = flow.latching.gate(batch.now);
         self.table.set_gate(slot, &flow.entry.key, gate);

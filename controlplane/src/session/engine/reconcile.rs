@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use contract::{FlowKey, Timestamp};
+use contract::{FlowKey, LatchPolicy, Timestamp};
 
 use super::super::media_stream::{Patience, Treatment};
 use super::super::state::Session;
@@ -12,6 +12,7 @@ use super::super::{EngineOutput, Provisioning, SessionId, Side};
 use super::Engine;
 use crate::installer::{Output, Owner, Plan, Ticket};
 use crate::relay_ports::PortPair;
+use crate::settings::MediaGroup;
 
 impl Engine {
     /// Changes a session, and makes its flows and ports follow.
@@ -34,15 +35,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let groups = [0, 1].map(|side: usize| {
-            self.groups
-                .get(usize::from(session.legs[side].spec.group.0))
-        });
-        let [Some(a), Some(b)] = groups.map(|group| group.map(Treatment::from)) else {
+        let Some(treatments) = treatments(&self.groups, session) else {
             return;
         };
-        let a = session.overruled.apply(Side::A, a);
-        let b = session.overruled.apply(Side::B, b);
         let patience = session.patience.unwrap_or(Patience {
             sending: self.media_timeout,
             held: None,
@@ -54,7 +49,7 @@ impl Engine {
         let plans: BTreeMap<FlowKey, Plan> = session
             .streams
             .iter()
-            .flat_map(|stream| stream.plans([a, b], patience))
+            .flat_map(|stream| stream.plans(treatments, patience))
             .map(|plan| (plan.key, plan))
             .collect();
         let after = session.pairs();
@@ -96,13 +91,15 @@ impl Engine {
             return self.latched_provisioned(now, id, sighting);
         };
         let (key, armed, remote) = sighting;
-        let parties = session
-            .streams
-            .iter_mut()
-            .flat_map(|stream| stream.parties_mut());
+        let treatments = treatments(&self.groups, session);
+        let follows = treatments.map_or([false; 2], |sides| {
+            sides.map(|side| side.latch == LatchPolicy::Follow)
+        });
+        let streams = session.streams.iter_mut();
+        let parties = streams.flat_map(|stream| stream.parties_mut().iter_mut().zip(follows));
         let mut news = false;
-        for party in parties {
-            news |= party.latched(key, armed, remote);
+        for (party, follows) in parties {
+            news |= party.latched(key, armed, remote, follows);
         }
         if news {
             self.counters.latches += 1;
@@ -191,6 +188,16 @@ impl Engine {
             self.drop_pair(now, pair);
         }
     }
+}
+
+/// How the packets of each side's party are treated.
+fn treatments(groups: &[MediaGroup], session: &Session) -> Option<[Treatment; 2]> {
+    let treatment = |side: Side| {
+        let group = session.legs[side.index()].spec.group;
+        let group = groups.get(usize::from(group.0))?;
+        Some(session.overruled.apply(side, group.into()))
+    };
+    Some([treatment(Side::A)?, treatment(Side::B)?])
 }
 
 #[cfg(test)]
