@@ -307,12 +307,13 @@ impl Teller<'_> {
             .iter()
             .any(|dialogue| dialogue.parties.iter().any(&wanted));
         for dialogue in &self.call.dialogues {
+            // Whoever is asked for is told with whom it talks.
+            if any_known && !dialogue.parties.iter().any(&wanted) {
+                continue;
+            }
             let view = self.hands.engine.describe(dialogue.session);
             for side in [Side::A, Side::B] {
                 let party = dialogue.party(side);
-                if any_known && !wanted(party) {
-                    continue;
-                }
                 let key = match &party.tag {
                     Some(tag) => tag.clone(),
                     None => {

@@ -160,8 +160,13 @@ fn profiles(
 }
 
 /// Leaves the codecs that the options leave. A stream that would lose all keeps all.
+///
+/// As rtpengine has it: `except` is an exception from `all` alone, `offer` one from anything, and nothing by itself. First what
+/// was left in peace, then what is offered again, in the order of the list, then what goes along with any codec.
 fn filter(description: &mut Description, codecs: &Codecs) {
-    if codecs.strip.is_empty() && codecs.mask.is_empty() && codecs.offer.is_empty() {
+    const AGAIN: usize = 1;
+    const ALONG: usize = usize::MAX / 2;
+    if codecs.strip.is_empty() && codecs.mask.is_empty() {
         return;
     }
     let every = |list: &[Vec<u8>]| {
@@ -171,15 +176,24 @@ fn filter(description: &mut Description, codecs: &Codecs) {
     let all = every(&codecs.strip) || every(&codecs.mask);
     let listed = |list: &[Vec<u8>], codec: &Codec<'_>| list.iter().any(|name| is(name, codec));
     description.select_codecs(|codec| {
-        let place = codecs.offer.iter().position(|name| is(name, codec));
-        let excepted = place.is_some() || listed(&codecs.except, codec);
         let named = listed(&codecs.strip, codec) || listed(&codecs.mask, codec);
-        match (place, named || all) {
-            (_, true) if !excepted => Verdict::Drop,
-            (Some(place), _) => Verdict::Place(place),
-            (None, _) => Verdict::Keep,
+        let is_left = !named && (!all || listed(&codecs.except, codec));
+        let again = codecs.offer.iter().position(|name| is(name, codec));
+        let place = match (is_left, again) {
+            (true, _) => 0,
+            (false, Some(place)) => AGAIN + place,
+            (false, None) => return Verdict::Drop,
+        };
+        match goes_along(codec) && !codecs.offer.is_empty() {
+            true => Verdict::Place(ALONG + place),
+            false => Verdict::Place(place),
         }
     });
+}
+
+/// Key presses (RFC 4733) and comfort noise (RFC 3389) are nothing by themselves.
+fn goes_along(codec: &Codec<'_>) -> bool {
+    codec.is_telephone_event() || codec.name.eq_ignore_ascii_case(b"CN")
 }
 
 /// Whether `NAME[/RATE[/CHANNELS]]`, or a payload type's number, names the codec.

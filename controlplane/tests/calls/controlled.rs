@@ -425,8 +425,10 @@ fn a_query_tells_what_the_workers_have_counted() {
         panic!("{medias:?}");
     };
     assert_eq!(text(media, "type"), "audio");
-    let only_b = ok(proxy.ask(&mut world, "query", &[("call-id", "x"), ("from-tag", "b")]));
-    assert!(inner(&only_b, &["tags"]).get(b"a").is_none());
+    // Whoever is asked for is told with whom it talks.
+    let of_b = ok(proxy.ask(&mut world, "query", &[("call-id", "x"), ("from-tag", "b")]));
+    let told = inner(&of_b, &["tags"]);
+    assert!(told.get(b"a").is_some() && told.get(b"b").is_some());
 }
 
 #[test]
