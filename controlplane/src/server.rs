@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   listeners ── datagrams, ICMP errors ──►┐             ┌─► Send ─────► listeners
+//!   controls ─── requests over ng ────────►│             ├─► Reply ────► controls
 //!   doorbell ─── events of the workers ───►│    agent    ├─► Command ──► workers' mailboxes
 //!   netlink ──── neighbours ── next hops ─►│ handle/poll ├─► Resolve ──► neighbours ── netlink
 //!   name servers ─ answers ───────────────►│             ├─► Dns ──────► name servers
@@ -29,8 +30,10 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::agent::{Agent, Input, Output};
+use crate::ng::{ControlId, ControlPath};
 use crate::settings::{ListenerId, Settings};
 use crate::transaction::Path;
+use crate::transport::control::{ControlArrival, ControlListener};
 use crate::transport::{Arrival, Listener, Sent};
 use signals::{Signal, Signals};
 
@@ -57,6 +60,7 @@ const ROUTES: Token = Token(2);
 const SIGNALS: Token = Token(3);
 const GUEST: Token = Token(4);
 const NAME_SERVERS: Token = Token(5);
+/// The SIP listeners' tokens begin here; the control listeners' follow them.
 const FIRST_LISTENER: usize = 6;
 
 /// What the loop needs besides [`Settings`].
@@ -94,6 +98,8 @@ pub struct Server {
 struct Ready {
     /// Listeners that may hold more, by index.
     listeners: Vec<bool>,
+    /// The same for control listeners.
+    controls: Vec<bool>,
     workers: bool,
     netlink: bool,
     signals: bool,
@@ -116,7 +122,8 @@ impl Server {
             });
             listeners.push(opened.map_err(|error| StartError::listener(listener, error))?);
         }
-        let mut host = Host::new(listeners, setup.devices)
+        let controls = open_controls(settings, registry)?;
+        let mut host = Host::new(listeners, controls, setup.devices)
             .map_err(StartError::kernel("netlink, for routes and neighbours"))?;
         register_fd(registry, NAME_SERVERS, host.name_servers().doorbell())
             .map_err(StartError::kernel("epoll"))?;
@@ -167,6 +174,23 @@ impl Server {
     }
 }
 
+/// Opens the control listeners, with tokens behind those of the SIP listeners.
+fn open_controls(
+    settings: &Settings,
+    registry: &Registry,
+) -> Result<Vec<ControlListener>, StartError> {
+    let first = FIRST_LISTENER + settings.listeners.len();
+    let numbered = (0_u16..).map(ControlId).zip(&settings.ng.listeners);
+    let open = |(id, listener): (ControlId, &crate::settings::ControlListener)| {
+        let opened = ControlListener::open(id, listener).and_then(|mut socket| {
+            socket.register(registry, Token(first + usize::from(id.0)))?;
+            Ok(socket)
+        });
+        opened.map_err(|error| StartError::control(listener, error))
+    };
+    numbered.map(open).collect()
+}
+
 fn register_fd(registry: &Registry, token: Token, fd: i32) -> io::Result<()> {
     registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
 }
@@ -193,6 +217,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         // What came before the registration has no edge: look everywhere once.
         let mut ready = Ready {
             listeners: vec![true; self.server.host.listener_count()],
+            controls: vec![true; self.server.host.control_count()],
             workers: true,
             netlink: true,
             signals: false,
@@ -228,6 +253,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             || self.agent.has_answers()
             || ready.netlink
             || ready.listeners.contains(&true)
+            || ready.controls.contains(&true)
             || self.server.host.has_arrivals()
             || self.server.host.has_work();
         if undone {
@@ -255,13 +281,24 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                 let now = self.now();
                 let index = Listener::token_of(token).0.saturating_sub(FIRST_LISTENER);
                 let Some(listener) = self.server.host.listener_mut(index) else {
-                    return;
+                    let index = index.saturating_sub(self.server.host.listener_count());
+                    return self.notice_control(index, event, ready);
                 };
                 listener.on_event(event, now);
                 if let Some(flag) = ready.listeners.get_mut(index) {
                     *flag = true;
                 }
             }
+        }
+    }
+
+    fn notice_control(&mut self, index: usize, event: &mio::event::Event, ready: &mut Ready) {
+        let now = self.now();
+        if let Some(control) = self.server.host.control_mut(index) {
+            control.on_event(event, now);
+        }
+        if let Some(flag) = ready.controls.get_mut(index) {
+            *flag = true;
         }
     }
 
@@ -279,6 +316,12 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             let listener = self.server.host.listener_mut(index);
             if *flag || listener.is_some_and(|listener| listener.has_arrivals()) {
                 *flag = self.take_messages(index);
+            }
+        }
+        for (index, flag) in ready.controls.iter_mut().enumerate() {
+            let control = self.server.host.control_mut(index);
+            if *flag || control.is_some_and(|control| control.has_arrivals()) {
+                *flag = self.take_requests(index);
             }
         }
         if std::mem::take(&mut ready.name_servers) {
@@ -411,6 +454,36 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         true
     }
 
+    /// Takes a batch of requests from one control listener. Says whether more may wait.
+    fn take_requests(&mut self, index: usize) -> bool {
+        let began = self.now();
+        for _ in 0..MESSAGES_AT_A_TIME {
+            let now = self.now();
+            if now.since(began) > LONGEST_SHARE {
+                break;
+            }
+            let server = &mut self.server;
+            let Some(control) = server.host.control_mut(index) else {
+                return false;
+            };
+            match control.receive(&mut server.buffer, now) {
+                ControlArrival::Request(path, bytes) => {
+                    self.handle(Input::Control { path, bytes }, now);
+                }
+                ControlArrival::Working => {}
+                ControlArrival::Nothing => return false,
+            }
+        }
+        true
+    }
+
+    fn reply(&mut self, path: ControlPath, bytes: Vec<u8>, now: Timestamp) {
+        let control = self.server.host.control_mut(usize::from(path.listener.0));
+        if let Some(control) = control {
+            control.reply(path, bytes, now);
+        }
+    }
+
     /// Timers of the agent and of the neighbours, and the next hops that have been found.
     fn pass_time(&mut self) {
         let now = self.now();
@@ -442,8 +515,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     otherwise,
                     bytes,
                 } => self.send(path, otherwise, bytes, now),
-                // No listener has let a request in yet.
-                Output::Reply { .. } => {}
+                Output::Reply { path, bytes } => self.reply(path, bytes, now),
                 Output::Alias { path, alias } => {
                     let socket = self.server.host.listener_mut(usize::from(path.listener.0));
                     if let Some(socket) = socket {

@@ -20,6 +20,7 @@ use crate::resolver::{self, Destination};
 mod authentication;
 mod dialog;
 mod explain;
+mod ng;
 mod service;
 mod transfer;
 mod transport;
@@ -29,6 +30,7 @@ pub use dialog::{
     DialogPolicy, EarlyMedia, Refresher, ReliableProvisional, SessionTimer, TimerMode,
 };
 pub use explain::Explain;
+pub use ng::{ControlListener, ControlTransport, Interface, Ng};
 pub use service::{Capacity, Check, Failover, Network, Overload, Rate, TrunkLimits};
 pub use transfer::{Redirect, Refer, Takeover, TransferPolicy};
 pub use transport::{
@@ -87,6 +89,8 @@ pub struct Settings {
     pub overload: Overload,
     /// How names are resolved.
     pub dns: resolver::Config,
+    /// The second door.
+    pub ng: Ng,
 }
 
 /// Why settings cannot take the place of others in a running process.
@@ -95,6 +99,9 @@ pub enum Unlike {
     /// Sockets were opened from the former.
     #[error("the listeners are not those that are open")]
     Listeners,
+    /// Sockets of the second door were opened from the former.
+    #[error("the control listeners are not those that are open")]
+    ControlListeners,
     /// Ports were made from the former.
     #[error("the media groups are not those that the ports belong to")]
     MediaGroups,
@@ -112,6 +119,9 @@ impl Settings {
     pub fn check_successor_of(&self, former: &Self) -> Result<(), Unlike> {
         if self.listeners != former.listeners {
             return Err(Unlike::Listeners);
+        }
+        if self.ng.listeners != former.ng.listeners {
+            return Err(Unlike::ControlListeners);
         }
         if self.media_groups != former.media_groups {
             return Err(Unlike::MediaGroups);
@@ -153,6 +163,7 @@ impl Default for Settings {
             deny: Vec::new(),
             overload: Overload::default(),
             dns: resolver::Config::default(),
+            ng: Ng::default(),
         }
     }
 }

@@ -58,7 +58,7 @@ impl Difference {
 /// were made from.
 fn needs_restart(sort: &str, key: Option<&str>) -> bool {
     match sort {
-        "workers" | "device" | "media" | "listener" | "cdr" | "hep" => true,
+        "workers" | "device" | "media" | "listener" | "ng_listener" | "cdr" | "hep" => true,
         "appliance" => matches!(key, Some("admin_socket" | "log_rate")),
         _ => false,
     }

@@ -22,12 +22,14 @@ use super::section::{Located, Section};
 use authentication::{Access, User};
 
 mod dns;
+mod ng;
 mod seen;
 mod service;
 mod transfer;
 
 pub(crate) use dialog::Dialog;
 pub(crate) use dns::Dns;
+pub(crate) use ng::{Ng, NgInterface, NgListener};
 pub(crate) use routes::{Choice, Route, Schedule};
 pub(crate) use service::{Limits, NamedPeer, Peer, Service};
 pub(crate) use transport::{Files, Listener, TrunkTransport};
@@ -58,6 +60,9 @@ pub(crate) struct File {
     /// `[hep]`, if there is one.
     pub(crate) hep: Option<crate::hep::Settings>,
     pub(crate) dns: Dns,
+    pub(crate) ng: Ng,
+    pub(crate) ng_listeners: Vec<NgListener>,
+    pub(crate) ng_interfaces: Vec<NgInterface>,
 }
 
 /// `[appliance]`: the process as a whole.
@@ -204,6 +209,8 @@ impl File {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut root = Section::new("", document, diagnostics);
+        // Who has the second door alone speaks no SIP.
+        let has_ng = root.place_of_key("ng_listener").is_some();
         let file = Self {
             appliance: root
                 .table("appliance", "[appliance]", appliance)
@@ -211,9 +218,9 @@ impl File {
             workers: workers_of(&mut root),
             devices: root.tables("device", "[[device]]", device),
             media: root.tables("media", "[[media]]", media),
-            listeners: root.tables("listener", "[[listener]]", Listener::read),
-            trunks: root.tables("trunk", "[[trunk]]", trunk),
-            routes: root.tables("route", "[[route]]", routes::route),
+            listeners: root.tables_unless(has_ng, "listener", "[[listener]]", Listener::read),
+            trunks: root.tables_unless(has_ng, "trunk", "[[trunk]]", trunk),
+            routes: root.tables_unless(has_ng, "route", "[[route]]", routes::route),
             schedules: root.optional_tables("schedule", "[[schedule]]", routes::schedule),
             users: root.optional_tables("user", "[[user]]", authentication::user),
             sip: root.table_or_empty("sip", "[sip]", sip),
@@ -224,6 +231,9 @@ impl File {
             explain: root.table_or_empty("explain", "[explain]", seen::explain),
             hep: root.table("hep", "[hep]", seen::hep).flatten(),
             dns: root.table_or_empty("dns", "[dns]", dns::dns),
+            ng: root.table_or_empty("ng", "[ng]", ng::ng),
+            ng_listeners: root.optional_tables("ng_listener", "[[ng_listener]]", ng::listener),
+            ng_interfaces: root.optional_tables("ng_interface", "[[ng_interface]]", ng::interface),
         };
         root.finish();
         file

@@ -125,6 +125,41 @@ fn controlplane_settings(
         explain: file.explain,
         mirror: file.hep.is_some(),
         dns: dns(&file.dns, host),
+        ng: ng(file, diagnostics),
+    }
+}
+
+/// The second door.
+fn ng(file: &File, diagnostics: &mut Vec<Diagnostic>) -> control::Ng {
+    let listeners = file.ng_listeners.iter();
+    let names = listeners.clone().map(|listener| listener.name.as_ref());
+    Names::collect("[[ng_listener]]", names, diagnostics);
+    let names = file.ng_interfaces.iter().map(|named| named.name.as_ref());
+    Names::collect("[[ng_interface]]", names, diagnostics);
+    // What is wrong with these names is noted where the trunks look for theirs.
+    let media = file.media.iter().map(|media| media.name.as_ref());
+    let media = Names::collect("[[media]]", media, &mut Vec::new());
+    let interfaces = file.ng_interfaces.iter().filter_map(|interface| {
+        let found = media.find_optional(interface.media.as_ref(), diagnostics)?;
+        Some(control::Interface {
+            name: interface.name.as_ref()?.value.clone(),
+            media: control::MediaGroupId(found),
+        })
+    });
+    let interfaces = interfaces.collect();
+    let by_default = file.ng.media.as_ref();
+    control::Ng {
+        listeners: listeners
+            .filter_map(super::file::NgListener::settings)
+            .collect(),
+        media: media
+            .find_optional(by_default, diagnostics)
+            .map(control::MediaGroupId),
+        interfaces,
+        delete_delay: file.ng.delete_delay,
+        media_timeout: file.ng.media_timeout,
+        silent_timeout: file.ng.silent_timeout,
+        final_timeout: file.ng.final_timeout,
     }
 }
 

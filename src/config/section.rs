@@ -268,6 +268,20 @@ impl<'a> Section<'a> {
         self.tables(key, title, read)
     }
 
+    /// The tables `[[key]]`: at least one, unless there need not be any.
+    pub(crate) fn tables_unless<R>(
+        &mut self,
+        optional: bool,
+        key: &'static str,
+        title: &'static str,
+        read: impl FnMut(&mut Section<'_>) -> R,
+    ) -> Vec<R> {
+        match optional {
+            true => self.optional_tables(key, title, read),
+            false => self.tables(key, title, read),
+        }
+    }
+
     /// Notes the keys that nobody asked for.
     pub(crate) fn finish(&mut self) {
         for key in self.table.keys() {

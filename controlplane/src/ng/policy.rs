@@ -22,34 +22,29 @@ pub struct Policy {
     pub learn: Duration,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            media: MediaGroupId(0),
-            interfaces: Vec::new(),
-            delete_delay: Duration::from_secs(30),
-            patience: Patience {
-                sending: Some(Duration::from_secs(60)),
-                held: Some(Duration::from_secs(3600)),
-            },
-            final_timeout: None,
-            learn: Duration::from_secs(3),
-        }
-    }
-}
-
 impl Policy {
     /// What these settings say.
     pub fn of(settings: &Settings) -> Self {
         let groups = (0..).map(MediaGroupId).zip(&settings.media_groups);
-        let interfaces = groups.map(|(id, group)| (group.name.clone(), id));
+        let own = groups.map(|(id, group)| (group.name.clone(), id));
+        let ng = &settings.ng;
+        let named = ng.interfaces.iter();
+        let named = named.map(|interface| (interface.name.clone(), interface.media));
         Self {
-            interfaces: interfaces.collect(),
-            ..Self::default()
+            media: ng.media.unwrap_or(MediaGroupId(0)),
+            interfaces: named.chain(own).collect(),
+            delete_delay: ng.delete_delay,
+            patience: Patience {
+                sending: ng.media_timeout,
+                held: ng.silent_timeout,
+            },
+            final_timeout: ng.final_timeout,
+            learn: Duration::from_secs(3),
         }
     }
 
-    /// The media group of an interface's name; as rtpengine does it, one that there is not is the first.
+    /// The media group of an interface's name: what the settings say of it, or a group of that name. As rtpengine does
+    /// it, one that there is not is the first.
     pub(super) fn group(&self, name: &[u8]) -> MediaGroupId {
         let mut named = self.interfaces.iter();
         let found = named.find(|(interface, _)| interface.as_bytes() == name);

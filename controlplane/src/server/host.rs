@@ -11,6 +11,7 @@ use crate::installer::NextHopQuery;
 use crate::neighbours::{Action, NeighbourCounts, Neighbours, NextHop};
 use crate::netlink::{Netlink, Notice};
 use crate::settings::{ListenerId, Settings, TrunkId};
+use crate::transport::control::{ControlCounts, ControlListener};
 use crate::transport::tls::{PemError, Tls};
 use crate::transport::{Listener, ListenerCounts, NameServers, solicit};
 
@@ -22,6 +23,7 @@ const WATCHED: usize = 65_536;
 #[derive(Debug)]
 pub struct Host {
     listeners: Vec<Listener>,
+    controls: Vec<ControlListener>,
     netlink: Netlink,
     neighbours: Neighbours,
     name_servers: NameServers,
@@ -31,9 +33,14 @@ pub struct Host {
 }
 
 impl Host {
-    pub(super) fn new(listeners: Vec<Listener>, devices: Vec<String>) -> io::Result<Self> {
+    pub(super) fn new(
+        listeners: Vec<Listener>,
+        controls: Vec<ControlListener>,
+        devices: Vec<String>,
+    ) -> io::Result<Self> {
         Ok(Self {
             listeners,
+            controls,
             netlink: Netlink::open()?,
             neighbours: Neighbours::new(devices, WATCHED),
             name_servers: NameServers::new()?,
@@ -46,6 +53,11 @@ impl Host {
     /// What each listener has received and sent, by [`crate::settings::ListenerId`].
     pub fn listeners(&self) -> Vec<ListenerCounts> {
         self.listeners.iter().map(Listener::counts).collect()
+    }
+
+    /// What each control listener has received and sent, by [`crate::ng::ControlId`].
+    pub fn controls(&self) -> Vec<ControlCounts> {
+        self.controls.iter().map(ControlListener::counts).collect()
     }
 
     /// What is known of next hops, in figures.
@@ -94,6 +106,9 @@ impl Host {
         for listener in &mut self.listeners {
             listener.flush();
         }
+        for control in &mut self.controls {
+            control.flush();
+        }
     }
 
     /// Lets the listeners go by these settings: reads the certificates, keys and roots of every TLS listener and
@@ -124,10 +139,19 @@ impl Host {
     /// Whether a listener has something to take that no event tells of.
     pub(super) fn has_arrivals(&self) -> bool {
         self.listeners.iter().any(Listener::has_arrivals)
+            || self.controls.iter().any(ControlListener::has_arrivals)
     }
 
     pub(super) fn listener_count(&self) -> usize {
         self.listeners.len()
+    }
+
+    pub(super) fn control_count(&self) -> usize {
+        self.controls.len()
+    }
+
+    pub(super) fn control_mut(&mut self, index: usize) -> Option<&mut ControlListener> {
+        self.controls.get_mut(index)
     }
 
     pub(super) fn listener_mut(&mut self, index: usize) -> Option<&mut Listener> {
@@ -170,14 +194,19 @@ impl Host {
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         let listeners = self.listeners.iter().map(Listener::deadline);
+        let controls = self.controls.iter().map(ControlListener::deadline);
         let neighbours = std::iter::once(self.neighbours.deadline());
-        neighbours.chain(listeners).flatten().min()
+        let all = neighbours.chain(listeners).chain(controls);
+        all.flatten().min()
     }
 
     /// Lets connections that have had their time end.
     pub(super) fn end_connections(&mut self, now: Timestamp) {
         for listener in &mut self.listeners {
             listener.on_time(now);
+        }
+        for control in &mut self.controls {
+            control.on_time(now);
         }
     }
 

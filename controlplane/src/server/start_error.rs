@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::settings::{Listener, Transport};
+use crate::settings::{ControlListener, ControlTransport, Listener, Transport};
 use crate::transport::OpenError;
 use crate::transport::tls::PemError;
 
@@ -75,14 +75,28 @@ impl StartError {
             OpenError::Io(error) => error,
             OpenError::Pem(error) => return Self::Certificates { name, error },
         };
+        let sockets = match listener.transport {
+            Transport::Udp => 'u',
+            Transport::Tcp | Transport::Tls => 't',
+        };
+        Self::socket(name, address, sockets, error)
+    }
+
+    /// What a failure to open a control listener means.
+    pub(super) fn control(listener: &ControlListener, error: io::Error) -> Self {
+        let sockets = match listener.transport {
+            ControlTransport::Udp => 'u',
+            ControlTransport::Tcp | ControlTransport::Http => 't',
+        };
+        Self::socket(listener.name.clone(), listener.address, sockets, error)
+    }
+
+    fn socket(name: String, address: SocketAddr, sockets: char, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::AddrInUse => Self::PortInUse {
                 name,
                 address,
-                sockets: match listener.transport {
-                    Transport::Udp => 'u',
-                    Transport::Tcp | Transport::Tls => 't',
-                },
+                sockets,
             },
             io::ErrorKind::AddrNotAvailable => Self::NotOurAddress { name, address },
             io::ErrorKind::PermissionDenied => Self::PrivilegedPort { name, address },

@@ -1,11 +1,13 @@
 //! SIP over UDP, TCP and TLS (RFC 3261 §18): a listener is one or many sockets, which move messages and
-//! know nothing of what is in them; and the socket that makes the kernel resolve next hops.
+//! know nothing of what is in them; the sockets of the second door ([`control`]); and the socket that makes the
+//! kernel resolve next hops.
 //!
 //! A message travels between a listener and an address. Over UDP that is all there is to it; over TCP and
 //! TLS the two name a connection, which is opened where there is none. Where a message ends
 //! ([`framing`]), how long a connection may take for what, and what waits to be written are state machines
 //! without IO.
 
+pub mod control;
 mod error_queue;
 pub mod framing;
 mod life;

@@ -21,6 +21,15 @@ pub(crate) fn listen_address() -> Kind<SocketAddr> {
     Kind::of_text(expected, address_and_port)
 }
 
+/// The same, or all of its addresses.
+pub(crate) fn control_address() -> Kind<SocketAddr> {
+    let expected = "an address and port, such as \"127.0.0.1:2223\" or \"[::1]:2223\"";
+    Kind::of_text(expected, |text| match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() && address.port() != 0 => Ok(address),
+        _ => address_and_port(text),
+    })
+}
+
 /// The address that others know a listener by, behind a NAT; port 0 when none is said.
 pub(crate) fn advertised_address() -> Kind<SocketAddr> {
     let expected = "the address that a NAT gives to this one, such as \"203.0.113.1\", with a port if that \
@@ -157,6 +166,9 @@ mod tests {
         }
         assert!(read(&listen_address(), "'192.0.2.1:5060'").is_ok());
         assert!(read(&listen_address(), "'192.0.2.1'").is_err());
+        assert!(read(&control_address(), "'127.0.0.1:2223'").is_ok());
+        assert!(read(&control_address(), "'0.0.0.0:2223'").is_ok());
+        assert!(read(&control_address(), "'0.0.0.0:0'").is_err());
         assert!(read(&listen_address(), "'192.0.2.1:0'").is_err());
         assert!(read(&listen_address(), "'2001:db8::1:5060'").is_err());
     }

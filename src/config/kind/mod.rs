@@ -18,7 +18,9 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::nearest::did_you_mean;
 
-pub(crate) use address::{advertised_address, host_name, ip_address, listen_address, port_range};
+pub(crate) use address::{
+    advertised_address, control_address, host_name, ip_address, listen_address, port_range,
+};
 pub(crate) use duration::{duration, duration_or_off, read_duration, spell_duration};
 pub(crate) use normalisation::{
     boolean, codec, header_name, header_value, pattern, replacement, unknown_capture,

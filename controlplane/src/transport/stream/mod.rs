@@ -13,7 +13,7 @@
 
 mod connection;
 mod counts;
-mod socket;
+pub(super) mod socket;
 #[cfg(test)]
 mod tests;
 mod wire;

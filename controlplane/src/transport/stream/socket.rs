@@ -23,7 +23,7 @@ const KEEP_COUNT: u32 = 3;
 const UNACKNOWLEDGED: u32 = 20_000;
 
 /// A socket that listens at `address`. An IPv6 socket speaks IPv6 only.
-pub(super) fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+pub(in crate::transport) fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = stream_socket(address)?;
     // Connections of an earlier process may still linger at the port.
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
@@ -33,7 +33,7 @@ pub(super) fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A socket on its way from one of our addresses to `remote`.
-pub(super) fn connecting(from: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+pub(in crate::transport) fn connecting(from: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
     let socket = stream_socket(remote)?;
     // The port is chosen at connect: one may serve several destinations.
     setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
@@ -48,7 +48,7 @@ pub(super) fn connecting(from: IpAddr, remote: SocketAddr) -> io::Result<TcpStre
 }
 
 /// Nothing waits to be sent together with something else, and who is gone is noticed.
-pub(super) fn tune(socket: &impl AsFd) -> io::Result<()> {
+pub(in crate::transport) fn tune(socket: &impl AsFd) -> io::Result<()> {
     setsockopt(socket, sockopt::TcpNoDelay, &true)?;
     setsockopt(socket, sockopt::KeepAlive, &true)?;
     setsockopt(socket, sockopt::TcpKeepIdle, &KEEP_IDLE)?;
