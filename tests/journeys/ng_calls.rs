@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::lab::kamailio::Kamailio;
 use crate::lab::network::{Network, at};
 use crate::lab::ng::Asker;
+use crate::lab::relay::{MEDIA_PORTS, Relay, Setup};
 use crate::lab::rtpengine::{PORTS, RtpEngine, assert_no_session_and_no_port};
 use crate::lab::sipp::Sipp;
 use crate::lab::turn::Turn;
@@ -17,15 +18,17 @@ const CALLS: [&str; 4] = ["-m", "3", "-r", "10"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     RtpEngine,
+    Tandem,
 }
 
-const KINDS: [Kind; 1] = [Kind::RtpEngine];
+const KINDS: [Kind; 2] = [Kind::RtpEngine, Kind::Tandem];
 
 /// Kamailio and the relay are on one host, with the callers on one side and the callees on the other. Dropped in this order.
 struct Front {
     proxy: Kamailio,
     asker: Asker,
     _engine: Option<RtpEngine>,
+    _relay: Option<Relay>,
     network: Network,
 }
 
@@ -34,10 +37,14 @@ impl Front {
     fn new(kind: Kind, definitions: &[(&str, &str)]) -> Self {
         let network = Network::new(2);
         let control = at("127.0.0.1", 2223);
-        let engine = match kind {
+        let (engine, relay) = match kind {
             Kind::RtpEngine => {
                 network.count_media(PORTS.0, PORTS.1);
-                Some(RtpEngine::start(&network, control, PORTS))
+                (Some(RtpEngine::start(&network, control, PORTS)), None)
+            }
+            Kind::Tandem => {
+                network.count_media(MEDIA_PORTS.0, MEDIA_PORTS.1);
+                (None, Some(Relay::start(&network, &Setup::ng())))
             }
         };
         let asker = Asker::new(&network.relay, at("127.0.0.1", 0), control);
@@ -52,6 +59,7 @@ impl Front {
             proxy,
             asker,
             _engine: engine,
+            _relay: relay,
             network,
         }
     }

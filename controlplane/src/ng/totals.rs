@@ -1,7 +1,7 @@
 //! `statistics`: figures of the whole relay, under rtpengine's names where it has one for what is counted here.
 
 use super::counters::Counters;
-use super::value::Dictionary;
+use super::value::{Dictionary, Value};
 use crate::session;
 
 /// What all workers have counted.
@@ -62,7 +62,20 @@ pub(super) fn told(
         .with("totalquerycount", of("query"))
         .with("totallistcount", of("list"))
         .with("commands", commands);
+    let ports = held.ports.iter().map(|ports| {
+        let counted = Dictionary::new()
+            .with("used", ports.in_use as u64)
+            .with("free", ports.free as u64)
+            .with("resting", ports.resting as u64);
+        let group = u64::from(ports.group.0);
+        let interface = Dictionary::new()
+            .with("media", group)
+            .with("ports", counted);
+        Value::Dictionary(interface)
+    });
+    let interfaces: Vec<Value> = ports.collect();
     Dictionary::new()
+        .with("interfaces", interfaces)
         .with("currentstatistics", current)
         .with("totalstatistics", total)
         .with("controlstatistics", control)

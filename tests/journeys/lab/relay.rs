@@ -137,6 +137,15 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// One for clients of rtpengine's protocol alone, at 127.0.0.1:2223: no SIP.
+    pub(crate) fn ng() -> Self {
+        let (start, _) = DEFAULT.split_once("[[listener]]").expect("a listener");
+        let toml = format!(
+            "{start}[ng]\ndelete_delay = \"0s\"\n\n[[ng_listener]]\nname = \"ng\"\naddress = \"127.0.0.1:2223\"\n"
+        );
+        Self { toml }
+    }
+
     /// Gives a key another value wherever it stands; the value in TOML's own spelling.
     #[track_caller]
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
