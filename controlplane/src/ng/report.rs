@@ -399,10 +399,11 @@ impl Teller<'_> {
         if stream.profile == Profile::Srtp {
             flags.push("SDES".into());
         }
-        if matches!(view.direction, "sendrecv" | "sendonly") {
+        // As seen from here: what the party only sends is only received.
+        if matches!(view.direction, "sendrecv" | "recvonly") {
             flags.push("send".into());
         }
-        if matches!(view.direction, "sendrecv" | "recvonly") {
+        if matches!(view.direction, "sendrecv" | "sendonly") {
             flags.push("recv".into());
         }
         Dictionary::new()
