@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::lab::allowed::judged;
 use crate::lab::compared::{Difference, differences};
 use crate::lab::exchanges::{Exchange, corpus};
 use crate::lab::network::{Network, at};
 use crate::lab::ng::{Asker, Writing};
+use crate::lab::relay::{Relay, Setup};
 use crate::lab::rtpengine::{OTHER_PORTS, PORTS, RtpEngine};
 use crate::lab::turn::Turn;
 
@@ -98,4 +100,28 @@ fn transcript(exchange: &Exchange, replies: &[Value]) -> String {
         }
     }
     text
+}
+
+/// The proof of the drop-in: whatever is not the same is meant, and said in `docs/ng-differences.md`.
+#[test]
+fn same_sdp_as_rtpengine() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    let [model, control] = [2224, 2223].map(|port| at("127.0.0.1", port));
+    let _engine = RtpEngine::start(&network, model, PORTS);
+    // As rtpengine has it.
+    let setup = Setup::ng().set("delete_delay", "\"30s\"");
+    let _relay = Relay::start(&network, &setup);
+    let [mut model, mut asker] =
+        [model, control].map(|control| Asker::new(&network.relay, at("127.0.0.1", 0), control));
+    let (said, found) = ask_both(&mut model, &mut asker);
+    assert!(said.len() >= 60, "{} exchanges", said.len());
+    let (left, unused) = judged(&found);
+    assert!(
+        left.is_empty(),
+        "{} differences that nobody has allowed:\n{}",
+        left.len(),
+        left.join("\n")
+    );
+    assert!(unused.is_empty(), "no such difference any more: {unused:?}");
 }

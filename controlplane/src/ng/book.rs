@@ -128,6 +128,12 @@ impl Dialogue {
         }
     }
 
+    /// Whether these are the tags of its parties, either way.
+    fn is_between(&self, one: &[u8], other: &[u8]) -> bool {
+        let [a, b] = &self.parties;
+        (a.is(one) && b.is(other)) || (a.is(other) && b.is(one))
+    }
+
     /// The side that this tag names.
     pub(super) fn side_of(&self, tag: &[u8]) -> Option<Side> {
         let is = |side: &Side| self.party(*side).is(tag);
@@ -219,13 +225,25 @@ impl Call {
         let Some(to) = to else {
             return (!of_from.is_empty()).then_some(of_from);
         };
-        let of_both =
-            which(&|dialogue| dialogue.side_of(from).is_some() && dialogue.side_of(to).is_some());
-        match of_both.is_empty() {
-            false => Some(of_both),
-            // The to-tag of an answer that never came by here.
-            true => (!of_from.is_empty()).then_some(of_from),
+        let of_both = which(&|dialogue| dialogue.is_between(from, to));
+        if !of_both.is_empty() {
+            return Some(of_both);
         }
+        let was_between = |dialogue: &Dialogue| {
+            dialogue.side_of(from).is_some() && dialogue.side_of(to).is_some()
+        };
+        if self.dialogues.iter().any(was_between) {
+            // A fork in whose place another one has answered: its end is not that of the call.
+            return Some(Vec::new());
+        }
+        // Whoever refuses an offer has a tag that never came by here; where somebody has answered, it is another fork.
+        let unanswered = which(&|dialogue| {
+            let other = dialogue
+                .side_of(from)
+                .map(|side| dialogue.party(side.other()));
+            other.is_some_and(|other| other.tag.is_none())
+        });
+        (!unanswered.is_empty()).then_some(unanswered)
     }
 
     /// The parties that a command about media names, as dialogue and side; `all` names everybody.

@@ -180,26 +180,32 @@ impl Ng {
             Request::Query(parties) => self.query(hands, asker, parties),
             Request::List { limit } => Done::Reply(self.list(limit)),
             Request::Statistics => self.statistics(asker),
-            Request::Treat(treat) => Done::Reply(self.not_yet(&treat.parties)),
-            Request::Record(record) => Done::Reply(self.not_yet(&record.parties)),
-            Request::PlayDtmf(play) => Done::Reply(self.not_yet(&play.parties)),
-            Request::PlayMedia(play) => Done::Reply(self.not_yet(&play.parties)),
+            Request::Record(record) => {
+                Done::Reply(self.not_yet(&record.parties, reply::UNKNOWN_CALL))
+            }
+            Request::Treat(treat) => self.not_yet_of_media(&treat.parties),
+            Request::PlayDtmf(play) => self.not_yet_of_media(&play.parties),
+            Request::PlayMedia(play) => self.not_yet_of_media(&play.parties),
             Request::SubscribeRequest(exchange) | Request::SubscribeAnswer(exchange) => {
-                Done::Reply(self.not_yet(&exchange.parties))
+                self.not_yet_of_media(&exchange.parties)
             }
             Request::StopMedia(parties) | Request::Unsubscribe(parties) => {
-                Done::Reply(self.not_yet(&parties))
+                self.not_yet_of_media(&parties)
             }
         }
     }
 
+    fn not_yet_of_media(&self, parties: &Parties) -> Done {
+        Done::Reply(self.not_yet(parties, reply::UNKNOWN_CALL_OF_MEDIA))
+    }
+
     /// What is not carried out yet.
-    fn not_yet(&self, parties: &Parties) -> Dictionary {
+    fn not_yet(&self, parties: &Parties, unknown_call: &'static str) -> Dictionary {
         let call = self
             .call_of(parties)
             .and_then(|number| self.book.get(number));
         match call {
-            None => reply::error(reply::UNKNOWN_CALL),
+            None => reply::error(unknown_call),
             Some(call) if call.named(parties).is_empty() => reply::error("No monologues matched"),
             Some(_) => reply::error("Not supported"),
         }

@@ -1,6 +1,7 @@
 //! What replies look like: the words are rtpengine's, since its clients compare them.
 
 use super::value::{Dictionary, Value};
+use crate::sdp::SdpError;
 use crate::session::SessionError;
 
 /// `{"result":"pong"}`.
@@ -32,7 +33,10 @@ pub(super) fn refused(error: &SessionError, supports_load_limit: bool) -> Dictio
     match error {
         SessionError::TooManySessions => limited(PARALLEL_SESSIONS, supports_load_limit),
         SessionError::PortsExhausted(_) => self::error("Ran out of ports"),
-        SessionError::Sdp(_) => self::error("Failed to parse SDP"),
+        SessionError::Sdp(SdpError::NoConnection { .. }) => {
+            self::error("Incomplete SDP specification")
+        }
+        SessionError::Sdp(_) => self::error(FAILED_TO_PARSE),
         SessionError::UnknownSession => self::error(UNKNOWN_CALL),
         other => self::error(other.to_string()),
     }
@@ -47,6 +51,8 @@ pub(super) fn limited(why: &str, supports_load_limit: bool) -> Dictionary {
 }
 
 pub(super) const UNKNOWN_CALL: &str = "Unknown call-id";
+/// What commands about media say instead, but for those about recording.
+pub(super) const UNKNOWN_CALL_OF_MEDIA: &str = "Unknown call-ID";
 pub(super) const PARALLEL_SESSIONS: &str = "Parallel session limit reached";
 pub(super) const NO_SUCH_CALL: &str = "Call-ID not found or tags didn't match";
 pub(super) const FAILED_TO_PARSE: &str = "Failed to parse SDP";

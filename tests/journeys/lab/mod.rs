@@ -1,6 +1,7 @@
 //! A small carrier in network namespaces: hosts, scripted phones, audio that accounts for every packet,
 //! and tandem in the middle.
 
+pub(crate) mod allowed;
 pub(crate) mod authority;
 pub(crate) mod baresip;
 pub(crate) mod call;
