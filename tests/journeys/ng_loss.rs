@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::lab::lossy::LossyWire;
 use crate::lab::network::{Network, at};
 use crate::lab::ng::{Asker, Writing, read, written};
+use crate::lab::relay::{Relay, Setup};
 use crate::lab::rtpengine::{PORTS, RtpEngine, assert_no_session_and_no_port};
 use crate::lab::turn::Turn;
 
@@ -155,4 +156,18 @@ fn rtpengine_has_one_session_for_one_call_over_a_lossy_network() {
     let repeated = calls(&network, 500);
     // Of 1,500 replies a tenth or so is repeated, since one of twenty datagrams is lost and another doubled, each way.
     assert!(repeated > 50, "{repeated}");
+}
+
+#[test]
+fn ten_thousand_calls_over_a_lossy_network_are_one_session_each_and_leave_nothing() {
+    let _turn = Turn::shared();
+    let network = Network::new(2);
+    // Some 500 ports a second rest.
+    let setup = Setup::ng().append("[calls]\nport_rest = \"1s\"");
+    let relay = Relay::start(&network, &setup);
+    let repeated = calls(&network, 10_000);
+    assert!(repeated > 1_000, "{repeated}");
+    for gauge in ["sessions", "flows", "ports_in_use", "ports_resting"] {
+        relay.expect_gauge(gauge, 0, Duration::from_secs(5));
+    }
 }
