@@ -9,6 +9,8 @@
 //!   control plane ── Command (Install, Update, Remove) ──► worker      one bounded mailbox each way
 //!                 ◄── Event (Installed … Latched, Idle) ──             for each worker
 //! ```
+//!
+//! Beside them stand the media services, with [`ServiceOrder`]s and [`ServiceEvent`]s of their own.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +21,7 @@ mod handling;
 mod homes;
 mod ids;
 mod link;
+mod services;
 mod time;
 
 pub use command::{Command, Event, Refusal};
@@ -30,4 +33,7 @@ pub use handling::{
 pub use homes::Homes;
 pub use ids::{DeviceId, FlowId, QueueId, WorkerId};
 pub use link::{Link, MacAddress, VlanTag, VlanTags};
+pub use services::{
+    Forwarding, PlayFormat, PlayId, PlaySource, Playing, Recording, ServiceEvent, ServiceOrder,
+};
 pub use time::Timestamp;

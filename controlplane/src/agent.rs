@@ -132,6 +132,9 @@ impl Agent {
             Input::Totalled { number, totals } => {
                 self.with_ng(now, |ng, hands| ng.on_totals(hands, number, &totals));
             }
+            Input::Service(event) => {
+                self.with_ng(now, |ng, hands| ng.on_service(hands, event));
+            }
             Input::HangUp(call) => self.calls.hang_up(call),
             Input::Abandon => self.calls.abandon(),
             Input::Drain { deadline } => {

@@ -386,6 +386,12 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             self.handle(Input::Worker { worker, event }, now);
         }
         self.events = events;
+        let mut heard = Vec::new();
+        self.dataplane.heed(&mut heard);
+        for event in heard {
+            let now = self.now();
+            self.handle(Input::Service(event), now);
+        }
         if let Some(homes) = self.dataplane.homes() {
             let now = self.now();
             self.handle(Input::Homes(homes), now);
@@ -554,6 +560,13 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     let totals = self.dataplane.totals();
                     let totalled = Input::Totalled { number, totals };
                     self.agent.handle(totalled, now);
+                }
+                Output::Service(order) => {
+                    let refused = self.dataplane.order(order).err();
+                    let refused = refused.and_then(|order| order.refused("Busy"));
+                    if let Some(event) = refused {
+                        self.agent.handle(Input::Service(event), now);
+                    }
                 }
                 Output::CallEnded(record) => self.guest.call_ended(record, now),
                 Output::Mirror(message) => self.guest.mirror(message, now),

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use contract::{Command, Event, FlowKey, Homes, Link, Timestamp, WorkerId};
+use contract::{
+    Command, Event, FlowKey, Homes, Link, ServiceEvent, ServiceOrder, Timestamp, WorkerId,
+};
 
 use crate::b2bua::CallId;
 use crate::identity::Identity;
@@ -104,6 +106,8 @@ pub enum Input {
         /// What was counted.
         totals: Totals,
     },
+    /// The media services say something.
+    Service(ServiceEvent),
     /// An operator ends a call.
     HangUp(CallId),
     /// Take no new calls; end what is left at `deadline`; then say [`Output::Drained`].
@@ -141,6 +145,8 @@ pub enum Output {
         /// The reply: a cookie and a dictionary.
         bytes: Vec<u8>,
     },
+    /// The media services are to do something; one that cannot be given to them is answered as not done.
+    Service(ServiceOrder),
     /// Let the connection with an address also serve for another address of the same host (RFC 5923).
     Alias {
         /// Whom the connection is with.

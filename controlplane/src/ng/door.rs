@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use contract::Timestamp;
+use contract::{ServiceEvent, Timestamp};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -293,6 +293,11 @@ impl Ng {
             }
             FlowOwner::Call(_) => {}
         }
+    }
+
+    /// The media services say something.
+    pub(crate) fn on_service(&mut self, _hands: Hands<'_>, event: ServiceEvent) {
+        tracing::debug!(?event, "the media services");
     }
 
     /// Does what is due.

@@ -3,7 +3,7 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 
-use contract::{Command, Event, FlowKey, Homes, Timestamp, WorkerId};
+use contract::{Command, Event, FlowKey, Homes, ServiceEvent, ServiceOrder, Timestamp, WorkerId};
 
 use super::Host;
 use crate::agent::Agent;
@@ -41,6 +41,16 @@ pub trait Dataplane {
     /// What all workers together have counted so far.
     fn totals(&mut self) -> Totals {
         Totals::default()
+    }
+
+    /// Gives an order to the media services, if there are any and they can take it. Never blocks.
+    fn order(&mut self, order: ServiceOrder) -> Result<(), ServiceOrder> {
+        Err(order)
+    }
+
+    /// Appends what the media services have to say. Asked after each [`Dataplane::drain`], so they ring the doorbell.
+    fn heed(&mut self, events: &mut Vec<ServiceEvent>) {
+        let _ = events;
     }
 
     /// What the reports that arrive at a port say of what is sent to their sender, if there were any.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use contract::{
     Command, DeviceId, DscpMarking, Event, FlowEntry, FlowKey, LatchPolicy, Link, MacAddress,
-    Refusal, Timestamp, VlanTags, WorkerId,
+    Refusal, ServiceOrder, Timestamp, VlanTags, WorkerId,
 };
 use controlplane::agent::{Agent, Input, Output};
 use controlplane::b2bua::{CallState, CallSummary};
@@ -87,6 +87,8 @@ pub(crate) struct World {
     pub(crate) mirrored: Vec<Mirrored>,
     /// What the control protocol replied.
     pub(crate) replies: Vec<(ControlPath, Vec<u8>)>,
+    /// What the media services were told to do.
+    pub(crate) orders: Vec<ServiceOrder>,
     /// The name servers.
     pub(crate) dns: NameServer,
     /// Instead of arriving at once, what phones send is put here, for a network to carry.
@@ -195,6 +197,7 @@ impl World {
             opened: Opened::ByUs,
             mirrored: Vec::new(),
             replies: Vec::new(),
+            orders: Vec::new(),
             dns: NameServer::default(),
             wire: None,
         }
@@ -241,6 +244,7 @@ impl World {
                         .handle(Input::NextHop { query, answer }, self.now);
                 }
                 Output::Reply { path, bytes } => self.replies.push((path, bytes)),
+                Output::Service(order) => self.orders.push(order),
                 Output::Total(number) => {
                     let totals = controlplane::ng::Totals::default();
                     let totalled = Input::Totalled { number, totals };
