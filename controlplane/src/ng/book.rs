@@ -438,7 +438,9 @@ mod tests {
         assert_eq!(call.of_answer(&parties("a", "b2", "")), Some(0));
         call.dialogues[0].party_mut(Side::B).take_tag(b"b2");
         assert_eq!(call.of_offer(&parties("b1", "a", "")), Some((0, Side::B)));
-        assert_eq!(call.of_delete(&parties("a", "b1", "")), Some(vec![0]));
+        let of_a_former = call.of_delete(&parties("a", "b1", ""));
+        assert_eq!(of_a_former, Some(vec![]), "the call goes on with b2");
+        assert_eq!(call.of_delete(&parties("a", "b2", "")), Some(vec![0]));
         for tag in 0..100_u8 {
             call.dialogues[0].party_mut(Side::B).take_tag(&[tag]);
         }
