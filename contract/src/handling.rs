@@ -87,6 +87,12 @@ impl PayloadTypes {
         self.0 >> (payload_type & 0x7f) & 1 != 0
     }
 
+    /// Those of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -169,9 +175,23 @@ impl Digits {
     }
 }
 
-/// Whom a flow's packets are copied to: one recording, one consumer. The control plane's name for it.
+/// Whom a flow's packets are copied to: the control plane's name for a call whose media is recorded or forwarded, and
+/// for the side of it that they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TapId(pub u32);
+
+impl TapId {
+    /// The tap of one side of a call: of whoever called, or of whoever was called. Call numbers wrap at 2³¹.
+    pub const fn of(call: u32, is_callee: bool) -> Self {
+        Self(call << 1 | is_callee as u32)
+    }
+
+    /// The name for both sides of its call: that of the caller's.
+    #[must_use]
+    pub const fn call(self) -> Self {
+        Self(self.0 & !1)
+    }
+}
 
 #[cfg(test)]
 mod tests {

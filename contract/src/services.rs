@@ -7,8 +7,9 @@
 //!                 ◄══ ServiceEvent ══ all of them
 //! ```
 //!
-//! A [`TapId`] names a call whose packets are copied: the same one for its recording and its forwarding. Orders are
-//! carried out in order; one about a tap or a play that is not known does nothing.
+//! A [`TapId`] names one side of a call whose packets are copied, [`TapId::call`] both of its sides: recordings are of
+//! both, forwardings of one. Orders are carried out in order; one about a tap or a play that is not known does
+//! nothing.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub enum ServiceOrder {
     /// Record what is tapped, into a new file. Answered with [`ServiceEvent::Recording`] or
     /// [`ServiceEvent::NotRecording`].
     Record(Box<Recording>),
-    /// Leave out of a recording what is tapped from now on.
+    /// Leave out of a recording what is tapped from now on. Like all about recordings, by [`TapId::call`].
     PauseRecording(TapId),
     /// Go on with a recording that was paused.
     ResumeRecording(TapId),
@@ -70,7 +71,7 @@ impl ServiceOrder {
 /// A recording that begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
-    /// Whose packets.
+    /// Whose packets: those of both sides, by [`TapId::call`].
     pub tap: TapId,
     /// The call's name, any bytes: files are named after it.
     pub call_id: Vec<u8>,
@@ -81,7 +82,7 @@ pub struct Recording {
 /// A forwarding that begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarding {
-    /// Whose packets.
+    /// Whose packets: those of one side.
     pub tap: TapId,
     /// What each connection begins with: what the proxy says of the call, or the call's name.
     pub metadata: Vec<u8>,

@@ -160,6 +160,9 @@ fn ng(file: &File, diagnostics: &mut Vec<Diagnostic>) -> control::Ng {
         media_timeout: file.ng.media_timeout,
         silent_timeout: file.ng.silent_timeout,
         final_timeout: file.ng.final_timeout,
+        recording: false,
+        forwarding: false,
+        playing: false,
     }
 }
 

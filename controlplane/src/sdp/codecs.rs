@@ -2,6 +2,7 @@
 
 use super::description::Section;
 use super::line::{fields, number};
+use super::stream::Spoken;
 
 /// A summary longer than this is cut.
 const MAX_SUMMARY: usize = 256;
@@ -45,6 +46,45 @@ pub(super) fn clock_rate(section: &Section) -> Option<u32> {
     let name = mapped_name(section, first).or_else(|| static_name(first))?;
     let rate = name.split(|byte| *byte == b'/').nth(1)?;
     number::<u32>(rate.trim_ascii_end()).filter(|rate| *rate > 0)
+}
+
+/// The payload types of what the relay itself can say or hear.
+pub(super) fn spoken(section: &Section) -> Spoken {
+    let mut spoken = Spoken::default();
+    let Some(head) = section.lines.first() else {
+        return spoken;
+    };
+    let clock_rate = clock_rate(section);
+    let formats = &head.text[section.head.formats.clone()];
+    for format in fields(formats).map(|range| formats[range].trim_ascii_end()) {
+        let payload_type = number::<u8>(format).filter(|number| *number < 128);
+        let (Some(payload_type), Some(name)) = (payload_type, name_of(section, format)) else {
+            continue;
+        };
+        let mut parts = name.split(|byte| *byte == b'/').map(<[u8]>::trim_ascii_end);
+        let name = parts.next().unwrap_or_default();
+        let rate = parts.next().and_then(number::<u32>);
+        let is_narrow = rate == Some(8000) && parts.next().is_none_or(|channels| channels == b"1");
+        if name.eq_ignore_ascii_case(b"PCMU") && is_narrow {
+            spoken.pcmu.get_or_insert(payload_type);
+        } else if name.eq_ignore_ascii_case(b"PCMA") && is_narrow {
+            spoken.prefers_pcma |= spoken.pcmu.is_none();
+            spoken.pcma.get_or_insert(payload_type);
+        } else if name.eq_ignore_ascii_case(b"telephone-event") {
+            spoken.events = spoken.events.with(payload_type);
+            let event = rate.map(|rate| (payload_type, rate));
+            let fits = |event: &Option<(u8, u32)>| event.map(|(_, rate)| rate) == clock_rate;
+            if spoken.event.is_none() || fits(&event) && !fits(&spoken.event) {
+                spoken.event = event.or(spoken.event);
+            }
+        }
+    }
+    let ptime = section
+        .lines
+        .iter()
+        .find_map(|line| line.attribute_named("ptime"));
+    spoken.ptime = ptime.and_then(|value| number::<u8>(value.trim_ascii()));
+    spoken
 }
 
 /// The name that `a=rtpmap:<format> <name>` gives.

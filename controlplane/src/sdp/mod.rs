@@ -25,7 +25,7 @@ pub use description::Description;
 pub use rewrite::{
     MuxLine, Origin, OriginLine, Replacement, RtcpLine, RtpProfile, StreamReplacement,
 };
-pub use stream::{Direction, Profile, Stream, Use};
+pub use stream::{Direction, Profile, Spoken, Stream, Use};
 
 /// Bodies larger than this are refused: larger than any that a datagram carries.
 pub const MAX_BODY: usize = 65_535;

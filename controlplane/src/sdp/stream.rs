@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::description::Section;
 use super::line::{Line, fields, is_token, number};
+use contract::PayloadTypes;
+
 use super::{Description, SdpError, bandwidth, codecs};
 
 /// One `m=` line's meaning.
@@ -33,6 +35,25 @@ pub struct Stream {
     pub bitrate: u64,
     /// The RTP clock of the first format, in Hz.
     pub clock_rate: Option<u32>,
+    /// The payload types of what the relay itself can say or hear.
+    pub spoken: Spoken,
+}
+
+/// The payload types of the formats that the relay itself knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// µ-law (RFC 3551 §4.5.14), at 8 kHz.
+    pub pcmu: Option<u8>,
+    /// A-law, at 8 kHz.
+    pub pcma: Option<u8>,
+    /// Which of the two is named first.
+    pub prefers_pcma: bool,
+    /// Key presses (RFC 4733), of any clock rate.
+    pub events: PayloadTypes,
+    /// The first of them with the clock rate of the first format, or else the first, and its clock rate in Hz.
+    pub event: Option<(u8, u32)>,
+    /// The media time of a packet that the party asks for (`a=ptime`), in ms.
+    pub ptime: Option<u8>,
 }
 
 /// What the packets of a stream are, by its transport protocol.
@@ -157,6 +178,7 @@ impl Section {
             codecs: codecs::summary(self),
             bitrate: 0,
             clock_rate: codecs::clock_rate(self),
+            spoken: codecs::spoken(self),
         };
         if stream.usage != Use::Relay {
             return Ok(stream);

@@ -4,6 +4,7 @@
 //! done about it. `reconcile` makes flows and ports follow the sessions; what an offer means is `negotiation`'s, which flows a stream needs is `media_stream`'s,
 //! how they get to the workers is the installer's.
 
+mod handled;
 mod provisioning;
 mod reconcile;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::{DscpMarking, FlowKey, LatchPolicy, Payload};
+use contract::{DscpMarking, FlowKey, Handling, LatchPolicy, Payload};
 
 use super::party::{Component, Mux, Party};
 use super::{Family, Side};
@@ -171,19 +171,35 @@ impl MediaStream {
         self.phase == Phase::Active && !(self.expects(Side::A) && self.expects(Side::B))
     }
 
-    /// The flows that the stream needs. `sides` are how party A's and party B's are treated.
-    pub(super) fn plans(&self, sides: [Treatment; 2], patience: Patience) -> Vec<Plan> {
+    pub(super) fn is_audio(&self) -> bool {
+        self.media.eq_ignore_ascii_case(b"audio")
+    }
+
+    /// The flows that the stream needs. `sides` are how party A's and party B's are treated, `handling` says what
+    /// else is done to what a side sends.
+    pub(super) fn plans(
+        &self,
+        sides: [Treatment; 2],
+        patience: Patience,
+        handling: impl Fn(Side, Component, Payload) -> Handling,
+    ) -> Vec<Plan> {
         if !matches!(self.phase, Phase::Offered | Phase::Active) {
             return Vec::new();
         }
         [Side::A, Side::B]
             .into_iter()
-            .flat_map(|side| self.plans_facing(side, sides, patience))
+            .flat_map(|side| self.plans_facing(side, sides, patience, &handling))
             .collect()
     }
 
     /// The flows for what the party on this side sends.
-    fn plans_facing(&self, side: Side, sides: [Treatment; 2], patience: Patience) -> Vec<Plan> {
+    fn plans_facing(
+        &self,
+        side: Side,
+        sides: [Treatment; 2],
+        patience: Patience,
+        handling: &impl Fn(Side, Component, Payload) -> Handling,
+    ) -> Vec<Plan> {
         let idle_after = match self.expects(side) {
             true => patience.sending,
             false => patience.held,
@@ -208,7 +224,7 @@ impl MediaStream {
                 rtp: Some(rtp),
                 rtcp: (has_rtcp && near.mux != Mux::Off).then_some(rtcp),
                 idle_after: idle_after.filter(|_| announced),
-                handling: contract::Handling::default(),
+                handling: handling(side, Component::Rtp, payload),
             });
             if has_rtcp && near.mux != Mux::On {
                 plans.push(Plan {
@@ -218,7 +234,7 @@ impl MediaStream {
                     rtp: None,
                     rtcp: Some(rtcp),
                     idle_after: None,
-                    handling: contract::Handling::default(),
+                    handling: handling(side, Component::Rtcp, payload),
                 });
             }
         }

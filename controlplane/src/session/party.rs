@@ -6,7 +6,7 @@ use contract::{DscpMarking, Egress, FlowKey, Latch, LatchPolicy};
 
 use super::Family;
 use crate::relay_ports::PortPair;
-use crate::sdp::{Direction, Stream};
+use crate::sdp::{Direction, Spoken, Stream};
 
 /// RTP or its control protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub(super) struct Remote {
     pub(super) bitrate: u64,
     /// The RTP clock of the first of them, in Hz.
     pub(super) clock_rate: Option<u32>,
+    pub(super) spoken: Spoken,
 }
 
 /// Two ports of ours, and whom each believes.
@@ -128,6 +129,7 @@ impl Party {
                 codecs: String::new(),
                 bitrate: 0,
                 clock_rate: None,
+                spoken: Spoken::default(),
             }),
             mux,
             ..Self::default()
@@ -175,6 +177,7 @@ impl Party {
             codecs: stream.codecs.clone(),
             bitrate: stream.bitrate,
             clock_rate: stream.clock_rate,
+            spoken: stream.spoken,
         };
         let former = self.remote.replace(remote);
         let resumed = former

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use contract::{LatchPolicy, Timestamp};
+use contract::{Handling, LatchPolicy, Timestamp};
 
 use super::media_stream::{MediaStream, Patience, Treatment};
 use super::party::{Component, Mux, Party};
@@ -166,7 +166,9 @@ impl Provisioned {
             sending: self.media_timeout,
             held: None,
         };
-        let mut plans = self.stream().plans([a, b], patience);
+        let mut plans = self
+            .stream()
+            .plans([a, b], patience, |_, _, _| Handling::default());
         if self.rtcp == Rtcp::None {
             plans.retain(|plan| plan.rtp.is_some());
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{DscpMarking, FlowKey, LatchPolicy, Payload};
 
+use super::handling::SidesHandling;
 use super::leg::Leg;
 use super::media_stream::{MediaStream, Patience, Phase, Treatment};
 use super::party::{Component, Mux, Party};
@@ -21,6 +22,8 @@ pub(super) struct Session {
     pub(super) patience: Option<Patience>,
     /// What overrules the media groups.
     pub(super) overruled: Overruled,
+    /// What is done to its media beside relaying it, if anything is.
+    pub(super) handling: Option<Box<SidesHandling>>,
     pub(super) exchange: Exchange,
     /// The streams as they were before the exchange: what a rejected offer leads back to.
     before: Option<Vec<MediaStream>>,
@@ -109,6 +112,7 @@ impl Session {
             streams: Vec::new(),
             patience: None,
             overruled: Overruled::default(),
+            handling: None,
             exchange: Exchange::Settled,
             before: None,
             established: false,

@@ -23,6 +23,12 @@ pub struct Ng {
     pub silent_timeout: Option<Duration>,
     /// How long a call may stay at all; `None`: for ever.
     pub final_timeout: Option<Duration>,
+    /// Whether calls can be recorded: it is said where to.
+    pub recording: bool,
+    /// Whether media can be forwarded: it is said where to.
+    pub forwarding: bool,
+    /// Whether files can be played: it is said from where. What comes with the request always can.
+    pub playing: bool,
 }
 
 impl Default for Ng {
@@ -36,6 +42,9 @@ impl Default for Ng {
             media_timeout: Some(Duration::from_secs(60)),
             silent_timeout: Some(Duration::from_secs(3600)),
             final_timeout: None,
+            recording: false,
+            forwarding: false,
+            playing: false,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use contract::{FlowKey, LatchPolicy, Timestamp};
 
+use super::super::handling::SidesHandling;
 use super::super::media_stream::{Patience, Treatment};
 use super::super::state::Session;
 use super::super::{EngineOutput, Provisioning, SessionId, Side};
@@ -49,7 +50,16 @@ impl Engine {
         let plans: BTreeMap<FlowKey, Plan> = session
             .streams
             .iter()
-            .flat_map(|stream| stream.plans(treatments, patience))
+            .enumerate()
+            .flat_map(|(index, stream)| {
+                let handled = session.handling.as_deref();
+                stream.plans(treatments, patience, |side, component, payload| {
+                    let plan = |handled: &SidesHandling| {
+                        handled.plan((index, stream), side, component, payload)
+                    };
+                    handled.map(plan).unwrap_or_default()
+                })
+            })
             .map(|plan| (plan.key, plan))
             .collect();
         let after = session.pairs();
