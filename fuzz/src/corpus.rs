@@ -32,3 +32,6 @@ pub const SIP: &[&str] = &["sip/valid", "sip/invalid", "rfc4475", "rfc5118"];
 
 /// The folders of session descriptions.
 pub const SDP: &[&str] = &["sdp"];
+
+/// The folder of messages of rtpengine's control protocol.
+pub const NG: &[&str] = &["ng-messages"];

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use contract::{Command, DeviceId, Event, Link, MacAddress, Timestamp, VlanTags, WorkerId};
 use controlplane::agent::{Agent, Input, Output};
+use controlplane::ng::{ControlId, ControlPath, Totals, Way, message};
 use controlplane::path::Path;
 use controlplane::settings::{
-    Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Refer, Route, Settings, Takeover,
-    TransferPolicy, Trunk, TrunkId,
+    ControlListener, Limits, Listener, ListenerId, MediaGroup, MediaGroupId, Ng, Refer, Route,
+    Settings, Takeover, TransferPolicy, Trunk, TrunkId,
 };
 use controlplane::sip::{Header, HeaderName, Message, Method, StatusCode};
 use rand::SeedableRng;
@@ -21,6 +22,16 @@ const CALLER: ([u8; 4], u16) = ([10, 1, 0, 2], 5060);
 const CALLEE: ([u8; 4], u16) = ([10, 2, 0, 2], 5060);
 const INSIDE: ([u8; 4], u16) = ([10, 1, 0, 1], 5060);
 const OUTSIDE: ([u8; 4], u16) = ([10, 2, 0, 1], 5060);
+
+/// A proxy, and where we listen to it.
+const PROXY: ([u8; 4], u16) = ([10, 1, 0, 9], 40_000);
+const CONTROL: ([u8; 4], u16) = ([10, 1, 0, 1], 2223);
+
+/// What UDP over IPv4 takes.
+const LARGEST_DATAGRAM: usize = 65_507;
+
+/// How long a call of the second door may last: its peers never hang up by themselves.
+const LONGEST_CONTROLLED: Duration = Duration::from_secs(250);
 
 /// Replies of the peers that wait to be sent; more are forgotten, as by a network that is overloaded.
 const MOST_REPLIES: usize = 64;
@@ -38,6 +49,8 @@ pub struct Exchange {
     dialogs: VecDeque<String>,
     /// How many calls were answered to somebody.
     heard: u32,
+    /// How many replies the second door has given.
+    replied: u64,
 }
 
 impl Default for Exchange {
@@ -56,6 +69,7 @@ impl Exchange {
             replies: VecDeque::new(),
             dialogs: VecDeque::new(),
             heard: 0,
+            replied: 0,
         }
     }
 
@@ -66,6 +80,20 @@ impl Exchange {
             false => (ListenerId(1), CALLEE.into()),
         };
         self.deliver(listener, remote, bytes.to_vec());
+    }
+
+    /// A datagram from a proxy, for the second door.
+    pub fn ask(&mut self, bytes: &[u8]) {
+        let path = ControlPath {
+            listener: ControlId(0),
+            remote: PROXY.into(),
+            way: Way::Datagram {
+                local: CONTROL.0.into(),
+            },
+        };
+        let bytes = bytes.to_vec();
+        self.agent.handle(Input::Control { path, bytes }, self.now);
+        self.settle();
     }
 
     /// The next thing that a peer would say, changed by `with` on its way; false when it has nothing to say.
@@ -111,6 +139,9 @@ impl Exchange {
             gauges.ports_in_use,
         ];
         assert_eq!(held, [0; 7], "{gauges:?}");
+        let gauges = self.agent.control_gauges();
+        let held = [gauges.calls, gauges.dialogues, gauges.waiting];
+        assert_eq!(held, [0; 3], "{gauges:?}");
     }
 
     /// How many transfers were begun, and how many of them made.
@@ -118,6 +149,12 @@ impl Exchange {
     pub fn transfers(&self) -> (u64, u64) {
         let counters = self.agent.counters();
         (counters.transfers_begun, counters.transfers_made)
+    }
+
+    /// How many calls the second door has begun, and how many replies it has given.
+    #[must_use]
+    pub fn controlled(&self) -> (u64, u64) {
+        (self.agent.control_counters().calls, self.replied)
     }
 
     /// How many calls were answered.
@@ -171,6 +208,19 @@ impl Exchange {
                         counted: Default::default(),
                     };
                     self.agent.handle(measured, self.now);
+                }
+                Output::Total(number) => {
+                    let totals = Totals::default();
+                    let totalled = Input::Totalled { number, totals };
+                    self.agent.handle(totalled, self.now);
+                }
+                Output::Reply { path, bytes } => {
+                    assert_eq!(path.remote, PROXY.into());
+                    assert!(bytes.len() <= LARGEST_DATAGRAM, "{} bytes", bytes.len());
+                    let reply = message::open(&bytes)
+                        .unwrap_or_else(|error| panic!("what we reply can be read: {error:?}"));
+                    assert!(reply.dictionary.get(b"result").is_some());
+                    self.replied += 1;
                 }
                 _ => {}
             }
@@ -358,6 +408,11 @@ fn settings() -> Settings {
         ],
         media_groups: vec![group("inside", 0, INSIDE.0), group("outside", 1, OUTSIDE.0)],
         trunks: vec![trunk("callers", CALLER, 0), trunk("callees", CALLEE, 1)],
+        ng: Ng {
+            listeners: vec![ControlListener::new("ng", CONTROL.into())],
+            final_timeout: Some(LONGEST_CONTROLLED),
+            ..Ng::default()
+        },
         routes: vec![
             Route::new(Some(TrunkId(0)), None, [TrunkId(1)]),
             Route::new(Some(TrunkId(1)), None, [TrunkId(0)]),

@@ -1,6 +1,10 @@
 //! The parsers, each with what must hold of any bytes: it does not panic, and what it has read and writes again can be
 //! read and says the same.
 
+use controlplane::ng::message::{self, Encoding, Opened};
+use controlplane::ng::parse::{MOST_UNKNOWN, Unknown};
+use controlplane::ng::request::Request;
+use controlplane::ng::{Dictionary, MOST_VALUES, NESTED, Value};
 use controlplane::resolver::{DomainName, Question, RecordType, wire};
 use controlplane::sdp::{
     Description, MuxLine, Origin, OriginLine, Replacement, RtcpLine, RtpProfile, StreamReplacement,
@@ -142,5 +146,73 @@ pub fn dns(bytes: &[u8]) {
             kind,
         };
         let _ = wire::read(bytes, 4711, &question);
+    }
+}
+
+/// A message of rtpengine's control protocol: what is read is bounded, says the same when it is written and read again,
+/// and is a request or no request.
+pub fn ng(bytes: &[u8]) {
+    let Ok(opened) = message::open(bytes) else {
+        assert!(
+            message::begin(bytes).is_err(),
+            "no stream is read otherwise"
+        );
+        return;
+    };
+    let message = &bytes[..opened.length];
+    assert_eq!(message::begin(bytes).as_ref(), Ok(&opened));
+    assert_eq!(
+        message::open(message).as_ref(),
+        Ok(&opened),
+        "what follows does not count"
+    );
+    assert!(message::begin(&message[..opened.length - 1]).is_err());
+    assert!(size(&opened.dictionary, 0) <= MOST_VALUES);
+    let mut unknown = Unknown::default();
+    let request = Request::read(&opened.dictionary, &mut unknown);
+    let names: Vec<_> = unknown.names().collect();
+    assert!(names.len() <= MOST_UNKNOWN && names.iter().all(|name| name.len() <= 64));
+    for encoding in [Encoding::Bencode, Encoding::Json] {
+        let again = sealed_and_opened(&opened, encoding);
+        if encoding == opened.encoding {
+            assert_eq!(again, opened.dictionary);
+            assert_eq!(Request::read(&again, &mut unknown), request);
+        }
+    }
+}
+
+/// The dictionary written and read again: in JSON, which has no bytes but text, twice, and the second is the first.
+fn sealed_and_opened(opened: &Opened<'_>, encoding: Encoding) -> Dictionary {
+    let read = |dictionary: &Dictionary| {
+        let sealed = message::seal(opened.cookie, encoding, dictionary);
+        let opened = message::open(&sealed).expect("what is written can be read");
+        assert_eq!((opened.encoding, opened.length), (encoding, sealed.len()));
+        opened.dictionary
+    };
+    let once = read(&opened.dictionary);
+    assert_eq!(read(&once), once, "written twice it is the same");
+    once
+}
+
+/// How many values there are; none lies too deep.
+fn size(dictionary: &Dictionary, depth: usize) -> usize {
+    assert!(depth <= NESTED);
+    1 + dictionary
+        .entries()
+        .map(|(_, value)| size_of_value(value, depth + 1))
+        .sum::<usize>()
+}
+
+fn size_of_value(value: &Value, depth: usize) -> usize {
+    assert!(depth <= NESTED);
+    match value {
+        Value::Bytes(_) | Value::Integer(_) => 1,
+        Value::List(list) => {
+            1 + list
+                .iter()
+                .map(|value| size_of_value(value, depth + 1))
+                .sum::<usize>()
+        }
+        Value::Dictionary(dictionary) => size(dictionary, depth),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fuzz::corpus::{SDP, SIP, files};
+use fuzz::corpus::{NG, SDP, SIP, files};
 use fuzz::exchange::Exchange;
 use fuzz::mutation::mutate;
 use fuzz::parsers;
@@ -32,6 +32,42 @@ fn a_million_messages_through_the_parser() {
 #[test]
 fn two_hundred_thousand_session_descriptions() {
     mutations(200_000, SDP, |_, bytes| parsers::sdp(&bytes));
+}
+
+#[test]
+fn four_hundred_thousand_messages_of_the_control_protocol() {
+    mutations(400_000, NG, |_, bytes| parsers::ng(&bytes));
+}
+
+/// Each has a cookie of its own; what is deleted, asked and answered in between belongs to calls of the same corpus.
+#[test]
+fn a_hundred_thousand_requests_through_the_second_door() {
+    let mut exchange = Exchange::new();
+    let mut rng = StdRng::seed_from_u64(SEED + 4);
+    let corpus = files(NG);
+    let mut asked = 0_u64;
+    let mut ask = |exchange: &mut Exchange, bytes: &[u8]| {
+        asked += 1;
+        let dictionary = bytes.iter().position(|byte| *byte == b' ');
+        let dictionary = &bytes[dictionary.unwrap_or(0)..];
+        exchange.ask(&[format!("f{asked}").as_bytes(), dictionary].concat());
+    };
+    mutations(100_000, NG, |round, bytes| {
+        ask(&mut exchange, &bytes);
+        if rng.random_range(0..4) > 0 {
+            ask(&mut exchange, &corpus[round % corpus.len()]);
+        }
+        exchange.wait(Duration::from_millis(rng.random_range(0..200)));
+        if round % 5_000 == 0 {
+            exchange.wait(Duration::from_secs(600));
+            exchange.assert_clean();
+        }
+    });
+    exchange.wait(Duration::from_secs(600));
+    exchange.assert_clean();
+    let (calls, replies) = exchange.controlled();
+    println!("{calls} calls were begun, {replies} replies given to {asked} messages");
+    assert!(calls > 1_000 && replies > asked / 2, "{calls}, {replies}");
 }
 
 #[test]

@@ -36,6 +36,6 @@ pub use totals::Totals;
 pub use value::{Dictionary, Value};
 
 /// How deep lists and dictionaries may lie in each other: what clients send is four deep at the most.
-const NESTED: usize = 16;
+pub const NESTED: usize = 16;
 /// Values in one message: a thousand flags would be many.
-const MOST_VALUES: usize = 8_192;
+pub const MOST_VALUES: usize = 8_192;
