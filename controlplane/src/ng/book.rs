@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use contract::Timestamp;
 
+use super::recording::Tapped;
 use super::request::Parties;
 use crate::records::FlowRecord;
 use crate::session::{SessionId, Side};
@@ -48,8 +49,21 @@ pub(super) struct Call {
     /// It has been deleted, and stays for its delay.
     pub(super) deleted: bool,
     pub(super) metadata: Option<Vec<u8>>,
+    /// Who gets copies of its media.
+    pub(super) tapped: Tapped,
+    pub(super) subscriptions: Vec<Subscription>,
     /// What its flows that are gone have carried.
     pub(super) ended: Vec<FlowRecord>,
+}
+
+/// Somebody who gets copies of what some parties send.
+#[derive(Clone, Debug)]
+pub(super) struct Subscription {
+    pub(super) session: SessionId,
+    pub(super) tag: Vec<u8>,
+    /// In the order of the subscription's streams.
+    pub(super) sources: Vec<(SessionId, Side)>,
+    pub(super) created: Timestamp,
 }
 
 /// Two parties, and the session that joins them.
@@ -76,6 +90,8 @@ pub(super) struct Party {
     pub(super) protocols: Vec<Vec<u8>>,
     /// The name in `o=` and the `s=` that it was shown first.
     pub(super) shown: Option<[Vec<u8>; 2]>,
+    /// The body of its last offer or answer, as it came.
+    pub(super) said: Box<[u8]>,
 }
 
 impl Party {
@@ -87,6 +103,16 @@ impl Party {
             created: now,
             protocols: Vec::new(),
             shown: None,
+            said: Box::default(),
+        }
+    }
+
+    /// Whether it is the one of this tag, or without one of this label.
+    pub(super) fn is_named(&self, tag: Option<&[u8]>, label: Option<&[u8]>) -> bool {
+        match (tag, label) {
+            (Some(tag), _) => self.is(tag),
+            (None, Some(label)) => self.label.as_deref() == Some(label),
+            (None, None) => false,
         }
     }
 
@@ -246,25 +272,41 @@ impl Call {
         (!unanswered.is_empty()).then_some(unanswered)
     }
 
-    /// The parties that a command about media names, as dialogue and side; `all` names everybody.
-    pub(super) fn named(&self, parties: &Parties) -> Vec<(usize, Side)> {
-        let both = |index: usize| [(index, Side::A), (index, Side::B)];
-        let everybody = (0..self.dialogues.len()).flat_map(both);
-        if parties.all == super::request::All::All {
-            return everybody.collect();
-        }
-        let is_named = |&(index, side): &(usize, Side)| {
-            let party = self.dialogues[index].party(side);
-            let by_tag = parties.from_tag.as_deref().is_some_and(|tag| party.is(tag));
-            let by_label = parties.label.is_some()
-                && parties.from_tag.is_none()
-                && party.label == parties.label;
-            by_tag || by_label
-        };
-        if parties.from_tag.is_none() && parties.label.is_none() && parties.address.is_none() {
-            return everybody.collect();
-        }
-        everybody.filter(is_named).collect()
+    /// The parties that a command about media names by tag, or without one by label.
+    pub(super) fn named(&self, parties: &Parties) -> Vec<(SessionId, Side)> {
+        let (tag, label) = (parties.from_tag.as_deref(), parties.label.as_deref());
+        self.targets(|party, _| party.is_named(tag, label))
+    }
+
+    /// The parties that fit.
+    pub(super) fn targets(&self, fits: impl Fn(&Party, Side) -> bool) -> Vec<(SessionId, Side)> {
+        let both = |dialogue: &Dialogue| [Side::A, Side::B].map(|side| (dialogue.session, side));
+        let dialogues = self.dialogues.iter();
+        let everybody = dialogues.flat_map(|dialogue| both(dialogue).map(|each| (dialogue, each)));
+        everybody
+            .filter(|(dialogue, (_, side))| fits(dialogue.party(*side), *side))
+            .map(|(_, target)| target)
+            .collect()
+    }
+
+    fn dialogue(&self, session: SessionId) -> Option<&Dialogue> {
+        let mut dialogues = self.dialogues.iter();
+        dialogues.find(|dialogue| dialogue.session == session)
+    }
+
+    /// What a party has said last, and what the other has, if it has said anything.
+    pub(super) fn said_by(
+        &self,
+        (session, side): (SessionId, Side),
+    ) -> Option<(&[u8], Option<&[u8]>)> {
+        let dialogue = self.dialogue(session)?;
+        let said = |side: Side| Some(&*dialogue.party(side).said).filter(|said| !said.is_empty());
+        Some((said(side)?, said(side.other())))
+    }
+
+    /// The tag of a party.
+    pub(super) fn tag_of(&self, (session, side): (SessionId, Side)) -> Option<Vec<u8>> {
+        self.dialogue(session)?.party(side).tag.clone()
     }
 }
 
@@ -320,6 +362,26 @@ impl Book {
         number
     }
 
+    /// Adds a subscription to a call.
+    pub(super) fn subscribe(&mut self, number: CallNumber, subscription: Subscription) {
+        if let Some(call) = self.calls.get_mut(&number) {
+            self.sessions.insert(subscription.session, number);
+            call.subscriptions.push(subscription);
+        }
+    }
+
+    /// Takes a subscription out.
+    pub(super) fn unsubscribe(&mut self, number: CallNumber, tag: &[u8]) -> Option<Subscription> {
+        let call = self.calls.get_mut(&number)?;
+        let place = call
+            .subscriptions
+            .iter()
+            .position(|known| known.tag == tag)?;
+        let subscription = call.subscriptions.remove(place);
+        self.sessions.remove(&subscription.session);
+        Some(subscription)
+    }
+
     /// Takes dialogues out, by their places in ascending order; the call goes with its last. Gives their sessions.
     pub(super) fn remove(&mut self, number: CallNumber, places: &[usize]) -> Vec<SessionId> {
         let Some(call) = self.calls.get_mut(&number) else {
@@ -353,6 +415,8 @@ impl Call {
             dialogues: Vec::new(),
             deleted: false,
             metadata: None,
+            tapped: Tapped::default(),
+            subscriptions: Vec::new(),
             ended: Vec::new(),
         }
     }

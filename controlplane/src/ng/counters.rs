@@ -31,6 +31,10 @@ pub struct Counters {
     pub final_timeouts: u64,
     /// Replies that failed since the workers did not take the flows.
     pub flows_refused: u64,
+    /// Recordings that could not begin, or had to end early.
+    pub not_recorded: u64,
+    /// Sounds that could not be played.
+    pub not_played: u64,
 }
 
 /// What there is now.

@@ -6,14 +6,15 @@
 //!                           └─ query, delete: until the flows have been counted ─► reply
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use contract::{ServiceEvent, Timestamp};
-use rand::RngExt;
+use contract::{PlayId, ServiceEvent, TapId, Timestamp};
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::book::{Book, CallNumber};
 use super::cookies::{Asked, Cookies};
+use super::media::{Play, PlaysAsked};
 use super::message::{self, Encoding, Malformed};
 use super::path::ControlPath;
 use super::policy::Policy;
@@ -87,6 +88,16 @@ pub(crate) struct Ng {
     pub(super) last_survey: u64,
     /// Replies that wait for figures of the whole relay.
     pub(super) totals_for: HashMap<u64, Asker>,
+    /// The calls that are recorded.
+    pub(super) recorded: HashMap<TapId, CallNumber>,
+    /// Who waits for a recording to begin.
+    pub(super) recordings_asked: HashMap<TapId, Asker>,
+    pub(super) last_tap: u32,
+    pub(super) plays: BTreeMap<PlayId, Play>,
+    /// Who waits for sounds to begin.
+    pub(super) plays_asked: HashMap<u64, PlaysAsked>,
+    pub(super) last_play: u32,
+    pub(super) rng: StdRng,
     cookies: Cookies,
     pub(super) outbox: VecDeque<Output>,
     pub(super) counters: Counters,
@@ -103,6 +114,13 @@ impl Ng {
             surveys: HashMap::new(),
             last_survey: 0,
             totals_for: HashMap::new(),
+            recorded: HashMap::new(),
+            recordings_asked: HashMap::new(),
+            last_tap: 0,
+            plays: BTreeMap::new(),
+            plays_asked: HashMap::new(),
+            last_play: 0,
+            rng: StdRng::from_rng(rng),
             cookies: Cookies::default(),
             outbox: VecDeque::new(),
             counters: Counters::default(),
@@ -180,34 +198,14 @@ impl Ng {
             Request::Query(parties) => self.query(hands, asker, parties),
             Request::List { limit } => Done::Reply(self.list(limit)),
             Request::Statistics => self.statistics(asker),
-            Request::Record(record) => {
-                Done::Reply(self.not_yet(&record.parties, reply::UNKNOWN_CALL))
-            }
-            Request::Treat(treat) => self.not_yet_of_media(&treat.parties),
-            Request::PlayDtmf(play) => self.not_yet_of_media(&play.parties),
-            Request::PlayMedia(play) => self.not_yet_of_media(&play.parties),
-            Request::SubscribeRequest(exchange) | Request::SubscribeAnswer(exchange) => {
-                self.not_yet_of_media(&exchange.parties)
-            }
-            Request::StopMedia(parties) | Request::Unsubscribe(parties) => {
-                self.not_yet_of_media(&parties)
-            }
-        }
-    }
-
-    fn not_yet_of_media(&self, parties: &Parties) -> Done {
-        Done::Reply(self.not_yet(parties, reply::UNKNOWN_CALL_OF_MEDIA))
-    }
-
-    /// What is not carried out yet.
-    fn not_yet(&self, parties: &Parties, unknown_call: &'static str) -> Dictionary {
-        let call = self
-            .call_of(parties)
-            .and_then(|number| self.book.get(number));
-        match call {
-            None => reply::error(unknown_call),
-            Some(call) if call.named(parties).is_empty() => reply::error("No monologues matched"),
-            Some(_) => reply::error("Not supported"),
+            Request::Record(record) => self.record(hands, asker, &record),
+            Request::Treat(treat) => self.treat(hands, &treat),
+            Request::PlayDtmf(play) => self.play_dtmf(hands, &play),
+            Request::PlayMedia(play) => self.play_media(hands, asker, play),
+            Request::StopMedia(parties) => self.stop_media(hands, &parties),
+            Request::SubscribeRequest(exchange) => self.subscribe(hands, asker, &exchange),
+            Request::SubscribeAnswer(exchange) => self.subscribe_answer(hands, &exchange),
+            Request::Unsubscribe(parties) => self.unsubscribe(hands, &parties),
         }
     }
 
@@ -296,8 +294,20 @@ impl Ng {
     }
 
     /// The media services say something.
-    pub(crate) fn on_service(&mut self, _hands: Hands<'_>, event: ServiceEvent) {
-        tracing::debug!(?event, "the media services");
+    pub(crate) fn on_service(&mut self, mut hands: Hands<'_>, event: ServiceEvent) {
+        match event {
+            ServiceEvent::Recording { tap, file } => self.on_recording(&mut hands, tap, Ok(file)),
+            ServiceEvent::NotRecording { tap, reason } => {
+                self.on_recording(&mut hands, tap, Err(reason));
+            }
+            ServiceEvent::Playing { play, duration } => {
+                self.on_playing(hands.now, play, Ok(duration));
+            }
+            ServiceEvent::NotPlaying { play, reason } => {
+                self.on_playing(hands.now, play, Err(reason));
+            }
+            ServiceEvent::Played(play) => self.on_played(play),
+        }
     }
 
     /// Does what is due.
@@ -372,6 +382,7 @@ impl Ng {
         let Some(number) = self.book.of_session(session) else {
             return;
         };
+        self.let_go(hands, number, session);
         self.due.clear(Due::Close(session));
         hands.engine.close(hands.now, session);
         self.give_up_waiting(hands.now, session);
@@ -385,8 +396,36 @@ impl Ng {
         }
     }
 
+    /// A session is about to go, and what else there is of it does too: subscriptions, sounds, and with the call's last
+    /// what its media was tapped for.
+    fn let_go(&mut self, hands: &mut Hands<'_>, number: CallNumber, session: SessionId) {
+        self.stop_playing(|(other, _)| other == session);
+        let Some(call) = self.book.get_mut(number) else {
+            return;
+        };
+        let is_last = call.dialogues.iter().all(|other| other.session == session);
+        let mut ended = Vec::new();
+        for subscription in &mut call.subscriptions {
+            if is_last
+                || subscription.session == session
+                || subscription
+                    .sources
+                    .iter()
+                    .all(|(source, _)| *source == session)
+            {
+                ended.push(subscription.tag.clone());
+            }
+        }
+        for tag in ended {
+            self.end_subscription(hands, number, &tag);
+        }
+        if is_last {
+            self.end_taps(hands, number);
+        }
+    }
+
     /// What waited for flows of a session that is no more waits in vain.
-    fn give_up_waiting(&mut self, now: Timestamp, session: SessionId) {
+    pub(super) fn give_up_waiting(&mut self, now: Timestamp, session: SessionId) {
         let of_session = |(ticket, waiting): (&Ticket, &Waiting)| {
             (waiting.session == session).then_some(*ticket)
         };

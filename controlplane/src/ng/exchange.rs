@@ -7,6 +7,7 @@ use super::door::{Asker, Done, Due, Hands, Ng, Waiting};
 use super::reply;
 use super::request::{AddressFamily, Exchange, Options, Parties};
 use super::shape::{self, Turn};
+use super::value::Dictionary;
 use crate::sdp::Description;
 use crate::session::{Family, LegSpec, Rewritten, SessionError, SessionId, Side};
 use crate::settings::{CodecRules, MediaGroupId};
@@ -46,7 +47,7 @@ impl Ng {
             options,
         } = exchange;
         if options.loop_protect && self.has_passed(&sdp) {
-            return Done::Reply(with_sdp(sdp));
+            return Done::Reply(with_sdp(sdp, Dictionary::new()));
         }
         let Ok(description) = Description::parse(&sdp) else {
             return Done::Reply(reply::error(reply::FAILED_TO_PARSE));
@@ -55,9 +56,20 @@ impl Ng {
             Ok(place) => place,
             Err(refusal) => return Done::Reply(self.refused(refusal, &options)),
         };
-        let offered = self.make_offer(hands, &place, description, &parties, &options);
+        let body = (description, sdp.into());
+        let offered = self.make_offer(hands, &place, body, &parties, &options);
         match offered {
-            Ok((session, rewritten)) => self.say(hands, asker, session, rewritten, place.is_new),
+            Ok((session, rewritten)) => {
+                self.ask_also(hands, place.number, &options);
+                self.say(
+                    hands,
+                    asker,
+                    session,
+                    rewritten,
+                    place.is_new,
+                    Dictionary::new(),
+                )
+            }
             Err(refusal) => {
                 if place.is_new {
                     let session = self.session_at(&place);
@@ -87,8 +99,12 @@ impl Ng {
         let Ok(description) = Description::parse(&sdp) else {
             return Done::Reply(reply::error(reply::FAILED_TO_PARSE));
         };
-        match self.make_answer(hands, number, description, &parties, &options) {
-            Ok((session, rewritten)) => self.say(hands, asker, session, rewritten, false),
+        let body = (description, sdp.into());
+        match self.make_answer(hands, number, body, &parties, &options) {
+            Ok((session, rewritten)) => {
+                self.ask_also(hands, number, &options);
+                self.say(hands, asker, session, rewritten, false, Dictionary::new())
+            }
             Err(refusal) => Done::Reply(self.refused(refusal, &options)),
         }
     }
@@ -177,7 +193,7 @@ impl Ng {
         &mut self,
         hands: &mut Hands<'_>,
         place: &Place,
-        mut description: Description,
+        (mut description, said): (Description, Box<[u8]>),
         parties: &Parties,
         options: &Options,
     ) -> Result<(SessionId, Rewritten), Refusal> {
@@ -221,6 +237,7 @@ impl Ng {
             .offer_on(hands.now, session, side, description, &terms)?;
         dialogue.party_mut(side).protocols = protocols;
         dialogue.offerer = side;
+        self.heard(place.number, place.index, side, said);
         Ok((session, rewritten))
     }
 
@@ -228,7 +245,7 @@ impl Ng {
         &mut self,
         hands: &mut Hands<'_>,
         number: CallNumber,
-        mut description: Description,
+        (mut description, said): (Description, Box<[u8]>),
         parties: &Parties,
         options: &Options,
     ) -> Result<(SessionId, Rewritten), Refusal> {
@@ -265,19 +282,58 @@ impl Ng {
             answerer.take_tag(to);
         }
         label(answerer, parties);
+        self.heard(number, index, side, said);
         Ok((session, rewritten))
     }
 
+    /// A party has said something new.
+    fn heard(&mut self, number: CallNumber, index: usize, side: Side, said: Box<[u8]>) {
+        self.describe_recording(number, "SDP", &said);
+        let call = self.book.get_mut(number);
+        if let Some(dialogue) = call.and_then(|call| call.dialogues.get_mut(index)) {
+            dialogue.party_mut(side).said = said;
+        }
+    }
+
+    /// What an exchange asks for beside what its body says.
+    fn ask_also(&mut self, hands: &mut Hands<'_>, number: CallNumber, options: &Options) {
+        match options.record {
+            Some(true) => {
+                if let Done::Reply(refused) = self.start_recording(hands, number, None)
+                    && refused.get(b"result") == Some(&"error".into())
+                {
+                    tracing::warn!("record-call, but it is not said where recordings go");
+                    self.counters.not_recorded += 1;
+                }
+            }
+            Some(false) => self.stop_recording(hands, number),
+            // A new branch of a call is tapped like the others.
+            None => self.set_taps(hands, number),
+        }
+        let Some(drops) = options.drop_traffic else {
+            return;
+        };
+        let call = self.book.get(number);
+        for (session, side) in call.map_or_else(Vec::new, |call| call.targets(|_, _| true)) {
+            hands
+                .engine
+                .handle_media(hands.now, session, side, |handling| {
+                    handling.dropped = drops
+                });
+        }
+    }
+
     /// The reply with the body: when every worker has the flows that it announces.
-    fn say(
+    pub(super) fn say(
         &mut self,
         hands: &Hands<'_>,
         asker: &Asker,
         session: SessionId,
         rewritten: Rewritten,
         is_new: bool,
+        named: Dictionary,
     ) -> Done {
-        let reply = with_sdp(rewritten.sdp);
+        let reply = with_sdp(rewritten.sdp, named);
         let Some(ticket) = rewritten.ticket else {
             return Done::Reply(reply);
         };
@@ -297,7 +353,7 @@ impl Ng {
         Done::Later
     }
 
-    fn refused(&mut self, refusal: Refusal, options: &Options) -> super::Dictionary {
+    fn refused(&mut self, refusal: Refusal, options: &Options) -> Dictionary {
         let supports = options.supports_load_limit;
         if matches!(
             refusal,
@@ -331,12 +387,13 @@ const PROTECTION: &str = "rtpengine";
 
 const NO_SRTP: &str = "Encryption is not translated: transport-protocol asks for it";
 
-static NO_RULES: std::sync::LazyLock<Arc<CodecRules>> = std::sync::LazyLock::new(Arc::default);
+pub(super) static NO_RULES: std::sync::LazyLock<Arc<CodecRules>> =
+    std::sync::LazyLock::new(Arc::default);
 
-fn with_sdp(sdp: Vec<u8>) -> super::Dictionary {
-    super::Dictionary::new()
-        .with("sdp", sdp)
-        .with("result", "ok")
+fn with_sdp(sdp: Vec<u8>, named: Dictionary) -> Dictionary {
+    let mut told = Dictionary::new().with("sdp", sdp);
+    told.extend(named);
+    told.with("result", "ok")
 }
 
 fn label(party: &mut Party, parties: &Parties) {

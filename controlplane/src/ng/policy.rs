@@ -20,6 +20,12 @@ pub struct Policy {
     pub final_timeout: Option<Duration>,
     /// How long latches are open that a client asks for and the media group does not have.
     pub learn: Duration,
+    /// Whether calls can be recorded.
+    pub recording: bool,
+    /// Whether audio can be forwarded.
+    pub forwarding: bool,
+    /// Whether files can be played.
+    pub playing: bool,
 }
 
 impl Policy {
@@ -40,6 +46,9 @@ impl Policy {
             },
             final_timeout: ng.final_timeout,
             learn: Duration::from_secs(3),
+            recording: ng.recording,
+            forwarding: ng.forwarding,
+            playing: ng.playing,
         }
     }
 

@@ -9,6 +9,11 @@ pub(super) fn pong() -> Dictionary {
     Dictionary::new().with("result", "pong")
 }
 
+/// Done.
+pub(super) fn ok() -> Dictionary {
+    Dictionary::new().with("result", "ok")
+}
+
 /// Done, though not as the client may think.
 pub(super) fn warning(text: &str) -> Dictionary {
     Dictionary::new().with("warning", text).with("result", "ok")

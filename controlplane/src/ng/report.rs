@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use contract::{FlowKey, Timestamp};
 
-use super::book::{Call, CallNumber, Dialogue, Party};
+use super::book::{Call, CallNumber, Dialogue, Party, Subscription};
 use super::door::{Asker, Done, Due, Hands, Ng};
 use super::quality;
 use super::reply;
@@ -203,6 +203,12 @@ impl Ng {
     }
 }
 
+/// How a party and somebody who subscribes to it are told of each other.
+fn listens(tag: Vec<u8>) -> Value {
+    let told = Dictionary::new().with("tag", tag).with("type", "pub/sub");
+    Value::Dictionary(told)
+}
+
 /// Tells of one call.
 struct Teller<'a> {
     call: &'a Call,
@@ -328,7 +334,40 @@ impl Teller<'_> {
                 tags.push(key, self.tag(dialogue, side, view.as_ref(), depth));
             }
         }
+        let is_wanted = |tag: &[u8]| {
+            let is = |asked: &Option<Vec<u8>>| asked.as_deref() == Some(tag);
+            (parties.from_tag.is_none() && parties.to_tag.is_none())
+                || is(&parties.from_tag)
+                || is(&parties.to_tag)
+        };
+        for subscription in &self.call.subscriptions {
+            if is_wanted(&subscription.tag) && tags.get(&subscription.tag).is_none() {
+                let told = self.subscriber(subscription, depth);
+                tags.push(subscription.tag.clone(), told);
+            }
+        }
         tags
+    }
+
+    /// Somebody who only listens.
+    fn subscriber(&self, subscription: &Subscription, depth: Depth) -> Dictionary {
+        let sources = subscription.sources.iter();
+        let sources = sources.filter_map(|source| self.call.tag_of(*source));
+        let view = self.hands.engine.describe(subscription.session);
+        let party = Party::new(Some(subscription.tag.clone()), subscription.created);
+        let streams = view.iter().flat_map(|view| &view.streams).enumerate();
+        let medias: Vec<Value> = match depth {
+            Depth::All | Depth::NoQuality => streams
+                .map(|(index, stream)| self.media(&party, index, stream, Side::B).into())
+                .collect(),
+            Depth::NoStreams | Depth::Totals => Vec::new(),
+        };
+        Dictionary::new()
+            .with("tag", subscription.tag.clone())
+            .with("created", self.seconds(subscription.created))
+            .with("subscriptions", sources.map(listens).collect::<Vec<_>>())
+            .with("subscribers", Vec::<Value>::new())
+            .with("medias", medias)
     }
 
     fn tag(
@@ -354,7 +393,12 @@ impl Teller<'_> {
             vec![Value::Dictionary(one)]
         };
         told.push("subscriptions", joined(other.clone()));
-        told.push("subscribers", joined(other));
+        let mut subscribers = joined(other);
+        let source = (dialogue.session, side);
+        let listening = self.call.subscriptions.iter();
+        let listening = listening.filter(|each| each.sources.contains(&source));
+        subscribers.extend(listening.map(|each| listens(each.tag.clone())));
+        told.push("subscribers", subscribers);
         let streams = view.into_iter().flat_map(|view| &view.streams).enumerate();
         let medias: Vec<Value> = match depth {
             Depth::All | Depth::NoQuality => streams

@@ -54,6 +54,11 @@ impl Dictionary {
             .map(|(key, value)| (key.as_slice(), value))
     }
 
+    /// Appends all that another has.
+    pub fn extend(&mut self, other: Self) {
+        self.entries.extend(other.entries);
+    }
+
     /// Whether there is nothing in it.
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()

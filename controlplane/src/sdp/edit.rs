@@ -8,6 +8,12 @@ use super::line::{Line, fields, is_token, number};
 use super::rewrite::insert_attribute;
 use super::stream::{Direction, connection};
 
+/// What comes before the clock rate.
+fn encoding(name: &[u8]) -> Vec<u8> {
+    let mut parts = name.split(|byte| *byte == b'/');
+    parts.next().unwrap_or_default().to_vec()
+}
+
 const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
 
 impl Description {
@@ -113,6 +119,20 @@ impl Description {
     /// Adds an attribute line, `name[:value]`, at the session's level.
     pub fn add_session_attribute(&mut self, text: &str) {
         insert_attribute(&mut self.session, 0, format!("a={text}").as_bytes());
+    }
+
+    /// The encoding names of all payload types of the streams in use, as they came.
+    pub fn codec_names(&self) -> Vec<Vec<u8>> {
+        let used = self.media.iter().filter(|section| section.is_used());
+        let named = used.flat_map(|section| {
+            let name = |format: &Vec<u8>| super::codecs::name_of(section, format).map(encoding);
+            section
+                .formats()
+                .iter()
+                .filter_map(name)
+                .collect::<Vec<_>>()
+        });
+        named.collect()
     }
 
     /// The transport protocol of each `m=` line, as it came.

@@ -24,7 +24,7 @@ fn path(remote: &str) -> ControlPath {
 }
 
 /// A request: strings, but for a few keys that are lists or numbers.
-fn request(command: &str, pairs: &[(&str, &str)]) -> Dictionary {
+pub(crate) fn request(command: &str, pairs: &[(&str, &str)]) -> Dictionary {
     let mut request = Dictionary::new().with("command", command);
     for (key, value) in pairs {
         match *key {
@@ -41,16 +41,16 @@ fn request(command: &str, pairs: &[(&str, &str)]) -> Dictionary {
 }
 
 /// A client of the control protocol: each request has a cookie of its own.
-struct Proxy {
+pub(crate) struct Proxy {
     asked: u64,
 }
 
 impl Proxy {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { asked: 0 }
     }
 
-    fn send(&mut self, world: &mut World, request: &Dictionary) -> Vec<u8> {
+    pub(crate) fn send(&mut self, world: &mut World, request: &Dictionary) -> Vec<u8> {
         self.asked += 1;
         let cookie = format!("77_{}", self.asked);
         let bytes = message::seal(cookie.as_bytes(), Encoding::Bencode, request);
@@ -59,7 +59,12 @@ impl Proxy {
     }
 
     /// Asks, and gives the one reply.
-    fn ask(&mut self, world: &mut World, command: &str, pairs: &[(&str, &str)]) -> Dictionary {
+    pub(crate) fn ask(
+        &mut self,
+        world: &mut World,
+        command: &str,
+        pairs: &[(&str, &str)],
+    ) -> Dictionary {
         self.send(world, &request(command, pairs));
         let cookie = format!("77_{}", self.asked);
         let mut replies = replies(world);
@@ -87,7 +92,7 @@ impl Proxy {
     }
 
     /// A call that is answered.
-    fn call(&mut self, world: &mut World, call: &str) -> [SocketAddr; 2] {
+    pub(crate) fn call(&mut self, world: &mut World, call: &str) -> [SocketAddr; 2] {
         let towards_b = media_of(&ok(self.offer(world, call, &[])));
         let towards_a = media_of(&ok(self.answer(world, call, &[])));
         [towards_a, towards_b]
@@ -104,7 +109,7 @@ fn deliver(world: &mut World, bytes: &[u8]) {
 }
 
 /// What has been replied since, with the cookies.
-fn replies(world: &mut World) -> Vec<(Vec<u8>, Dictionary)> {
+pub(crate) fn replies(world: &mut World) -> Vec<(Vec<u8>, Dictionary)> {
     let replies = std::mem::take(&mut world.replies);
     let opened = |(_, bytes): (ControlPath, Vec<u8>)| {
         let opened = message::open(&bytes).expect("a reply");
@@ -113,14 +118,14 @@ fn replies(world: &mut World) -> Vec<(Vec<u8>, Dictionary)> {
     replies.into_iter().map(opened).collect()
 }
 
-fn text(dictionary: &Dictionary, key: &str) -> String {
+pub(crate) fn text(dictionary: &Dictionary, key: &str) -> String {
     match dictionary.get(key.as_bytes()) {
         Some(Value::Bytes(bytes)) => String::from_utf8(bytes.clone()).expect("text"),
         other => panic!("{key} is {other:?}"),
     }
 }
 
-fn inner<'a>(dictionary: &'a Dictionary, keys: &[&str]) -> &'a Dictionary {
+pub(crate) fn inner<'a>(dictionary: &'a Dictionary, keys: &[&str]) -> &'a Dictionary {
     keys.iter().fold(dictionary, |dictionary, key| {
         match dictionary.get(key.as_bytes()) {
             Some(Value::Dictionary(inner)) => inner,
@@ -129,25 +134,25 @@ fn inner<'a>(dictionary: &'a Dictionary, keys: &[&str]) -> &'a Dictionary {
     })
 }
 
-fn number(dictionary: &Dictionary, key: &str) -> i64 {
+pub(crate) fn number(dictionary: &Dictionary, key: &str) -> i64 {
     match dictionary.get(key.as_bytes()) {
         Some(Value::Integer(number)) => *number,
         other => panic!("{key} is {other:?}"),
     }
 }
 
-fn ok(reply: Dictionary) -> Dictionary {
+pub(crate) fn ok(reply: Dictionary) -> Dictionary {
     assert_eq!(text(&reply, "result"), "ok", "{reply:?}");
     reply
 }
 
-fn reason(reply: &Dictionary) -> String {
+pub(crate) fn reason(reply: &Dictionary) -> String {
     assert_eq!(text(reply, "result"), "error", "{reply:?}");
     text(reply, "error-reason")
 }
 
 /// Where the first stream of a reply's body is.
-fn media_of(reply: &Dictionary) -> SocketAddr {
+pub(crate) fn media_of(reply: &Dictionary) -> SocketAddr {
     let body = text(reply, "sdp");
     let line = |kind: &str| {
         body.lines()

@@ -8,6 +8,7 @@ use super::super::party::Component;
 use super::super::{SessionId, Side};
 use super::Engine;
 use crate::sdp::Profile;
+use crate::settings::MediaGroupId;
 
 impl Engine {
     /// Changes what is done to what the party on this side sends; its flows follow. Unknown sessions are ignored.
@@ -56,6 +57,12 @@ impl Engine {
             })
         };
         audible.filter_map(receiver).collect()
+    }
+
+    /// Which media serve a side.
+    pub fn group_of(&self, session: SessionId, side: Side) -> Option<MediaGroupId> {
+        let known = self.sessions.get(&session)?;
+        Some(known.legs[side.index()].spec.group)
     }
 
     /// Where what the party on this side sends arrives, RTP and RTCP, stream by stream; `None` where nothing does.
