@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use contract::Timestamp;
 use controlplane::agent::{Agent, Input};
 use controlplane::b2bua::CallId;
+use controlplane::ng::OperatorRequest;
 use controlplane::provisioning::RequestId;
 use controlplane::server::Host;
 use controlplane::session::{FlowView, SessionId};
@@ -21,9 +22,43 @@ use crate::cdr::Moment;
 use crate::planes::SharedDataplane;
 use crate::witness::Witness;
 use crate::{
-    call_views, dns_views, numa, registration_views, route_views, session_views, status,
+    call_views, dns_views, ng_views, numa, registration_views, route_views, session_views, status,
     story_views, trunk_views,
 };
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Awaited {
+    /// What becomes of sessions without SIP.
+    Sessions(RequestId),
+    /// A reply of ng.
+    Ng(OperatorRequest),
+}
+
+impl Awaited {
+    /// The answer, once; `None` while the agent works it out.
+    pub(crate) fn collect(self, agent: &mut Agent) -> Option<Result<Value, String>> {
+        match self {
+            Self::Sessions(request) => {
+                let answer = agent.collect(request)?;
+                Some(json(&session_views::outcome(&answer)))
+            }
+            Self::Ng(request) => {
+                let reply = agent.collect_reply(request)?;
+                let read = serde_json::from_slice(&reply);
+                Some(read.map_err(|error| format!("the reply is no JSON: {error}")))
+            }
+        }
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn forget(self, agent: &mut Agent) {
+        match self {
+            Self::Sessions(request) => agent.forget(request),
+            Self::Ng(request) => agent.forget_reply(request),
+        }
+    }
+}
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +66,7 @@ pub(crate) enum Reply {
     /// The answer.
     Now(Value),
     /// The agent works it out.
-    Later(RequestId),
+    Later(Awaited),
     /// The configuration must be read first.
     Reload {
         /// To be compared only.
@@ -98,6 +133,12 @@ impl Answers {
                 let view = route_views::answer(agent, &query, jiff::Timestamp::now())?;
                 return json(&view).map(Reply::Now);
             }
+            Request::Ng { request } => {
+                let dictionary = Value::Object(request).to_string();
+                let taken = agent.ask_control(dictionary.as_bytes(), now);
+                let request = taken.map_err(|error| error.to_string())?;
+                return Ok(Reply::Later(Awaited::Ng(request)));
+            }
             Request::Reload { dry_run } => return Ok(Reply::Reload { dry_run }),
             other => {
                 return self
@@ -106,7 +147,7 @@ impl Answers {
             }
         };
         taken
-            .map(Reply::Later)
+            .map(|request| Reply::Later(Awaited::Sessions(request)))
             .map_err(|overload| overload.to_string())
     }
 
@@ -158,6 +199,7 @@ impl Answers {
             Request::OpenSessions(_)
             | Request::Route(_)
             | Request::CloseSessions { .. }
+            | Request::Ng { .. }
             | Request::Reload { .. } => Err("this request takes time".to_owned()),
         }
     }
@@ -194,6 +236,12 @@ impl Answers {
             dns: dns_views::counts(agent.resolver(), now),
             registrations: registration_views::counts(&agent.registrations()),
             listeners: status::listeners(&settings.listeners, &host.listeners()),
+            ng: ng_views::ng(
+                &settings.ng.listeners,
+                &host.controls(),
+                agent.control_counters(),
+                agent.control_gauges(),
+            ),
             media: status::media_counts(&gauges, &counters, self.port_pairs),
             next_hops: status::next_hops(&host.neighbours()),
             devices: status::devices(&report),

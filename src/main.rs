@@ -20,6 +20,7 @@ mod dns_views;
 mod hep;
 mod host;
 mod log_limit;
+mod ng_views;
 mod numa;
 mod planes;
 mod privileges;

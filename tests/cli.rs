@@ -210,6 +210,8 @@ fn wrong_usage_is_exit_code_2() {
         &["calls", "show"],
         &["calls", "show", "x"],
         &["flows"],
+        &["ng"],
+        &["ng", "{}", "--to", "127.0.0.1:2223", "--socket", "/tmp/s"],
     ] {
         assert_eq!(tandem(wrong).status.code(), Some(2), "{wrong:?}");
     }
@@ -251,6 +253,7 @@ fn without_a_running_tandem_the_verbs_say_so() {
         &["calls", "hangup", "1"],
         &["registrations"],
         &["workers"],
+        &["ng", "{\"command\":\"ping\"}"],
         &["flows", "1"],
         &["top", "--once"],
     ] {
@@ -306,8 +309,56 @@ fn status_and_workers_of_a_running_tandem() {
     assert_eq!(stderr(&no_call), expected);
 }
 
+#[test]
+fn an_ng_request_needs_no_control_listener_and_an_error_is_exit_code_1() {
+    let site = Site::new();
+    let _running = site.start();
+    assert_eq!(site.ask_json(&["status"])["ng"], Value::Null);
+    let pong = site.ask(&["ng", r#"{"command":"ping"}"#]);
+    assert_eq!(pong.status.code(), Some(0), "{}", stderr(&pong));
+    assert_eq!(stdout(&pong), "{\n  \"result\": \"pong\"\n}\n");
+
+    let query = r#"{"command":"query","call-id":"nobody"}"#;
+    let unknown = site.ask(&["ng", query, "--json"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(stderr(&unknown), "tandem: Unknown call-id\n");
+    let reply: Value = serde_json::from_str(&stdout(&unknown)).expect("JSON");
+    assert_eq!(reply["result"], "error");
+
+    let wrong = site.ask(&["ng", "ping"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("no JSON object"), "{wrong:?}");
+
+    let status = site.ask_json(&["status"]);
+    assert_eq!(status["ng"]["commands"]["ping"], 1, "{}", status["ng"]);
+    assert_eq!(status["ng"]["errors"]["query"], 1, "{}", status["ng"]);
+    assert_eq!(status["ng"]["listeners"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn an_ng_request_comes_from_stdin_too() {
+    let site = Site::new();
+    let _running = site.start();
+    let mut child = Command::new(TANDEM)
+        .args(["ng", "-", "--json", "--socket"])
+        .arg(site.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tandem can be started");
+    let mut pipe = child.stdin.take().expect("it is piped");
+    pipe.write_all(b"{\"command\": \"ping\"}\n")
+        .expect("it reads");
+    drop(pipe);
+    let output = child.wait_with_output().expect("it is our child");
+    assert_eq!(stdout(&output), "{\"result\":\"pong\"}\n");
+}
+
 /// Objects whose keys are names of what was counted, not fields.
-const COUNTS: [&str; 10] = [
+const COUNTS: [&str; 13] = [
+    "commands",
+    "errors",
+    "unsent",
     "failed",
     "ended",
     "requests_refused",
@@ -339,7 +390,9 @@ fn fields(value: &Value, names: &mut Vec<String>) {
 #[test]
 fn the_operations_guide_names_every_field() {
     let guide = include_str!("../docs/operations.md");
-    let site = Site::new();
+    let listener = "\n[[ng_listener]]\nname = \"proxies\"\naddress = \"127.0.0.1:2223\"\n\
+                    [[ng_listener]]\nname = \"web\"\naddress = \"127.0.0.1:2225\"\ntransport = \"http\"\n";
+    let site = Site::with(|example| example + listener);
     let _running = site.start();
     let mut names = Vec::new();
     for verb in [

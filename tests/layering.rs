@@ -245,6 +245,7 @@ fn sockets_are_touched_at_the_edge_only() {
         "src/admin",
         "src/hep",
         "src/cli/client",
+        "src/cli/ng/datagrams",
         "dataplane/af-xdp",
     ];
     let offences = naming(SOCKETS, |source| {

@@ -22,7 +22,7 @@ use contract::Timestamp;
 use rand::rngs::StdRng;
 
 use crate::b2bua::{B2bua, CallDetail, CallId, CallSummary, Counters, DryRun, Elsewhere, Gauges};
-use crate::ng::{self, Hands, Ng};
+use crate::ng::{self, Hands, Ng, OperatorRequest, TooManyOfOperators};
 use crate::overload::{Gate, Verdict};
 use crate::provisioning::{Answer, OpenSessions, Overload, RequestId, Requests};
 use crate::registration::RegistrationView;
@@ -302,9 +302,35 @@ impl Agent {
         self.requests.forget(id);
     }
 
+    /// Takes a request of the control protocol from an operator: a dictionary, without a cookie.
+    /// [`Self::collect_reply`] has the reply when it is there.
+    ///
+    /// # Errors
+    /// Too many are unanswered.
+    pub fn ask_control(
+        &mut self,
+        dictionary: &[u8],
+        now: Timestamp,
+    ) -> Result<OperatorRequest, TooManyOfOperators> {
+        self.calls.set_time(now);
+        let request = self.with_ng(now, |ng, hands| ng.ask(hands, dictionary))?;
+        self.handle(Input::Time, now);
+        Ok(request)
+    }
+
+    /// The dictionary of a reply, once, in the encoding of the request: `None` while it is being carried out.
+    pub fn collect_reply(&mut self, request: OperatorRequest) -> Option<Vec<u8>> {
+        self.ng.collect(request)
+    }
+
+    /// Nobody waits for the reply any more; the request is carried out all the same.
+    pub fn forget_reply(&mut self, request: OperatorRequest) {
+        self.ng.forget(request);
+    }
+
     /// Whether an answer waits to be collected.
     pub fn has_answers(&self) -> bool {
-        self.requests.has_answers()
+        self.requests.has_answers() || self.ng.has_replies()
     }
 
     /// Sessions without SIP, named after `after`, the oldest first; at most `limit`.

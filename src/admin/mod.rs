@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use contract::Timestamp;
 use controlplane::agent::Agent;
-use controlplane::provisioning::RequestId;
 use controlplane::records::CallRecord;
 use controlplane::server::{Guest, Host};
 use controlplane::story::Mirrored;
@@ -31,9 +30,8 @@ use doorbell::Doorbell;
 use protocol::{Request, Response};
 use socket::AdminSocket;
 
-use crate::answers::{Answers, Reply};
+use crate::answers::{Answers, Awaited, Reply};
 use crate::reload::Reloader;
-use crate::session_views;
 
 /// Clients at a time. More than operators and monitors need; fewer than would slow the control thread down.
 const MOST_CLIENTS: usize = 16;
@@ -57,7 +55,7 @@ pub(crate) struct Admin {
     clients: BTreeMap<usize, Connection<UnixStream>>,
     next_client: usize,
     /// Whose answers are being worked out.
-    awaited: BTreeMap<usize, RequestId>,
+    awaited: BTreeMap<usize, Awaited>,
     answers: Answers,
     reloader: Reloader,
     doorbell: Doorbell,
@@ -119,11 +117,15 @@ impl Admin {
     fn hand_out(&mut self, agent: &mut Agent, now: Timestamp) {
         let clients = &mut self.clients;
         self.awaited.retain(|number, request| {
-            let Some(answer) = agent.collect(*request) else {
+            let Some(answer) = request.collect(agent) else {
                 return true;
             };
             if let Some(client) = clients.get_mut(number) {
-                client.answer(line(&Response::Ok(session_views::outcome(&answer))), now);
+                let answer = match answer {
+                    Ok(answer) => line(&Response::Ok(answer)),
+                    Err(sentence) => error_line(sentence),
+                };
+                client.answer(answer, now);
             }
             false
         });
@@ -205,7 +207,7 @@ impl Admin {
         if turn == Turn::Over || (turn == Turn::Waits && stalled) {
             self.clients.remove(&number);
             if let Some(request) = self.awaited.remove(&number) {
-                agent.forget(request);
+                request.forget(agent);
             }
             return Turn::Over;
         }

@@ -89,6 +89,11 @@ pub(crate) enum Request {
     },
     /// What would become of a call: [`super::views::Route`].
     Route(RouteQuery),
+    /// A request of rtpengine's control protocol, answered with its reply.
+    Ng {
+        /// The dictionary.
+        request: serde_json::Map<String, serde_json::Value>,
+    },
     /// Read the configuration again: [`super::views::Reloaded`].
     Reload {
         /// Only say what would change.

@@ -3,6 +3,7 @@
 
 mod calls;
 mod names;
+mod ng;
 mod registrations;
 mod reload;
 mod routes;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use calls::*;
 pub(crate) use names::*;
+pub(crate) use ng::*;
 pub(crate) use registrations::*;
 pub(crate) use reload::*;
 pub(crate) use routes::*;

@@ -11,6 +11,7 @@ mod client;
 mod dns;
 mod flows;
 mod generate;
+mod ng;
 mod output;
 mod registrations;
 mod reload;
@@ -175,6 +176,16 @@ Examples:
   tandem registrations
   tandem registrations --json | jq '.registrations[] | select(.state != \"registered\")'")]
     Registrations(Query),
+    /// Send one request of rtpengine's control protocol (ng), and print its reply
+    #[command(after_help = "\
+Examples:
+  tandem ng '{\"command\":\"ping\"}'
+  tandem ng '{\"command\":\"query\",\"call-id\":\"a84b4c76e66710\"}' --json | jq .totals
+  tandem ng - < offer.json
+  tandem ng '{\"command\":\"statistics\"}' --to 192.0.2.1:2223    Another one, over UDP: rtpengine as well
+
+Exit code 1 when the reply is an error.")]
+    Ng(ng::NgArgs),
     /// Read the configuration file again, and take over what has changed
     #[command(after_help = "\
 Examples:
@@ -340,6 +351,7 @@ impl Cli {
             Verb::Flows(args) => flows::show(&args),
             Verb::Sessions(args) => sessions::execute(&args),
             Verb::Registrations(query) => registrations::show(&query),
+            Verb::Ng(args) => ng::ask(&args),
             Verb::Reload(args) => reload::reload(&args),
             Verb::Completions(args) => generate::completions(&args),
             Verb::Man(args) => generate::man(&args),

@@ -8,8 +8,8 @@ use super::table::{Columns, properties, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
 use crate::admin::views::{
-    CallCounts, DnsCounts, MediaCounts, NextHops, Numa, Overload, RegistrationCounts, Residence,
-    SipCounts, Status, WorkerTotals,
+    CallCounts, DnsCounts, MediaCounts, NextHops, Ng, Numa, Overload, RegistrationCounts,
+    Residence, SipCounts, Status, WorkerTotals,
 };
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
@@ -24,9 +24,10 @@ pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
 }
 
 fn render(status: &Status) -> String {
+    let ng = status.ng.as_ref();
     [
         summary(status),
-        listeners(status),
+        listeners(status) + &ng.map_or_else(String::new, controls),
         devices(status),
         numa(&status.numa),
     ]
@@ -41,6 +42,7 @@ fn summary(status: &Status) -> String {
         vec![("  overload", overload(&status.overload))],
         dns(&status.dns),
         registrations(&status.registrations),
+        status.ng.as_ref().map_or_else(Vec::new, ng),
         media(&status.media, &status.next_hops),
         workers(&status.workers),
         seen(status),
@@ -118,6 +120,19 @@ fn registrations(counts: &RegistrationCounts) -> Vec<Row> {
         counts.registered, counts.configured, counts.sent, counts.failed
     );
     vec![("registrations", line)]
+}
+
+fn ng(ng: &Ng) -> Vec<Row> {
+    let line = format!(
+        "{} calls, {} dialogues, {} replies wait for workers, {} remembered",
+        ng.calls, ng.dialogues, ng.waiting, ng.remembered
+    );
+    vec![
+        ("ng", line),
+        ("  commands", spell_counts(&ng.commands)),
+        ("  errors", spell_counts(&ng.errors)),
+        ("  events", spell_counts(&ng.events)),
+    ]
 }
 
 fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {
@@ -285,6 +300,38 @@ fn connections(status: &Status) -> String {
         true => format!("\n{}", columns.render()),
         false => String::new(),
     }
+}
+
+/// The second door's sockets.
+fn controls(ng: &Ng) -> String {
+    let mut columns = Columns::new(&[
+        "ng listener",
+        "transport",
+        "address",
+        ">requests",
+        ">replies",
+        ">refused",
+        ">malformed",
+        ">too large",
+        ">connections",
+        "not sent",
+    ]);
+    for listener in &ng.listeners {
+        let connections = listener.connections.as_ref();
+        columns.row([
+            listener.name.clone(),
+            listener.transport.clone(),
+            listener.address.clone(),
+            listener.requests.to_string(),
+            listener.replies.to_string(),
+            listener.refused.to_string(),
+            listener.malformed.to_string(),
+            listener.too_large.to_string(),
+            connections.map_or_else(|| "-".to_owned(), |counts| counts.open.to_string()),
+            spell_counts(&listener.unsent),
+        ]);
+    }
+    format!("\n{}", columns.render())
 }
 
 fn devices(status: &Status) -> String {

@@ -20,6 +20,7 @@ mod negotiation;
 mod neighbours;
 mod ng;
 mod ng_calls;
+mod ng_cli;
 mod ng_loss;
 mod normalisation;
 mod overload;

@@ -16,7 +16,9 @@ use super::book::{Book, CallNumber};
 use super::cookies::{Asked, Cookies};
 use super::media::{Play, PlaysAsked};
 use super::message::{self, Encoding, Malformed};
+use super::operators::Operators;
 use super::path::ControlPath;
+use super::path::Way;
 use super::policy::Policy;
 use super::report::Survey;
 use super::request::{Parties, Request};
@@ -99,6 +101,7 @@ pub(crate) struct Ng {
     pub(super) last_play: u32,
     pub(super) rng: StdRng,
     cookies: Cookies,
+    pub(super) operators: Operators,
     pub(super) outbox: VecDeque<Output>,
     pub(super) counters: Counters,
 }
@@ -122,6 +125,7 @@ impl Ng {
             last_play: 0,
             rng: StdRng::from_rng(rng),
             cookies: Cookies::default(),
+            operators: Operators::default(),
             outbox: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -146,8 +150,7 @@ impl Ng {
             }) => {
                 self.counters.no_dictionary += 1;
                 let bytes = message::seal(cookie, encoding, &reply::error(reason));
-                self.outbox.push_back(Output::Reply { path, bytes });
-                return;
+                return self.send(path, bytes);
             }
         };
         let asker = Asker {
@@ -164,8 +167,7 @@ impl Ng {
             }
             Asked::Answered(bytes) => {
                 self.counters.repeated += 1;
-                self.outbox.push_back(Output::Reply { path, bytes });
-                return;
+                return self.send(path, bytes);
             }
         }
         self.take(&mut hands, asker, &opened.dictionary);
@@ -216,11 +218,16 @@ impl Ng {
         }
         let bytes = message::seal(&asker.cookie, asker.encoding, &dictionary);
         for path in self.cookies.answer(asker.path, &asker.cookie, &bytes, now) {
-            let bytes = bytes.clone();
-            self.outbox.push_back(Output::Reply { path, bytes });
+            self.send(path, bytes.clone());
         }
-        let path = asker.path;
-        self.outbox.push_back(Output::Reply { path, bytes });
+        self.send(asker.path, bytes);
+    }
+
+    fn send(&mut self, path: ControlPath, bytes: Vec<u8>) {
+        match path.way {
+            Way::Operator { number } => self.operators.answer(number, &bytes),
+            _ => self.outbox.push_back(Output::Reply { path, bytes }),
+        }
     }
 
     /// Every worker has the flows that a reply announces.

@@ -32,6 +32,11 @@ pub enum Way {
         /// Which of its requests: replies over HTTP keep the order of the requests.
         request: u64,
     },
+    /// None of the door's sockets: an operator of this machine asks, and collects the reply.
+    Operator {
+        /// Which request.
+        number: u64,
+    },
 }
 
 impl ControlPath {

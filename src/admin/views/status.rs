@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cdr, Collector, Counts, DnsCounts, Stories};
+use super::{Cdr, Collector, Counts, DnsCounts, Ng, Stories};
 
 /// When an answer was taken, and of which process: rates are differences between two answers of one process
 /// over the difference of their times.
@@ -45,6 +45,9 @@ pub(crate) struct Status {
     pub(crate) registrations: RegistrationCounts,
     /// The SIP sockets.
     pub(crate) listeners: Vec<Listener>,
+    /// The second door; null when there is none.
+    #[serde(default)]
+    pub(crate) ng: Option<Ng>,
     /// The media.
     pub(crate) media: MediaCounts,
     /// The next hops of the media.
