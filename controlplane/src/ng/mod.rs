@@ -11,8 +11,11 @@ pub mod bencode;
 mod book;
 pub mod cookies;
 mod counters;
+#[cfg(test)]
+mod documented;
 mod door;
 mod exchange;
+mod ignored;
 pub mod json;
 mod media;
 pub mod message;
@@ -26,6 +29,8 @@ mod reply;
 mod report;
 pub mod request;
 mod shape;
+#[cfg(test)]
+mod spellings;
 mod subscribing;
 mod totals;
 mod value;

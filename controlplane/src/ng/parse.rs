@@ -68,7 +68,7 @@ pub(super) struct Said {
 }
 
 /// What rtpengine calls each command here.
-const COMMANDS: [&str; 25] = [
+pub(super) const COMMANDS: [&str; 25] = [
     "ping",
     "offer",
     "answer",

@@ -2,105 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::ignored::{IGNORED_FLAGS, IGNORED_KEYS};
 use super::parse::{Said, Unknown, spelt};
 use super::request::{
     AddressFamily, All, Codecs, Ice, Learning, MuxAnswer, MuxOffer, Options, Protocol,
     RtcpAttribute, Sound,
 };
 use super::value::Value;
-
-/// Flags that mean nothing here, and that nobody has to be told of: what they ask for is so anyway, or concerns what
-/// tandem does not do.
-pub(super) const IGNORED_FLAGS: [&str; 38] = [
-    "trust-address-default",
-    "symmetric",
-    "unidirectional",
-    "debug",
-    "debugging",
-    "no-redis-update",
-    "force",
-    "asymmetric-codecs",
-    "symmetric-codecs",
-    "early-media",
-    "detect-DTMF",
-    "NAT-wait",
-    "pierce-NAT",
-    "no-port-latching",
-    "pad-crypto",
-    "reject-ICE",
-    "reuse-codecs",
-    "no-codec-renegotiation",
-    "RTCP-mirror",
-    "trickle-ICE",
-    "block-short",
-    "block-short-packets",
-    "discard-recording",
-    "exclude-recording",
-    "always-transcode",
-    "allow-transcoding",
-    "allow-asymmetric-codecs",
-    "allow-no-codec-media",
-    "generate-RTCP",
-    "mirror-RTCP",
-    "provisional",
-    "egress",
-    "no-jitter-buffer",
-    "fragment",
-    "recording-vsc",
-    "siprec",
-    "moh",
-    "new-branch",
-];
-
-/// Keys that mean nothing here, likewise.
-pub(super) const IGNORED_KEYS: [&str; 46] = [
-    "DTLS",
-    "DTLS-reverse",
-    "DTLS-fingerprint",
-    "OSRTP",
-    "ICE-lite",
-    "generate-RTCP",
-    "audio-player",
-    "delay-buffer",
-    "media-echo",
-    "xmlrpc-callback",
-    "T.38",
-    "T38",
-    "ptime-reverse",
-    "endpoint-learning",
-    "frequency",
-    "frequencies",
-    "trigger",
-    "trigger-end",
-    "end-trigger",
-    "trigger-end-time",
-    "trigger-end-digits",
-    "DTMF-security",
-    "DTMF-security-trigger",
-    "DTMF-security-trigger-end",
-    "DTMF-delay",
-    "DTMF-log-dest",
-    "output-destination",
-    "output-format",
-    "output-pattern",
-    "recording-dir",
-    "recording-file",
-    "recording-path",
-    "recording-pattern",
-    "sdp-attr",
-    "viabranch-auto",
-    "template",
-    "rtpp-flags-used",
-    "message-type",
-    "db-user",
-    "sip-message-type",
-    "sip-code",
-    "xmlrpc",
-    "redis-db",
-    "tls-id",
-    "instance",
-    "created",
-];
 
 /// One key and its value.
 pub(super) fn key(key: &[u8], value: &Value, said: &mut Said, unknown: &mut Unknown) {
@@ -114,7 +22,7 @@ pub(super) fn key(key: &[u8], value: &Value, said: &mut Said, unknown: &mut Unkn
             }
         }
         b"replace" => each(value, |word| replace(&spelt(word), said, unknown)),
-        b"rtcp-mux" => each(value, |word| mux(&spelt(word), said, unknown)),
+        b"rtcp-mux" | b"RTCP-mux" => each(value, |word| mux(&spelt(word), said, unknown)),
         b"supports" => each(value, |word| supports(&spelt(word), said)),
         b"SDES" => each(value, |word| sdes(&spelt(word), said)),
         b"direction" | b"interface" => each(value, |word| said.directions.push(word.to_vec())),
@@ -125,6 +33,12 @@ pub(super) fn key(key: &[u8], value: &Value, said: &mut Said, unknown: &mut Unkn
         b"blob" => said.sound = bytes(value).map(Sound::Blob),
         b"call-id" | b"sdp" | b"from-tag" | b"to-tag" | b"via-branch" | b"label"
         | b"from-label" | b"to-label" | b"set-label" => name(key, value, said),
+        // Digits are pressed one after the other; only a number that is none of text is one event.
+        b"code" | b"digit" => match value {
+            Value::Bytes(keys) => said.code = Some(keys.clone()),
+            Value::Integer(event) => said.code = Some(event_key(*event)),
+            Value::List(_) | Value::Dictionary(_) => unknown.note(key),
+        },
         _ => match number(value) {
             Some(value_number) if takes_number(key, value_number, said) => {}
             _ => match value {
@@ -210,14 +124,6 @@ fn takes_number(key: &[u8], number: i64, said: &mut Said) -> bool {
             None => said.wrong = Some("Invalid delete-delay value"),
         },
         b"ptime" => said.options.ptime = u16::try_from(number).ok().filter(|ptime| *ptime > 0),
-        b"code" | b"digit" => {
-            // A digit that looks like a number is one; larger ones are RFC 4733 events by number.
-            said.code = match number {
-                0..=9 => Some(vec![b'0' + number as u8]),
-                10..=15 => Some(vec![b"*#ABCD"[number as usize - 10]]),
-                _ => Some(number.to_string().into_bytes()),
-            };
-        }
         b"duration" => said.duration = small(),
         b"pause" => said.pause = small(),
         b"volume" => {
@@ -232,6 +138,13 @@ fn takes_number(key: &[u8], number: i64, said: &mut Said) -> bool {
         _ => return false,
     }
     true
+}
+
+/// The key of an RFC 4733 event; nothing: it is none.
+fn event_key(event: i64) -> Vec<u8> {
+    let event = usize::try_from(event).ok();
+    let key = event.and_then(|event| b"0123456789*#ABCD".get(event));
+    key.copied().into_iter().collect()
 }
 
 fn limit(value: &Value, said: &mut Said) {
@@ -286,7 +199,7 @@ fn option(key: &[u8], value: &[u8], said: &mut Said, unknown: &mut Unknown) -> b
             Some(all) => said.parties.all = all,
             None => unknown.note(value),
         },
-        b"code" | b"digit" => said.code = Some(value.to_vec()),
+        b"pause" => said.pauses = matches!(value, b"yes" | b"on" | b"true"),
         b"file" => said.sound = Some(Sound::File(value.to_vec())),
         b"call-id" | b"from-tag" | b"to-tag" | b"via-branch" | b"label" | b"from-label"
         | b"to-label" | b"set-label" => name(key, &Value::Bytes(value.to_vec()), said),
@@ -331,15 +244,16 @@ fn flag(word: &[u8], said: &mut Said, unknown: &mut Unknown) {
             _ => key(name, &Value::Bytes(value.to_vec()), said, unknown),
         };
     }
+    if IGNORED_FLAGS.iter().any(|known| known.as_bytes() == word) {
+        return;
+    }
     for prefix in PREFIXES {
         let rest = word.strip_prefix(prefix.as_bytes());
         if let Some(rest) = rest.and_then(|rest| rest.strip_prefix(b"-")) {
             return prefixed(prefix.as_bytes(), rest, said, unknown);
         }
     }
-    if !IGNORED_FLAGS.iter().any(|known| known.as_bytes() == word) {
-        unknown.note(&word);
-    }
+    unknown.note(&word);
 }
 
 /// What may stand before a flag's own word.
@@ -394,8 +308,10 @@ fn plain(word: &[u8], said: &mut Said) -> bool {
         b"media-handover" => options.learning = Learning::MediaHandover,
         b"symmetric" => options.learning = Learning::AsConfigured,
         b"port-latching" => options.port_latching = true,
-        b"no-rtcp-attribute" => options.rtcp_attribute = RtcpAttribute::No,
-        b"full-rtcp-attribute" => options.rtcp_attribute = RtcpAttribute::Full,
+        b"no-rtcp-attribute" | b"no-RTCP-attribute" => options.rtcp_attribute = RtcpAttribute::No,
+        b"full-rtcp-attribute" | b"full-RTCP-attribute" => {
+            options.rtcp_attribute = RtcpAttribute::Full
+        }
         b"original-sendrecv" => options.original_sendrecv = true,
         b"inactive" => options.inactive = true,
         b"single-codec" => options.single_codec = true,
@@ -404,7 +320,7 @@ fn plain(word: &[u8], said: &mut Said) -> bool {
         b"loop-protect" => options.loop_protect = true,
         b"reset" => options.reset = true,
         b"record-call" => options.record = Some(true),
-        b"inject-DTMF" => options.inject_dtmf = true,
+        b"inject-DTMF" | b"inject-dtmf" => options.inject_dtmf = true,
         b"all" => said.parties.all = All::All,
         b"fatal" => said.fatal = true,
         b"pause" => said.pauses = true,
