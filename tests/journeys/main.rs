@@ -21,6 +21,8 @@ mod neighbours;
 mod ng;
 mod ng_calls;
 mod ng_cli;
+mod ng_hostile;
+mod ng_hostile_streams;
 mod ng_loss;
 mod normalisation;
 mod overload;

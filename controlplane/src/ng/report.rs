@@ -171,8 +171,9 @@ impl Ng {
         for call in self.book.calls().take(limit) {
             // Six characters a byte at the worst, in JSON.
             let Some(left) = room.checked_sub(call.id.len() * 6 + 16) else {
+                // One that is too long hides none that is not.
                 self.counters.shortened += 1;
-                break;
+                continue;
             };
             room = left;
             calls.push(Value::Bytes(call.id.clone()));

@@ -14,6 +14,7 @@ pub(crate) mod lossy;
 pub(crate) mod name_server;
 pub(crate) mod network;
 pub(crate) mod ng;
+pub(crate) mod ng_door;
 pub(crate) mod pair;
 pub(crate) mod phone;
 pub(crate) mod relay;
