@@ -168,6 +168,23 @@ fn a_right_file_is_summed_up() {
 }
 
 #[test]
+fn every_example_is_right() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = fs::read_dir(place).expect("the directory is there");
+    let paths = files.map(|entry| entry.expect("it can be read").path());
+    let examples: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
+    assert!(examples.len() >= 3, "{examples:?}");
+    for example in examples {
+        let text = fs::read_to_string(&example).expect("a file of the repository");
+        let output = File::new(&text).check(&["--offline"]);
+        assert_eq!(stderr(&output), "", "{}", example.display());
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_toml_is_shown_where_it_breaks() {
     let output = File::new("[workers]\ncores = [0\n").check(&["--offline"]);
     let text = stderr(&output);

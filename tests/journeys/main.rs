@@ -24,6 +24,7 @@ mod ng_cli;
 mod ng_hostile;
 mod ng_hostile_streams;
 mod ng_loss;
+mod ng_migrating;
 mod normalisation;
 mod overload;
 mod proxies;

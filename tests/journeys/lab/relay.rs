@@ -146,6 +146,15 @@ impl Setup {
         Self { toml }
     }
 
+    /// One of `examples`, which suit [`Network`] as well, with an admin socket of its own.
+    #[track_caller]
+    pub(crate) fn of_example(text: &str) -> Self {
+        assert!(!text.contains("admin_socket"), "it has one already");
+        let own = "[appliance]\nadmin_socket = \"DIRECTORY/admin.sock\"";
+        let toml = text.replacen("[appliance]", own, 1);
+        Self { toml }
+    }
+
     /// Gives a key another value wherever it stands; the value in TOML's own spelling.
     #[track_caller]
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
