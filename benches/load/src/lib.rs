@@ -26,6 +26,7 @@ pub mod install;
 pub mod machine;
 pub mod ndr;
 pub mod neighbours;
+pub mod ng;
 pub mod pace;
 pub mod packet;
 pub mod plot;

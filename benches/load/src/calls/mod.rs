@@ -15,7 +15,7 @@ mod args;
 mod delays;
 mod execute;
 mod load;
-mod proc;
+pub(crate) mod proc;
 mod report;
 mod scenario;
 mod sipp;

@@ -6,7 +6,7 @@ use std::fs;
 const TICKS: f64 = 100.0;
 
 /// Resident memory in KB; `None` when the process has gone.
-pub(super) fn resident_kb(pid: u32) -> Option<u64> {
+pub(crate) fn resident_kb(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     field(&status, "VmRSS:")
 }
@@ -17,12 +17,12 @@ fn field(status: &str, name: &str) -> Option<u64> {
 }
 
 /// Processor seconds of all threads of a process.
-pub(super) fn processor_seconds(pid: u32) -> Option<f64> {
+pub(crate) fn processor_seconds(pid: u32) -> Option<f64> {
     seconds(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Processor seconds of a process's first thread: tandem's control plane.
-pub(super) fn first_thread_seconds(pid: u32) -> Option<f64> {
+pub(crate) fn first_thread_seconds(pid: u32) -> Option<f64> {
     seconds(&fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).ok()?)
 }
 

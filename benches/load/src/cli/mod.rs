@@ -11,6 +11,7 @@ pub use kinds::{DeviceQueues, Expect, Mac, Percentage};
 pub use rtp_args::{Pace, RtpArgs, Source, XdpMode};
 
 use crate::calls::{self, CallsArgs};
+use crate::ng::{self, NgArgs};
 use crate::rtp;
 
 /// Load for an RTP relay, and the proof of what became of every packet of it.
@@ -26,6 +27,7 @@ Examples:
   tandem-load rtp --a-device a0 --b-device b0 --streams streams.json --rate 200000
   tandem-load rtp --a-device a0 --b-device b0 --install /run/tandem/admin.sock --count 1000 --find-ndr
   tandem-load calls --target 192.0.2.1:5060 --callee-listen 198.51.100.2:5060 --rates 50,100
+  tandem-load ng --target tandem=192.0.2.1:2223 --caller 198.51.100.2 --callee 203.0.113.2
 
 Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.";
 
@@ -37,6 +39,9 @@ enum Verb {
     /// Place calls through a relay with SIPp, at one rate after the other, or answer them
     #[command(after_help = calls::EXAMPLES, args_override_self = true)]
     Calls(Box<CallsArgs>),
+    /// Make calls over rtpengine's control protocol, as fast as a window allows, and compare those who answer
+    #[command(after_help = ng::EXAMPLES)]
+    Ng(Box<NgArgs>),
 }
 
 impl Cli {
@@ -45,6 +50,7 @@ impl Cli {
         let outcome = match self.verb {
             Verb::Rtp(args) => rtp::execute(&args).map_err(|error| error.to_string()),
             Verb::Calls(args) => calls::execute(&args).map_err(|error| error.to_string()),
+            Verb::Ng(args) => ng::execute(&args).map_err(|error| error.to_string()),
         };
         match outcome {
             Ok(code) => code,
