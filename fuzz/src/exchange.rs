@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use contract::{Command, DeviceId, Event, Link, MacAddress, Timestamp, VlanTags, WorkerId};
+use contract::{
+    Command, DeviceId, Event, Link, MacAddress, ServiceEvent, ServiceOrder, Timestamp, VlanTags,
+    WorkerId,
+};
 use controlplane::agent::{Agent, Input, Output};
 use controlplane::ng::{ControlId, ControlPath, Totals, Way, message};
 use controlplane::path::Path;
@@ -49,6 +52,8 @@ pub struct Exchange {
     dialogs: VecDeque<String>,
     /// How many calls were answered to somebody.
     heard: u32,
+    /// How many orders the media services have got.
+    ordered: u64,
     /// How many replies the second door has given.
     replied: u64,
 }
@@ -69,6 +74,7 @@ impl Exchange {
             replies: VecDeque::new(),
             dialogs: VecDeque::new(),
             heard: 0,
+            ordered: 0,
             replied: 0,
         }
     }
@@ -151,10 +157,12 @@ impl Exchange {
         (counters.transfers_begun, counters.transfers_made)
     }
 
-    /// How many calls the second door has begun, and how many replies it has given.
+    /// How many calls the second door has begun, how many replies it has given, and how many orders to the media
+    /// services.
     #[must_use]
-    pub fn controlled(&self) -> (u64, u64) {
-        (self.agent.control_counters().calls, self.replied)
+    pub fn controlled(&self) -> (u64, u64, u64) {
+        let calls = self.agent.control_counters().calls;
+        (calls, self.replied, self.ordered)
     }
 
     /// How many calls were answered.
@@ -209,6 +217,7 @@ impl Exchange {
                     };
                     self.agent.handle(measured, self.now);
                 }
+                Output::Service(order) => self.serve(order),
                 Output::Total(number) => {
                     let totals = Totals::default();
                     let totalled = Input::Totalled { number, totals };
@@ -235,6 +244,27 @@ impl Exchange {
             Command::Remove { .. } => Event::Removed(flow),
         };
         self.agent.handle(Input::Worker { worker, event }, self.now);
+    }
+
+    /// The media services: every third order cannot be carried out.
+    fn serve(&mut self, order: ServiceOrder) {
+        self.ordered += 1;
+        let event = match order {
+            order if self.ordered.is_multiple_of(3) => order.refused("no room"),
+            ServiceOrder::Record(recording) => Some(ServiceEvent::Recording {
+                tap: recording.tap,
+                file: "call.pcap".to_owned(),
+            }),
+            ServiceOrder::Play(playing) => Some(ServiceEvent::Playing {
+                play: playing.play,
+                duration: Duration::from_secs(1),
+            }),
+            ServiceOrder::StopPlaying(play) => Some(ServiceEvent::Played(play)),
+            _ => None,
+        };
+        if let Some(event) = event {
+            self.agent.handle(Input::Service(event), self.now);
+        }
     }
 
     /// What the peer at `remote` would say to this.
@@ -411,6 +441,9 @@ fn settings() -> Settings {
         ng: Ng {
             listeners: vec![ControlListener::new("ng", CONTROL.into())],
             final_timeout: Some(LONGEST_CONTROLLED),
+            recording: true,
+            forwarding: true,
+            playing: true,
             ..Ng::default()
         },
         routes: vec![

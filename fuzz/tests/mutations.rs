@@ -65,9 +65,12 @@ fn a_hundred_thousand_requests_through_the_second_door() {
     });
     exchange.wait(Duration::from_secs(600));
     exchange.assert_clean();
-    let (calls, replies) = exchange.controlled();
-    println!("{calls} calls were begun, {replies} replies given to {asked} messages");
+    let (calls, replies, orders) = exchange.controlled();
+    println!(
+        "{calls} calls, {replies} replies to {asked} messages, {orders} orders to the media services"
+    );
     assert!(calls > 1_000 && replies > asked / 2, "{calls}, {replies}");
+    assert!(orders > 100, "{orders}");
 }
 
 #[test]
