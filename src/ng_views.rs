@@ -26,6 +26,8 @@ pub(crate) fn ng(
         ("calls", counters.calls),
         ("deleted", counters.deleted),
         ("media_timeouts", counters.media_timeouts),
+        ("silent_timeouts", counters.silent_timeouts),
+        ("offer_timeouts", counters.offer_timeouts),
         ("final_timeouts", counters.final_timeouts),
         ("flows_refused", counters.flows_refused),
     ];

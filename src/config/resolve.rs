@@ -159,6 +159,7 @@ fn ng(file: &File, diagnostics: &mut Vec<Diagnostic>) -> control::Ng {
         delete_delay: file.ng.delete_delay,
         media_timeout: file.ng.media_timeout,
         silent_timeout: file.ng.silent_timeout,
+        offer_timeout: file.ng.offer_timeout,
         final_timeout: file.ng.final_timeout,
         recording: false,
         forwarding: false,

@@ -27,6 +27,10 @@ pub struct Counters {
     pub deleted: u64,
     /// Calls that ended because nothing was heard of a party.
     pub media_timeouts: u64,
+    /// The same, where nothing was expected of either party.
+    pub silent_timeouts: u64,
+    /// Dialogues that ended because nobody answered the offer.
+    pub offer_timeouts: u64,
     /// Calls that ended because they had lasted as long as any may.
     pub final_timeouts: u64,
     /// Replies that failed since the workers did not take the flows.

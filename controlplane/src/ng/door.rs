@@ -65,6 +65,8 @@ pub(super) struct Waiting {
 pub(super) enum Due {
     /// A dialogue that was deleted goes.
     Close(SessionId),
+    /// A dialogue has waited for an answer as long as any may.
+    Unanswered(SessionId),
     /// A call has lasted as long as any may.
     Final(CallNumber),
 }
@@ -254,7 +256,11 @@ impl Ng {
     /// A party that should be sending is silent.
     pub(crate) fn on_media_timeout(&mut self, mut hands: Hands<'_>, session: SessionId) {
         if self.book.of_session(session).is_some() {
-            self.counters.media_timeouts += 1;
+            let timeouts = match hands.engine.expects_media(session) {
+                true => &mut self.counters.media_timeouts,
+                false => &mut self.counters.silent_timeouts,
+            };
+            *timeouts += 1;
             self.close(&mut hands, session);
         }
     }
@@ -323,6 +329,10 @@ impl Ng {
         while let Some(due) = self.due.expire(hands.now) {
             match due {
                 Due::Close(session) => self.close(&mut hands, session),
+                Due::Unanswered(session) => {
+                    self.counters.offer_timeouts += 1;
+                    self.close(&mut hands, session);
+                }
                 Due::Final(number) => {
                     let sessions = self.sessions_of(number);
                     if !sessions.is_empty() {
@@ -391,6 +401,7 @@ impl Ng {
         };
         self.let_go(hands, number, session);
         self.due.clear(Due::Close(session));
+        self.due.clear(Due::Unanswered(session));
         hands.engine.close(hands.now, session);
         self.give_up_waiting(hands.now, session);
         let place = self.book.get(number).and_then(|call| {

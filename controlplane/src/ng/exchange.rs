@@ -163,6 +163,9 @@ impl Ng {
             ],
             offerer: Side::A,
         };
+        if let Some(longest) = self.policy.offer_timeout {
+            self.due.set(Due::Unanswered(session), hands.now + longest);
+        }
         let number = self.book.add(&parties.call_id, dialogue, hands.now);
         if is_call {
             self.counters.calls += 1;
@@ -277,6 +280,7 @@ impl Ng {
             .engine
             .answer_on(hands.now, session, side, description, &terms)?;
         hands.engine.establish(hands.now, session);
+        self.due.clear(Due::Unanswered(session));
         let answerer = dialogue.party_mut(side);
         if let Some(to) = parties.to_tag.as_deref().filter(|tag| !tag.is_empty()) {
             answerer.take_tag(to);

@@ -16,6 +16,8 @@ pub struct Policy {
     pub delete_delay: Duration,
     /// How long parties may be silent.
     pub patience: Patience,
+    /// How long a dialogue waits for its first answer; `None`: as long as it likes.
+    pub offer_timeout: Option<Duration>,
     /// How long a call may last; `None`: as long as it likes.
     pub final_timeout: Option<Duration>,
     /// How long latches are open that a client asks for and the media group does not have.
@@ -44,6 +46,7 @@ impl Policy {
                 sending: ng.media_timeout,
                 held: ng.silent_timeout,
             },
+            offer_timeout: ng.offer_timeout,
             final_timeout: ng.final_timeout,
             learn: Duration::from_secs(3),
             recording: ng.recording,

@@ -195,6 +195,13 @@ impl Engine {
         self.change(now, session, |session| session.established = true);
     }
 
+    /// Whether a party should be sending; if not, both are on hold or have no stream.
+    pub fn expects_media(&self, session: SessionId) -> bool {
+        let known = self.sessions.get(&session);
+        let mut streams = known.into_iter().flat_map(|known| &known.streams);
+        streams.any(|stream| stream.expects(Side::A) || stream.expects(Side::B))
+    }
+
     /// Whether an offer of this side waits for its answer.
     pub fn awaits_answer(&self, session: SessionId, from: Side) -> bool {
         let exchange = self.sessions.get(&session).map(|known| &known.exchange);

@@ -21,6 +21,8 @@ pub struct Ng {
     pub media_timeout: Option<Duration>,
     /// The same for a call whose media are all held or silenced.
     pub silent_timeout: Option<Duration>,
+    /// How long an offer may wait for its call's first answer; `None`: for ever.
+    pub offer_timeout: Option<Duration>,
     /// How long a call may stay at all; `None`: for ever.
     pub final_timeout: Option<Duration>,
     /// Whether calls can be recorded: it is said where to.
@@ -41,6 +43,7 @@ impl Default for Ng {
             delete_delay: Duration::from_secs(30),
             media_timeout: Some(Duration::from_secs(60)),
             silent_timeout: Some(Duration::from_secs(3600)),
+            offer_timeout: Some(Duration::from_secs(3600)),
             final_timeout: None,
             recording: false,
             forwarding: false,

@@ -74,13 +74,23 @@ impl Proxy {
         reply
     }
 
-    fn offer(&mut self, world: &mut World, call: &str, more: &[(&str, &str)]) -> Dictionary {
+    pub(crate) fn offer(
+        &mut self,
+        world: &mut World,
+        call: &str,
+        more: &[(&str, &str)],
+    ) -> Dictionary {
         let body = sdp("10.1.0.2", 4000);
         let pairs = [("call-id", call), ("from-tag", "a"), ("sdp", &body)];
         self.ask(world, "offer", &[&pairs, BRIDGE, more].concat())
     }
 
-    fn answer(&mut self, world: &mut World, call: &str, more: &[(&str, &str)]) -> Dictionary {
+    pub(crate) fn answer(
+        &mut self,
+        world: &mut World,
+        call: &str,
+        more: &[(&str, &str)],
+    ) -> Dictionary {
         let body = sdp("10.2.0.2", 6000);
         let pairs = [
             ("call-id", call),
@@ -436,10 +446,8 @@ fn a_query_tells_what_the_workers_have_counted() {
     assert!(told.get(b"a").is_some() && told.get(b"b").is_some());
 }
 
-#[test]
-fn silence_ends_a_call_and_so_does_a_drain() {
-    let (mut world, mut proxy) = (World::new(), Proxy::new());
-    proxy.call(&mut world, "x");
+/// The workers hear nothing of anybody.
+pub(crate) fn go_silent(world: &mut World) {
     let ids: Vec<_> = world.flows[0].values().map(|flow| flow.id).collect();
     world.advance(MEDIA_TIMEOUT);
     for id in ids {
@@ -448,6 +456,13 @@ fn silence_ends_a_call_and_so_does_a_drain() {
             world.handle(Input::Worker { worker, event });
         }
     }
+}
+
+#[test]
+fn silence_ends_a_call_and_so_does_a_drain() {
+    let (mut world, mut proxy) = (World::new(), Proxy::new());
+    proxy.call(&mut world, "x");
+    go_silent(&mut world);
     assert_eq!(world.agent.control_gauges().calls, 0);
     assert_eq!(world.agent.control_counters().media_timeouts, 1);
     proxy.call(&mut world, "y");

@@ -7,6 +7,7 @@ mod cancelling;
 mod challenged;
 mod challenging;
 mod controlled;
+mod controlled_ends;
 mod controlled_media;
 mod early;
 mod ending;

@@ -19,6 +19,7 @@ pub(crate) struct Ng {
     pub(crate) delete_delay: Duration,
     pub(crate) media_timeout: Option<Duration>,
     pub(crate) silent_timeout: Option<Duration>,
+    pub(crate) offer_timeout: Option<Duration>,
     pub(crate) final_timeout: Option<Duration>,
 }
 
@@ -49,6 +50,7 @@ pub(super) fn ng(section: &mut Section<'_>) -> Ng {
         delete_delay: section.or_default("delete_delay", &delay, default.delete_delay),
         media_timeout: section.or_default("media_timeout", &timeout, default.media_timeout),
         silent_timeout: section.or_default("silent_timeout", &timeout, default.silent_timeout),
+        offer_timeout: section.or_default("offer_timeout", &timeout, default.offer_timeout),
         final_timeout: section.or_default("final_timeout", &timeout, default.final_timeout),
     }
 }
