@@ -37,6 +37,8 @@ pub(crate) fn quality(reception: &Reception, clock_rate: Option<u32>) -> Quality
         jitter: jitter_ms(reception, clock_rate).map(|ms| Duration::from_secs_f64(ms / 1000.0)),
         round_trip: reception.round_trip,
         ssrc: Some(reception.about),
+        reports: reception.reports,
+        fraction_lost: reception.fraction_lost,
     }
 }
 
@@ -132,6 +134,8 @@ mod tests {
                 jitter: None,
                 round_trip: reception.round_trip,
                 ssrc: Some(7),
+                reports: reception.reports,
+                fraction_lost: reception.fraction_lost,
             }
         );
     }

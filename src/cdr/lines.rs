@@ -111,8 +111,7 @@ pub(super) mod tests {
                 quality: (from == Side::A).then_some(Quality {
                     lost: 10,
                     jitter: Some(Duration::from_micros(1234)),
-                    round_trip: None,
-                    ssrc: None,
+                    ..Quality::default()
                 }),
                 last_packet: None,
             },

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use contract::Timestamp;
 
+use super::quality::Heard;
 use super::recording::Tapped;
 use super::request::Parties;
 use crate::records::FlowRecord;
@@ -75,6 +76,8 @@ pub(super) struct Dialogue {
     pub(super) parties: [Party; 2],
     /// Who made the last offer.
     pub(super) offerer: Side,
+    /// What RTCP has told of its streams.
+    pub(super) heard: Heard,
 }
 
 /// One party of a dialogue.
@@ -437,6 +440,7 @@ mod tests {
             via_branch: (!branch.is_empty()).then(|| branch.as_bytes().to_vec()),
             parties: tags.map(party),
             offerer: Side::A,
+            heard: Heard::default(),
         }
     }
 

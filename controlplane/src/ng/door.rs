@@ -67,6 +67,8 @@ pub(super) enum Due {
     Close(SessionId),
     /// A dialogue has waited for an answer as long as any may.
     Unanswered(SessionId),
+    /// It is looked at what RTCP tells of a call's streams.
+    Look(CallNumber),
     /// A call has lasted as long as any may.
     Final(CallNumber),
 }
@@ -333,6 +335,7 @@ impl Ng {
                     self.counters.offer_timeouts += 1;
                     self.close(&mut hands, session);
                 }
+                Due::Look(number) => self.look(&mut hands, number),
                 Due::Final(number) => {
                     let sessions = self.sessions_of(number);
                     if !sessions.is_empty() {
@@ -411,6 +414,7 @@ impl Ng {
         self.book.remove(number, place.as_slice());
         if self.book.get(number).is_none() {
             self.due.clear(Due::Final(number));
+            self.due.clear(Due::Look(number));
         }
     }
 

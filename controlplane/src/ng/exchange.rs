@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::book::{CallNumber, Dialogue, MOST_DIALOGUES, Party};
 use super::door::{Asker, Done, Due, Hands, Ng, Waiting};
+use super::quality;
 use super::reply;
 use super::request::{AddressFamily, Exchange, Options, Parties};
 use super::shape::{self, Turn};
@@ -162,6 +163,7 @@ impl Ng {
                 Party::new(tag(&parties.to_tag), hands.now),
             ],
             offerer: Side::A,
+            heard: quality::Heard::default(),
         };
         if let Some(longest) = self.policy.offer_timeout {
             self.due.set(Due::Unanswered(session), hands.now + longest);
@@ -281,6 +283,7 @@ impl Ng {
             .answer_on(hands.now, session, side, description, &terms)?;
         hands.engine.establish(hands.now, session);
         self.due.clear(Due::Unanswered(session));
+        self.due.set(Due::Look(number), hands.now + quality::LOOK);
         let answerer = dialogue.party_mut(side);
         if let Some(to) = parties.to_tag.as_deref().filter(|tag| !tag.is_empty()) {
             answerer.take_tag(to);

@@ -16,15 +16,14 @@ use super::value::{Dictionary, Value};
 use crate::agent::{FlowOwner, Output};
 use crate::records::{FlowRecord, Measured};
 use crate::sdp::Profile;
-use crate::session::{SessionId, SessionView, Side, StreamState, StreamView};
+use crate::session::{EndedFlow, SessionId, SessionView, Side, StreamState, StreamView};
 
 /// The largest reply that is sent as a datagram: what UDP over IPv4 takes, less what a cookie takes.
 const LARGEST: usize = 65_000;
 
-/// A reply in the making.
+/// Flows that are being counted.
 #[derive(Debug)]
 pub(super) struct Survey {
-    asker: Asker,
     what: Subject,
     /// Flows that have yet to be counted.
     left: usize,
@@ -33,8 +32,11 @@ pub(super) struct Survey {
 
 #[derive(Debug)]
 enum Subject {
-    /// A call; with a `delete` those sessions end afterwards.
+    /// Nothing is told: it is only looked at what RTCP says.
+    Look(CallNumber),
+    /// A reply about a call; with a `delete` those sessions end afterwards.
     Call {
+        asker: Asker,
         number: CallNumber,
         parties: Parties,
         delete: Option<(Vec<SessionId>, u32)>,
@@ -82,34 +84,49 @@ impl Ng {
         parties: Parties,
         delete: Option<(Vec<SessionId>, u32)>,
     ) -> Done {
-        let flows: Vec<_> = self
-            .sessions_of(number)
-            .into_iter()
+        let flows = self.countable(hands, number);
+        let subject = Subject::Call {
+            asker: asker.clone(),
+            number,
+            parties,
+            delete,
+        };
+        self.count(hands, subject, flows);
+        Done::Later
+    }
+
+    /// Looks at what RTCP says of a call's streams, and again after a while.
+    pub(super) fn look(&mut self, hands: &mut Hands<'_>, number: CallNumber) {
+        let mut flows = self.countable(hands, number);
+        flows.retain(|flow| flow.rtp);
+        self.due.set(Due::Look(number), hands.now + quality::LOOK);
+        self.count(hands, Subject::Look(number), flows);
+    }
+
+    fn countable(&self, hands: &Hands<'_>, number: CallNumber) -> Vec<EndedFlow> {
+        let sessions = self.sessions_of(number).into_iter();
+        sessions
             .flat_map(|session| hands.engine.countable(session))
-            .collect();
+            .collect()
+    }
+
+    fn count(&mut self, hands: &mut Hands<'_>, what: Subject, flows: Vec<EndedFlow>) {
         self.last_survey += 1;
         let survey = Survey {
-            asker: asker.clone(),
-            what: Subject::Call {
-                number,
-                parties,
-                delete,
-            },
+            what,
             left: flows.len(),
             counted: HashMap::with_capacity(flows.len()),
         };
         if flows.is_empty() {
-            self.finish(hands, survey);
-            return Done::Later;
+            return self.finish(hands, survey);
         }
         self.surveys.insert(self.last_survey, survey);
         for flow in flows {
             self.measure(FlowOwner::Survey(self.last_survey), flow);
         }
-        Done::Later
     }
 
-    /// A flow was counted for a reply.
+    /// A flow was counted.
     pub(super) fn surveyed(&mut self, hands: &mut Hands<'_>, number: u64, record: FlowRecord) {
         let Some(survey) = self.surveys.get_mut(&number) else {
             return;
@@ -124,17 +141,20 @@ impl Ng {
     }
 
     fn finish(&mut self, hands: &mut Hands<'_>, survey: Survey) {
-        let Survey {
+        let counted = survey.counted;
+        let (Subject::Look(number) | Subject::Call { number, .. }) = survey.what;
+        if let Some(call) = self.book.get_mut(number) {
+            quality::look(call, &counted, hands);
+        }
+        let Subject::Call {
             asker,
-            what:
-                Subject::Call {
-                    number,
-                    parties,
-                    delete,
-                },
-            counted,
+            parties,
+            delete,
             ..
-        } = survey;
+        } = survey.what
+        else {
+            return;
+        };
         let Some(call) = self.book.get(number) else {
             return self.reply(hands.now, asker, reply::error(reply::UNKNOWN_CALL));
         };
@@ -269,7 +289,7 @@ impl Teller<'_> {
             .with(
                 "SSRC",
                 match depth {
-                    Depth::All => quality::of(self.call, self.counted, self.hands),
+                    Depth::All => quality::told(self.call),
                     _ => Dictionary::new(),
                 },
             );

@@ -167,6 +167,10 @@ pub struct Quality {
     pub round_trip: Option<Duration>,
     /// The SSRC of the stream that was measured.
     pub ssrc: Option<u32>,
+    /// Reports that have told so.
+    pub reports: u64,
+    /// Of 256 packets, those lost since the report before the last.
+    pub fraction_lost: u8,
 }
 
 /// What went in one direction, over all flows.
@@ -218,7 +222,7 @@ impl CallRecord {
             lost: sum.lost?,
             jitter: sum.jitter,
             round_trip,
-            ssrc: None,
+            ..Quality::default()
         };
         let measured = Measured {
             packets: sum.packets,
@@ -291,8 +295,7 @@ mod tests {
                 quality: lost.map(|lost| Quality {
                     lost,
                     jitter: Some(Duration::from_millis(2)),
-                    round_trip: None,
-                    ssrc: None,
+                    ..Quality::default()
                 }),
                 last_packet: None,
             },

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::Measured;
+use super::{Measured, Quality};
 
 /// R of a connection without any impairment, by the defaults of G.107.
 const BEST: f64 = 93.2;
@@ -52,10 +52,20 @@ pub fn of_stream(codec: &str, measured: &Measured) -> Option<f64> {
     }
     let expected = measured.packets.saturating_add(quality.lost);
     let loss = quality.lost as f64 / expected as f64;
+    Some(mos(codec, mouth_to_ear(&quality), loss))
+}
+
+/// The score of a stream of this codec between the last two reports of it.
+pub fn of_report(codec: &str, quality: &Quality) -> Option<f64> {
+    let loss = f64::from(quality.fraction_lost) / 256.0;
+    Some(mos(Codec::of(codec)?, mouth_to_ear(quality), loss))
+}
+
+/// In ms.
+fn mouth_to_ear(quality: &Quality) -> f64 {
     let millis = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1000.0);
     // A receiver holds packets back for about twice the jitter, and one packet is 20 ms of sound.
-    let delay = millis(quality.round_trip) / 2.0 + 2.0 * millis(quality.jitter) + 20.0;
-    Some(mos(codec, delay, loss))
+    millis(quality.round_trip) / 2.0 + 2.0 * millis(quality.jitter) + 20.0
 }
 
 /// The score, from 1 to 4.5: `delay_ms` is the one-way delay, mouth to ear; `loss` the share of packets

@@ -57,8 +57,7 @@ fn an_answered_call_gives_full_account() {
         let quality = (packets == 900).then_some(Quality {
             lost: 100,
             jitter: Some(Duration::from_millis(3)),
-            round_trip: None,
-            ssrc: None,
+            ..Quality::default()
         });
         let measured = Measured {
             packets,

@@ -411,6 +411,8 @@ fn a_query_tells_what_the_workers_have_counted() {
         jitter: Some(Duration::from_millis(3)),
         round_trip: Some(Duration::from_millis(40)),
         ssrc: Some(0xfeed),
+        reports: 1,
+        fraction_lost: 3,
     };
     let measured = Measured {
         packets: 990,
