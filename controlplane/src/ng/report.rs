@@ -36,9 +36,9 @@ enum Subject {
     Look(CallNumber),
     /// A reply about a call; with a `delete` those sessions end afterwards.
     Call {
-        asker: Asker,
+        asker: Box<Asker>,
         number: CallNumber,
-        parties: Parties,
+        parties: Box<Parties>,
         delete: Option<(Vec<SessionId>, u32)>,
     },
 }
@@ -86,9 +86,9 @@ impl Ng {
     ) -> Done {
         let flows = self.countable(hands, number);
         let subject = Subject::Call {
-            asker: asker.clone(),
+            asker: Box::new(asker.clone()),
             number,
-            parties,
+            parties: Box::new(parties),
             delete,
         };
         self.count(hands, subject, flows);
@@ -156,7 +156,7 @@ impl Ng {
             return;
         };
         let Some(call) = self.book.get(number) else {
-            return self.reply(hands.now, asker, reply::error(reply::UNKNOWN_CALL));
+            return self.reply(hands.now, *asker, reply::error(reply::UNKNOWN_CALL));
         };
         let teller = Teller {
             call,
@@ -168,7 +168,7 @@ impl Ng {
         if let Some((sessions, delay)) = delete {
             self.end(hands, &sessions, delay);
         }
-        self.reply(hands.now, asker, told);
+        self.reply(hands.now, *asker, told);
     }
 
     /// Ends sessions, at once or after a delay.
