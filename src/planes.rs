@@ -37,8 +37,12 @@ impl SharedDataplane {
 
 impl server::Dataplane for SharedDataplane {
     fn submit(&mut self, worker: WorkerId, command: Command) -> Result<(), MailboxFull> {
-        let submitted = self.0.submit(worker, command);
-        submitted.map_err(|dataplane::MailboxFull| MailboxFull)
+        let posted = self.0.post(worker, command);
+        posted.map_err(|dataplane::MailboxFull| MailboxFull)
+    }
+
+    fn ring(&mut self) {
+        self.0.ring();
     }
 
     fn drain(&mut self, events: &mut Vec<(WorkerId, Event)>) {

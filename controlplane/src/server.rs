@@ -316,12 +316,14 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             let listener = self.server.host.listener_mut(index);
             if *flag || listener.is_some_and(|listener| listener.has_arrivals()) {
                 *flag = self.take_messages(index);
+                self.dataplane.ring();
             }
         }
         for (index, flag) in ready.controls.iter_mut().enumerate() {
             let control = self.server.host.control_mut(index);
             if *flag || control.is_some_and(|control| control.has_arrivals()) {
                 *flag = self.take_requests(index);
+                self.dataplane.ring();
             }
         }
         if std::mem::take(&mut ready.name_servers) {
@@ -336,6 +338,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
             self.pump();
         }
         self.pass_time();
+        self.dataplane.ring();
     }
 
     fn take_signals(&mut self) {

@@ -1,5 +1,6 @@
 //! The dataplane as the binary sees it: started from settings, commanded through mailboxes, reported on.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,17 +56,31 @@ struct Watch {
     looked: Option<Instant>,
 }
 
+/// Commands that a worker is left asleep for, at the most.
+const MOST_UNTOLD: u32 = 32;
+
 /// One worker as seen from outside.
 #[derive(Debug)]
 struct Running {
     thread: Option<Pinned>,
     bell: Doorbell,
+    /// Commands that a sleeping worker has not been told of.
+    untold: Cell<u32>,
     shared: Shared,
     core: usize,
     bound: Vec<(Place, Binding)>,
     page_size: usize,
     frames: u32,
     numa: NumaPlaces,
+}
+
+impl Running {
+    /// Wakes it, if there is something that it has not been told of.
+    fn tell(&self) {
+        if self.untold.replace(0) > 0 {
+            self.bell.ring();
+        }
+    }
 }
 
 /// A worker that has all it needs and does not serve yet.
@@ -147,13 +162,28 @@ impl Dataplane {
 
     /// Hands a command to a worker and wakes it if it sleeps. A worker that does not exist takes none.
     pub fn submit(&self, worker: WorkerId, command: Command) -> Result<(), MailboxFull> {
+        let submitted = self.post(worker, command);
+        self.ring();
+        submitted
+    }
+
+    /// The same for one of many commands: a worker that sleeps hears of them at [`Self::ring`], or when there are many.
+    /// To wake a worker costs more than to write a command, and on a core that it shares the writer's turn.
+    pub fn post(&self, worker: WorkerId, command: Command) -> Result<(), MailboxFull> {
         let worker = self.workers.get(usize::from(worker.0)).ok_or(MailboxFull)?;
-        match worker.shared.commands.push(command) {
-            Ok(Reader::Asleep) => worker.bell.ring(),
-            Ok(Reader::Awake) => {}
-            Err(_) => return Err(MailboxFull),
+        let pushed = worker.shared.commands.push(command);
+        match (&pushed, worker.untold.get()) {
+            (Ok(Reader::Asleep), _) => worker.untold.set(1),
+            (Ok(Reader::Awake), 0) => {}
+            (Ok(Reader::Awake), untold @ 1..MOST_UNTOLD) => worker.untold.set(untold + 1),
+            _ => worker.tell(),
         }
-        Ok(())
+        pushed.map(drop).map_err(|_| MailboxFull)
+    }
+
+    /// Wakes the workers that have not been told of commands.
+    pub fn ring(&self) {
+        self.workers.iter().for_each(Running::tell);
     }
 
     /// Readable while events wait: for the control plane's event loop.
@@ -253,6 +283,7 @@ impl Dataplane {
         Running {
             thread: Some(thread),
             bell: ready.bell,
+            untold: Cell::new(0),
             shared: ready.shared,
             core: settings.workers[index].core,
             bound: ready.bound,

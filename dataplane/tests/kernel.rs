@@ -387,6 +387,37 @@ fn a_caller_behind_nat_is_learnt_on_whichever_queue_it_comes() {
     assert_eq!(wrong, 10);
 }
 
+/// The sum of what comes within a second, or until there are so many.
+fn acknowledgements(dataplane: &Dataplane, most: usize) -> usize {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let mut count = 0;
+    while count < most && Instant::now() < deadline {
+        let events = events_within(dataplane, Duration::from_millis(100));
+        let installed = |(_, event): &&(WorkerId, Event)| matches!(event, Event::Installed(_));
+        count += events.iter().filter(installed).count();
+    }
+    count
+}
+
+#[test]
+fn a_sleeping_worker_hears_of_a_post_when_it_is_rung_or_there_are_many() {
+    let netns = Netns::new();
+    let dataplane = start(&netns, &settings()).unwrap();
+    let (off, hop) = (support::latch(LatchPolicy::Off, None), link(&netns, 1));
+    let post = |number: u64| {
+        let local = format!("10.1.0.1:{}", 20_000 + 2 * number);
+        let flow = entry(number, &local, off, KINDS[0].2, addr("10.1.0.2:9"), hop);
+        dataplane.post(WorkerId(0), Command::Install(flow)).unwrap();
+    };
+    post(0);
+    dataplane.ring();
+    assert_eq!(acknowledgements(&dataplane, 1), 1);
+    std::thread::sleep(Duration::from_millis(200));
+    (1..=40).for_each(post);
+    assert!(acknowledgements(&dataplane, 33) >= 33, "nobody has rung");
+    dataplane.ring();
+}
+
 #[test]
 fn silence_is_noticed_by_sleeping_workers() {
     let netns = Netns::new();

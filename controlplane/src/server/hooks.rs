@@ -14,8 +14,12 @@ use crate::story::Mirrored;
 
 /// The other plane, as the loop sees it. The binary implements it over the real one.
 pub trait Dataplane {
-    /// Puts a command into the worker's mailbox, unless that is full. Never blocks.
+    /// Puts a command into the worker's mailbox, unless that is full. Never blocks. A worker that sleeps need not hear of it
+    /// before [`Dataplane::ring`].
     fn submit(&mut self, worker: WorkerId, command: Command) -> Result<(), MailboxFull>;
+
+    /// Wakes the workers that sleep on commands: no more come for now.
+    fn ring(&mut self) {}
 
     /// Silences the doorbell, then appends every event that waits. Never blocks.
     fn drain(&mut self, events: &mut Vec<(WorkerId, Event)>);

@@ -17,10 +17,11 @@ use super::*;
 use crate::agent::Input;
 use crate::settings::{Limits, Listener, MediaGroup, MediaGroupId, Route, Trunk, TrunkId};
 
-/// A plane of one worker that carries out every command at once.
+/// A plane of one worker that sleeps until it is rung, and then carries out every command at once.
 struct Obedient {
     bell: UnixStream,
     ringer: UnixStream,
+    asleep: Vec<(WorkerId, Event)>,
     events: Vec<(WorkerId, Event)>,
     dead: Arc<AtomicBool>,
 }
@@ -32,6 +33,7 @@ impl Obedient {
         Self {
             bell,
             ringer,
+            asleep: Vec::new(),
             events: Vec::new(),
             dead: Arc::default(),
         }
@@ -45,9 +47,15 @@ impl Dataplane for Obedient {
             Command::Update(entry) => Event::Updated(entry.id),
             Command::Remove { id, .. } => Event::Removed(id),
         };
-        self.events.push((worker, event));
-        self.ringer.write_all(&[1]).expect("the bell hears");
+        self.asleep.push((worker, event));
         Ok(())
+    }
+
+    fn ring(&mut self) {
+        if !self.asleep.is_empty() {
+            self.events.append(&mut self.asleep);
+            self.ringer.write_all(&[1]).expect("the bell hears");
+        }
     }
 
     fn drain(&mut self, events: &mut Vec<(WorkerId, Event)>) {
