@@ -20,6 +20,12 @@ mod dns_views;
 mod hep;
 mod host;
 mod log_limit;
+// Until the workers have taps.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "nothing is tapped or injected yet")
+)]
+mod media;
 mod ng_views;
 mod numa;
 mod planes;

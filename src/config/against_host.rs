@@ -16,6 +16,7 @@ pub(crate) fn check(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>)
     check_cores(file, host, diagnostics);
     check_name_servers(file, host, diagnostics);
     check_nodes(file, host, diagnostics);
+    check_directories(file, diagnostics);
     for device in &file.devices {
         check_device(device, host, diagnostics);
     }
@@ -53,6 +54,20 @@ fn check_name_servers(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic
     let message = format!("nobody is there to resolve {name}: /etc/resolv.conf names no server");
     let expected = "name servers in /etc/resolv.conf, or `servers` in [dns]";
     diagnostics.push(Diagnostic::error(span.clone(), message, expected));
+}
+
+/// The directories of the media services are there before anything is recorded or played.
+fn check_directories(file: &File, diagnostics: &mut Vec<Diagnostic>) {
+    let directories = [&file.ng.recording_directory, &file.ng.announcements];
+    for directory in directories.into_iter().flatten() {
+        let path = directory.value.display();
+        let message = match std::fs::read_dir(&directory.value) {
+            Ok(_) => continue,
+            Err(error) => format!("cannot open {path}: {error}"),
+        };
+        let expected = "a directory that tandem can read";
+        diagnostics.push(Diagnostic::error(directory.span.clone(), message, expected));
+    }
 }
 
 fn check_cores(file: &File, host: &Host, diagnostics: &mut Vec<Diagnostic>) {

@@ -62,6 +62,12 @@ pub(crate) struct Config {
     pub(crate) cdr: Option<crate::cdr::Settings>,
     /// For the copies of messages; `None`: nobody collects them.
     pub(crate) hep: Option<crate::hep::Settings>,
+    /// For the media services.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "nothing is tapped or injected yet")
+    )]
+    pub(crate) media: crate::media::Settings,
 }
 
 impl Config {
@@ -141,6 +147,7 @@ fn check(source: Source, host: Option<&Host>, numbering: &Numbering) -> Checked 
     let directory = directory.unwrap_or(Path::new(""));
     let (control, data) = resolve::resolve(&file, directory, host, numbering, &mut diagnostics);
     drop(document);
+    let media = file.ng.services();
     let report = Report::new(source, diagnostics);
     let config = report.is_usable().then_some(Config {
         appliance: file.appliance,
@@ -148,6 +155,7 @@ fn check(source: Source, host: Option<&Host>, numbering: &Numbering) -> Checked 
         data,
         cdr: file.cdr,
         hep: file.hep,
+        media,
     });
     Checked { config, report }
 }

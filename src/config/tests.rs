@@ -396,4 +396,5 @@ mod names;
 mod routing;
 mod seen;
 mod service;
+mod services;
 mod transports;

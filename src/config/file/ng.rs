@@ -1,6 +1,7 @@
 //! `[ng]`, `[[ng_listener]]` and `[[ng_interface]]`: the second door, for clients of rtpengine's control protocol.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use controlplane::settings::{ControlListener, ControlTransport, Network};
@@ -21,6 +22,12 @@ pub(crate) struct Ng {
     pub(crate) silent_timeout: Option<Duration>,
     pub(crate) offer_timeout: Option<Duration>,
     pub(crate) final_timeout: Option<Duration>,
+    /// Where recordings are written.
+    pub(crate) recording_directory: Option<Located<PathBuf>>,
+    /// Where the files are that can be played by their names.
+    pub(crate) announcements: Option<Located<PathBuf>>,
+    /// Who takes what is forwarded.
+    pub(crate) forward_to: Option<Located<SocketAddr>>,
 }
 
 /// `[[ng_listener]]`: a socket.
@@ -52,6 +59,9 @@ pub(super) fn ng(section: &mut Section<'_>) -> Ng {
         silent_timeout: section.or_default("silent_timeout", &timeout, default.silent_timeout),
         offer_timeout: section.or_default("offer_timeout", &timeout, default.offer_timeout),
         final_timeout: section.or_default("final_timeout", &timeout, default.final_timeout),
+        recording_directory: section.optional("recording_directory", &kind::directory_path()),
+        announcements: section.optional("announcements", &kind::directory_path()),
+        forward_to: section.optional("forward_to", &kind::listen_address()),
     }
 }
 
@@ -80,6 +90,18 @@ pub(super) fn interface(section: &mut Section<'_>) -> NgInterface {
     NgInterface {
         name: section.required("name", &kind::name()),
         media: section.required("media", &kind::reference("[[media]]")),
+    }
+}
+
+impl Ng {
+    /// For the media services.
+    pub(crate) fn services(&self) -> crate::media::Settings {
+        let path = |located: &Located<PathBuf>| located.value.clone();
+        crate::media::Settings {
+            recording_directory: self.recording_directory.as_ref().map(path),
+            announcements: self.announcements.as_ref().map(path),
+            forward_to: self.forward_to.as_ref().map(|located| located.value),
+        }
     }
 }
 

@@ -156,6 +156,18 @@ pub(crate) fn file_path() -> Kind<PathBuf> {
     })
 }
 
+/// A directory: an absolute path.
+pub(crate) fn directory_path() -> Kind<PathBuf> {
+    Kind::of_text(
+        "an absolute path of a directory",
+        |text| match PathBuf::from(text) {
+            _ if text.contains('\0') => Err("has a NUL in it".to_owned()),
+            path if path.is_absolute() => Ok(path),
+            _ => Err("is not absolute".to_owned()),
+        },
+    )
+}
+
 /// What somebody knows us by: it is never shown.
 pub(crate) fn shared_secret() -> Kind<String> {
     Kind::of_text("1 to 64 printable characters", |text| {
