@@ -43,7 +43,9 @@ use tap::TapThread;
 pub(crate) use counts::Counts;
 pub(crate) use player::Inject;
 pub(crate) use said::Ring;
-pub(crate) use tap::{Packet, Tap};
+#[cfg(test)]
+use tap::Packet;
+pub(crate) use tap::Tap;
 
 /// Orders that wait for a thread.
 const ORDERS: usize = 1024;
