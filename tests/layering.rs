@@ -244,6 +244,7 @@ fn sockets_are_touched_at_the_edge_only() {
         "controlplane/src/netlink",
         "src/admin",
         "src/hep",
+        "src/media/forwarder",
         "src/cli/client",
         "src/cli/ng/datagrams",
         "dataplane/af-xdp",

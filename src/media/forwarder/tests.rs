@@ -1,3 +1,5 @@
+//! Forwarding over real sockets of this host, with the time of the tests.
+
 use super::*;
 use crate::media::decoder::tests::rtp;
 use contract::FlowKey;

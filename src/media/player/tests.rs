@@ -1,3 +1,5 @@
+//! Playing in virtual time.
+
 use super::*;
 use contract::PlaySource;
 use std::sync::mpsc::{self, Sender};

@@ -1,3 +1,5 @@
+//! Recordings in a directory of the tests, read back.
+
 use super::*;
 use crate::media::pcap::tests::read;
 use contract::Timestamp;
