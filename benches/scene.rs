@@ -8,11 +8,13 @@ use contract::{
     Command, DeviceId, DropReason, DscpMarking, Egress, Event, FlowEntry, FlowId, FlowKey, Latch,
     Link, MacAddress, Timestamp, VlanTag, VlanTags,
 };
+use dataplane::injection::Services;
 use dataplane::pipeline::{Origin, Pipeline, Verdict};
 use dataplane::port::{BATCH, Frames};
 use dataplane::settings::MediaAddress;
 use dataplane::storage;
 use dataplane::tally::FlowTallies;
+use dataplane::tap;
 use dataplane::xsk_port::XskPort;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -88,6 +90,7 @@ impl Scene {
                 storage::flow_table(&media, flows).expect("the addresses differ"),
                 storage::news(flows),
                 [DeviceId(0), DeviceId(1)].into(),
+                Services::new(tap::tap(1).0),
             ),
             tallies: FlowTallies::new(&media, flows).expect("the addresses differ"),
             port: XskPort::new(umem, Vec::new(), bell),

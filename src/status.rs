@@ -7,7 +7,7 @@ use controlplane::b2bua::{Counters, Gauges};
 use controlplane::neighbours::NeighbourCounts;
 use controlplane::settings::Listener as ListenerSettings;
 use controlplane::transport::{ConnectionCounts, ListenerCounts};
-use dataplane::report::{DeviceReport, Report, SocketReport, WorkerReport};
+use dataplane::report::{DeviceReport, HandledReport, Report, SocketReport, WorkerReport};
 use hdrhistogram::Histogram;
 
 use crate::admin::views::{
@@ -202,6 +202,7 @@ pub(crate) fn worker_totals(report: &Report) -> WorkerTotals {
         tx_packets: sockets().map(|socket| socket.tx_packets).sum(),
         dropped: drops.iter().sum(),
         drops: drop_counts(&drops),
+        handled: handled_counts(workers().map(|worker| &worker.handled)),
         residence_ns: residence(workers().flat_map(|worker| &worker.residence)),
     }
 }
@@ -218,6 +219,7 @@ fn worker_view(worker: &WorkerReport, devices: &[DeviceReport]) -> Worker {
         tx_bytes: sum(|socket| socket.tx_bytes),
         dropped: worker.drops.iter().sum(),
         drops: drop_counts(&worker.drops),
+        handled: handled_counts([&worker.handled]),
         batches: worker.batches,
         sleeps: worker.sleeps,
         busy_ns: worker.time.busy,
@@ -275,6 +277,37 @@ fn drop_counts(drops: &[u64; DropReason::COUNT]) -> Counts {
         .map(|reason| (reason.name().to_owned(), drops[reason.index()]))
         .filter(|(_, count)| *count > 0)
         .collect()
+}
+
+fn handled_counts<'a>(handled: impl IntoIterator<Item = &'a HandledReport>) -> Counts {
+    let mut counts = Counts::new();
+    for worker in handled {
+        let HandledReport {
+            silenced,
+            pressed,
+            tapped,
+            tap_lost,
+            copied,
+            injected,
+            injections_refused,
+            not_made,
+        } = *worker;
+        for (name, count) in [
+            ("silenced", silenced),
+            ("pressed", pressed),
+            ("tapped", tapped),
+            ("tap_lost", tap_lost),
+            ("copied", copied),
+            ("injected", injected),
+            ("injections_refused", injections_refused),
+            ("not_made", not_made),
+        ] {
+            if count > 0 {
+                *counts.entry(name.to_owned()).or_default() += count;
+            }
+        }
+    }
+    counts
 }
 
 /// Quantiles of (nanoseconds, frames) pairs. Three significant digits: finer than the pairs' own buckets.
@@ -363,6 +396,10 @@ pub(crate) mod tests {
             flows: 6,
             commands_refused: 2,
             events_delayed: 1,
+            handled: HandledReport {
+                copied: 4,
+                ..HandledReport::default()
+            },
         };
         let device = |name: &str| DeviceReport {
             name: name.to_owned(),
@@ -409,6 +446,7 @@ pub(crate) mod tests {
         assert_eq!(view.totals.dropped, 10);
         let wrong_source = [("wrong_source".to_owned(), 10)];
         assert_eq!(view.totals.drops, wrong_source.into());
+        assert_eq!(view.totals.handled, [("copied".to_owned(), 8)].into());
         assert_eq!((view.totals.count, view.totals.running), (2, 1));
         assert!(!view.totals.huge_pages, "one worker has small pages");
     }

@@ -70,32 +70,34 @@ pub struct Events {
 
 /// RTP payload types: a set of 0 to 127.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PayloadTypes(u128);
+pub struct PayloadTypes([u64; 2]);
 
 impl PayloadTypes {
     /// None.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self([0; 2]);
 
     /// With another; only its 7 low bits count.
     #[must_use]
     pub const fn with(self, payload_type: u8) -> Self {
-        Self(self.0 | 1 << (payload_type & 0x7f))
+        let mut types = self.0;
+        types[(payload_type >> 6 & 1) as usize] |= 1 << (payload_type & 0x3f);
+        Self(types)
     }
 
     /// Whether it is one of them; only its 7 low bits count.
     pub const fn contains(self, payload_type: u8) -> bool {
-        self.0 >> (payload_type & 0x7f) & 1 != 0
+        self.0[(payload_type >> 6 & 1) as usize] >> (payload_type & 0x3f) & 1 != 0
     }
 
     /// Those of both.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
     }
 
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
-        self.0 == 0
+        self.0[0] | self.0[1] == 0
     }
 }
 

@@ -239,6 +239,7 @@ fn settle(
         table.arrays.cold[slot.index()].untold.said_idle = false;
     }
     tallies.set_latched(slot, latched);
+    table.arrays.handled.set(slot, &entry.handling, now);
     prepare(table, slot, now);
     prepare_facing(table, entry, now);
 }

@@ -13,19 +13,21 @@ use contract::{Command, DeviceId, Event, FlowKey, Homes, Timestamp, WorkerId};
 use tracing::error;
 
 use crate::bring_up::{self, OpenDevice, OpenWorker};
+use crate::injection::{Injected, Services};
 use crate::mailbox::{Mailbox, Reader};
 use crate::pinned::{NotPinned, Outcome, Pinned};
 use crate::pipeline::{Origin, Pipeline};
 use crate::port::{Place, Port};
 use crate::report::{
-    Binding, DeviceReport, FamilyReport, FlowTally, ModeInForce, NumaPlaces, Report, SocketReport,
-    TimeSpent, WorkerReport,
+    Binding, DeviceReport, FamilyReport, FlowTally, HandledReport, ModeInForce, NumaPlaces, Report,
+    SocketReport, TimeSpent, WorkerReport,
 };
 use crate::settings::{self, Settings, Steering};
 use crate::start_error::StartError;
 use crate::steering::arrivals::{Arrivals, Standing};
 use crate::storage::{self, StorageError};
 use crate::tally::{FlowTallies, SocketTally, WorkerTally};
+use crate::tap::{self, TapReader};
 use crate::worker::{Shared, Worker};
 use crate::xsk_port::XskPort;
 
@@ -63,10 +65,11 @@ const MOST_UNTOLD: u32 = 32;
 #[derive(Debug)]
 struct Running {
     thread: Option<Pinned>,
-    bell: Doorbell,
+    bell: Arc<Doorbell>,
     /// Commands that a sleeping worker has not been told of.
     untold: Cell<u32>,
     shared: Shared,
+    tap: TapReader,
     core: usize,
     bound: Vec<(Place, Binding)>,
     page_size: usize,
@@ -89,6 +92,7 @@ struct Ready {
     worker: Worker<XskPort>,
     bell: Doorbell,
     shared: Shared,
+    tap: TapReader,
     bound: Vec<(Place, Binding)>,
     page_size: usize,
     numa: NumaPlaces,
@@ -255,6 +259,24 @@ impl Dataplane {
             .collect()
     }
 
+    /// The copies that each worker makes for whoever records or listens.
+    pub fn taps(&self) -> Vec<TapReader> {
+        self.workers
+            .iter()
+            .map(|worker| worker.tap.clone())
+            .collect()
+    }
+
+    /// Where payloads are put into flows.
+    pub fn injector(&self) -> Injector {
+        let workers = self.workers.iter();
+        Injector(
+            workers
+                .map(|worker| (worker.shared.clone(), Arc::clone(&worker.bell)))
+                .collect(),
+        )
+    }
+
     /// Stops the workers, joins their threads and detaches the programs.
     pub fn stop(self) {}
 
@@ -282,9 +304,10 @@ impl Dataplane {
         });
         Running {
             thread: Some(thread),
-            bell: ready.bell,
+            bell: Arc::new(ready.bell),
             untold: Cell::new(0),
             shared: ready.shared,
+            tap: ready.tap,
             core: settings.workers[index].core,
             bound: ready.bound,
             page_size: ready.page_size,
@@ -304,6 +327,27 @@ impl Drop for Dataplane {
             // Waits for the thread. A worker that panicked has said so ([`Ended`]).
             worker.thread = None;
         }
+    }
+}
+
+/// Puts payloads into flows, from any thread.
+#[derive(Clone, Debug)]
+pub struct Injector(Arc<[(Shared, Arc<Doorbell>)]>);
+
+impl Injector {
+    /// Puts a payload into a flow: always by the same worker for the same flow, so that they keep their order, and wakes
+    /// it if it sleeps. One that it has no room for is counted there.
+    pub fn inject(&self, injected: Injected) -> Result<(), MailboxFull> {
+        let count = self.0.len().max(1);
+        // Ports of flows are even.
+        let worker = usize::from(injected.key.port >> 1) % count;
+        let (shared, bell) = self.0.get(worker).ok_or(MailboxFull)?;
+        let pushed = shared.services.injections.push(injected);
+        // Its reader sleeps, if it does, on the commands.
+        if shared.commands.reader() == Reader::Asleep {
+            bell.ring();
+        }
+        pushed.map(|_| ()).map_err(|_| MailboxFull)
     }
 }
 
@@ -360,7 +404,10 @@ fn prepare(
 fn assemble(settings: &Settings, open: OpenWorker) -> Result<Ready, StorageError> {
     let table = storage::flow_table(&settings.media, settings.flow_capacity)?;
     let news = storage::news(settings.flow_capacity);
+    let (writer, reader) = tap::tap(tap::BUFFERS);
+    let services = Services::new(writer);
     let shared = Shared {
+        services: services.clone(),
         commands: Arc::new(Mailbox::new(settings.mailbox_capacity)),
         events: Arc::new(Mailbox::new(settings.mailbox_capacity)),
         flows: Arc::new(FlowTallies::new(&settings.media, settings.flow_capacity)?),
@@ -381,7 +428,7 @@ fn assemble(settings: &Settings, open: OpenWorker) -> Result<Ready, StorageError
         tables: numa::nodes_of(tables()),
     };
     let devices = (0..settings.devices.len()).map(|id| DeviceId(id as u16));
-    let pipeline = Pipeline::new(table, news, devices.collect());
+    let pipeline = Pipeline::new(table, news, devices.collect(), services);
     let origins = open.port.places().iter().map(|place| Origin {
         device: place.device,
         checksums: settings.devices[usize::from(place.device.0)].checksums,
@@ -391,6 +438,7 @@ fn assemble(settings: &Settings, open: OpenWorker) -> Result<Ready, StorageError
         worker: Worker::new(open.port, pipeline, shared.clone(), origins),
         bell: open.bell,
         shared,
+        tap: reader,
         bound: open.bound,
         page_size: open.page_size,
         numa,
@@ -399,6 +447,7 @@ fn assemble(settings: &Settings, open: OpenWorker) -> Result<Ready, StorageError
 
 fn report_worker(id: WorkerId, worker: &Running) -> WorkerReport {
     let tally = &worker.shared.tally;
+    let handled = &worker.shared.services.tally;
     let sockets = worker.bound.iter().zip(&tally.sockets);
     WorkerReport {
         worker: id,
@@ -423,6 +472,16 @@ fn report_worker(id: WorkerId, worker: &Running) -> WorkerReport {
         flows: tally.flows.read(),
         commands_refused: worker.shared.commands.refused(),
         events_delayed: tally.events_delayed.read(),
+        handled: HandledReport {
+            silenced: handled.silenced.read(),
+            pressed: handled.pressed.read(),
+            tapped: handled.tapped.read(),
+            tap_lost: worker.tap.lost(),
+            copied: handled.copied.read(),
+            injected: handled.injected.read(),
+            injections_refused: worker.shared.services.injections.refused(),
+            not_made: handled.not_made.read(),
+        },
     }
 }
 

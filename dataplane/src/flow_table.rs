@@ -5,13 +5,15 @@
 //!                                     4 bytes a port     ├─► wide[slot]   a second one for IPv6
 //!                                                        ├─► apart[slot]  RTCP's egress, if it is another
 //!                                                        ├─► watch[slot]  for the idle sweep
-//!                                                        └─► cold[slot]   the control plane's word, the latch
+//!                                                        ├─► cold[slot]   the control plane's word, the latch
+//!                                                        └─► handled      what else is done, of few flows
 //! ```
 //!
 //! A port holds a slot's number rather than the flow itself, so that memory follows the number of
 //! flows and not that of ports. All arrays are allocated once, by [`crate::storage`]. Decides nothing:
 //! what goes into a slot is [`crate::commands`]' business.
 
+mod handled;
 mod hot;
 pub mod packed;
 
@@ -21,6 +23,7 @@ use contract::{FlowEntry, FlowId, FlowKey, Link, Payload, Timestamp};
 
 use packed::{Kinds, Packed};
 
+pub use handled::{Handled, Treatment};
 pub use hot::{GateKind, Hot, Lane, Lanes};
 
 use crate::address_index::AddressIndex;
@@ -110,6 +113,8 @@ pub struct Arrays {
     pub watch: Box<[Watch]>,
     /// The rest.
     pub cold: Box<[Cold]>,
+    /// What else is done to packets, of the few flows that have it.
+    pub handled: Handled,
 }
 
 /// The flows of one worker.
@@ -258,6 +263,7 @@ impl FlowTable {
 
     /// Takes over what the latch says.
     pub fn set_gate(&mut self, slot: Slot, key: &FlowKey, gate: Gate) {
+        let handled = self.arrays.handled.get_mut(slot);
         let (hot, wide) = match (
             self.arrays.hot.get_mut(slot.index()),
             self.arrays.wide.get_mut(slot.index()),
@@ -287,6 +293,13 @@ impl FlowTable {
                 }
             }
         };
+        let kind = match handled {
+            Some(treatment) => {
+                treatment.gate = kind;
+                GateKind::Handled
+            }
+            None => kind,
+        };
         hot.set_label(kind, hot.lanes(), hot.is_idle());
     }
 
@@ -300,7 +313,7 @@ impl FlowTable {
         self.at_place(self.place_of(key)?)
     }
 
-    /// The flow in a slot.
+    /// The flow in a slot, without what is done to its packets beside forwarding ([`Handled`]).
     pub fn flow(&self, slot: Slot) -> Option<Flow> {
         let cold = self.arrays.cold.get(slot.index())?;
         let apart = match cold.flow.kinds() {
@@ -396,6 +409,7 @@ impl FlowTable {
         self.first_free = slot.0;
         self.installed -= 1;
         self.arrays.hot[slot.index()] = Hot::default();
+        self.arrays.handled.forget(slot);
         self.arrays.watch[slot.index()] = Watch::default();
         if let Some(place) = self.place_of(&flow.entry.key) {
             self.arrays.ports[place] = Slot::NONE;

@@ -47,14 +47,24 @@ impl<T> Mailbox<T> {
         }
         // Either this sees the reader asleep or the reader, which says so before it looks a last time,
         // sees the item (store, fence, load on both sides).
+        Ok(self.reader())
+    }
+
+    /// Whether the reader's bell has to be rung after something was put elsewhere that it looks at, too.
+    pub fn reader(&self) -> Reader {
         fence(Ordering::SeqCst);
         // One bell is enough, however long the reader takes to hear it: the rest of a burst costs no system call.
         let asleep =
             self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed);
-        Ok(match asleep {
+        match asleep {
             true => Reader::Asleep,
             false => Reader::Awake,
-        })
+        }
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
     /// Takes the oldest out.

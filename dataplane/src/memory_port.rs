@@ -186,6 +186,18 @@ impl Port for MemoryPort {
         !self.rings[socket].tx.is_empty()
     }
 
+    fn take(&mut self) -> Option<MemoryPacket> {
+        let frame = match self.free.len() > BATCH {
+            true => self.free.pop()?,
+            false => return None,
+        };
+        Some(MemoryPacket {
+            frame,
+            start: 0,
+            len: 0,
+        })
+    }
+
     fn release(&mut self, packet: MemoryPacket) {
         self.free.push(packet.frame);
     }

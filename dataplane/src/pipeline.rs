@@ -18,6 +18,7 @@ mod flows;
 mod forwarding;
 mod found;
 mod hearing;
+mod treating;
 
 use contract::{Command, DeviceId, DropReason, Event, Timestamp};
 
@@ -27,6 +28,7 @@ use self::forwarding::forward_all;
 use self::found::Found;
 use crate::commands;
 use crate::flow_table::FlowTable;
+use crate::injection::{Injected, Services};
 use crate::news::News;
 use crate::port::{BATCH, Frames};
 use crate::settings::ReceivedChecksums;
@@ -69,9 +71,9 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline over an empty table; `news` has a place for each of its slots.
-    pub const fn new(table: FlowTable, news: News, devices: Box<[DeviceId]>) -> Self {
+    pub fn new(table: FlowTable, news: News, devices: Box<[DeviceId]>, services: Services) -> Self {
         Self {
-            flows: Flows::new(table, news),
+            flows: Flows::new(table, news, services),
             devices,
             found: [Found::NOTHING; BATCH],
         }
@@ -105,6 +107,31 @@ impl Pipeline {
             now,
         };
         forward_all(flows, &batch, memory, packets, found, verdicts);
+    }
+
+    /// The next copy that the last batch has led to, in the order in which they came to be.
+    pub fn next_copy(&mut self) -> Option<Injected> {
+        self.flows.copies.pop()
+    }
+
+    /// Whether there are copies; then they are put in order.
+    pub fn has_copies(&mut self) -> bool {
+        if self.flows.copies.is_empty() {
+            return false;
+        }
+        self.flows.copies.reverse();
+        true
+    }
+
+    /// Writes a packet that was not received into a frame, and says by which device it leaves.
+    pub fn make<F: Frames>(
+        &self,
+        memory: &mut F,
+        packet: &mut F::Packet,
+        made: &Injected,
+        now: Timestamp,
+    ) -> Result<DeviceId, DropReason> {
+        self.flows.make(memory, packet, made, now)
     }
 
     /// Carries out a command, and gives its acknowledgement.

@@ -92,6 +92,9 @@ pub trait Port: Frames {
     /// Whether descriptors are still in the TX ring: the kernel has to be kicked again.
     fn is_transmitting(&self, socket: usize) -> bool;
 
+    /// A free frame for a packet that is not received, if receiving can spare one.
+    fn take(&mut self) -> Option<Self::Packet>;
+
     /// Makes a packet's frame free.
     fn release(&mut self, packet: Self::Packet);
 

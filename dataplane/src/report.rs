@@ -117,6 +117,29 @@ pub struct WorkerReport {
     pub commands_refused: u64,
     /// How often an event had to wait because the control plane's mailbox was full.
     pub events_delayed: u64,
+    /// What it has done to packets beside forwarding them.
+    pub handled: HandledReport,
+}
+
+/// What a worker has done to packets beside forwarding them, in packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandledReport {
+    /// Became silence.
+    pub silenced: u64,
+    /// Became key presses.
+    pub pressed: u64,
+    /// Were offered to the tap.
+    pub tapped: u64,
+    /// Of these the tap had no room for: recordings and listeners miss them.
+    pub tap_lost: u64,
+    /// Left as copies of others.
+    pub copied: u64,
+    /// Were injected and left.
+    pub injected: u64,
+    /// Were to be injected, and the worker had no room for them.
+    pub injections_refused: u64,
+    /// Copies and injected ones that did not leave: no flow, no way out, no free frame.
+    pub not_made: u64,
 }
 
 impl WorkerReport {

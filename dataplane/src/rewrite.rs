@@ -28,6 +28,7 @@
 //!
 //! Knows nothing of flows' tables, latches or devices' sockets.
 
+mod payload;
 mod prepare;
 
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +38,7 @@ use contract::{DeviceId, DropReason};
 use crate::classify::Family;
 use crate::wire::{checksum, ethernet, ipv4, ipv6, udp};
 
+pub use payload::{arrive_from_nowhere, change_payload};
 pub use prepare::prepare;
 
 /// The longest header: Ethernet with two tags, IPv6, UDP.

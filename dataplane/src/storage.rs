@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use af_xdp::numa::span;
 
 use crate::address_index::{self, AddressIndex, Local, MARGIN};
-use crate::flow_table::{Arrays, Cold, FlowTable, Hot, Slot, Watch};
+use crate::flow_table::{Arrays, Cold, FlowTable, Handled, Hot, Slot, Watch};
 use crate::news::News;
 use crate::settings::MediaAddress;
 
@@ -22,6 +22,54 @@ pub enum StorageError {
     Capacity,
 }
 
+/// Things of which there are usually few, and room for many: memory for them comes with their first use.
+#[derive(Debug)]
+pub struct Pool<T> {
+    /// Never grows beyond what was reserved at the start.
+    all: Vec<T>,
+    free: Vec<u32>,
+    capacity: usize,
+}
+
+impl<T> Pool<T> {
+    /// Room for so many.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            all: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
+            capacity,
+        }
+    }
+
+    /// Puts one in and says where, if there is room.
+    pub fn put(&mut self, item: T) -> Option<u32> {
+        if let Some(at) = self.free.pop() {
+            *self.get_mut(at)? = item;
+            return Some(at);
+        }
+        if self.all.len() == self.capacity {
+            return None;
+        }
+        self.all.push(item);
+        Some(self.all.len() as u32 - 1)
+    }
+
+    /// The one at a place.
+    pub fn get(&self, at: u32) -> Option<&T> {
+        self.all.get(at as usize)
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.all.get_mut(at as usize)
+    }
+
+    /// The one at a place, which was put there and not freed yet, is not needed any more.
+    pub fn free(&mut self, at: u32) {
+        self.free.push(at);
+    }
+}
+
 /// An empty flow table.
 pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, StorageError> {
     if capacity == 0 || capacity >= u32::MAX as usize {
@@ -34,6 +82,7 @@ pub fn flow_table(media: &[MediaAddress], capacity: usize) -> Result<FlowTable, 
         apart: zeroed(capacity),
         watch: filled(capacity, Watch::default),
         cold: filled(capacity, Cold::default),
+        handled: Handled::new(vec![0; capacity].into(), Pool::new(capacity)),
     };
     Ok(FlowTable::new(address_index(media)?, arrays))
 }
@@ -73,6 +122,7 @@ pub fn spans(table: &FlowTable) -> [Range<usize>; 4] {
         apart: _,
         watch,
         cold,
+        handled: _,
     } = &table.arrays;
     [within_margins(ports), span(hot), span(watch), span(cold)]
 }

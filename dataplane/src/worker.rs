@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use contract::{Command, DeviceId, DropReason, Event, Timestamp};
 
+use crate::injection::{Injected, Services};
 use crate::mailbox::Mailbox;
 use crate::pipeline::{Origin, Pipeline, Verdict};
 use crate::port::{BATCH, Port};
@@ -47,6 +48,8 @@ pub struct Shared {
     pub flows: Arc<FlowTallies>,
     /// Counters of the worker.
     pub tally: Arc<WorkerTally>,
+    /// What those share with it who record, listen and play.
+    pub services: Services,
 }
 
 /// What a poll came to.
@@ -138,6 +141,7 @@ impl<P: Port> Worker<P> {
             let levels = self.port.levels(socket);
             self.shared.tally.sockets[socket].set_levels(levels, received as u32);
         }
+        polled.relayed |= self.inject(now);
         polled.worked |= polled.relayed | self.sweep(now);
         self.tell_news(&mut polled);
         self.publish(now);
@@ -197,6 +201,11 @@ impl<P: Port> Worker<P> {
     /// nobody would kick one that is not.
     fn sleep(&mut self, stop: &AtomicBool) {
         if !self.shared.commands.fall_asleep() {
+            return;
+        }
+        // Whoever injects looks whether the reader of commands sleeps, after it has put its payload in.
+        if !self.shared.services.injections.is_empty() {
+            self.shared.commands.wake_up();
             return;
         }
         // Who stops the worker rings its bell after it has set `stop`.
@@ -266,15 +275,67 @@ impl<P: Port> Worker<P> {
         tally.rx_bytes.add(received as u64);
         self.shared.tally.batches.add(1);
         self.stage();
-        let mut sent = 0;
-        for egress in 0..self.staged.len() {
-            sent += self.send(egress);
+        if self.pipeline.has_copies() {
+            self.copy(read);
         }
+        let sent = self.send_all();
         if sent > 0 {
             let stayed = clock().since(read).as_nanos() as u64;
             self.shared.tally.residence.record(stayed, sent as u64);
         }
         count
+    }
+
+    /// Sends what others have put into flows; whether there was something.
+    fn inject(&mut self, now: Timestamp) -> bool {
+        let mut any = false;
+        for _ in 0..BATCH {
+            let Some(injected) = self.shared.services.injections.pop() else {
+                break;
+            };
+            any = true;
+            if self.make(&injected, now) {
+                self.shared.services.tally.injected.add(1);
+            }
+        }
+        if any {
+            self.send_all();
+        }
+        any
+    }
+
+    /// Stages the copies that a batch has led to.
+    #[cold]
+    fn copy(&mut self, now: Timestamp) {
+        while let Some(copy) = self.pipeline.next_copy() {
+            if self.make(&copy, now) {
+                self.shared.services.tally.copied.add(1);
+            }
+        }
+    }
+
+    /// Stages a packet that was not received, if there is a frame and a way out.
+    fn make(&mut self, made: &Injected, now: Timestamp) -> bool {
+        let Some(mut packet) = self.port.take() else {
+            self.shared.services.tally.not_made.add(1);
+            return false;
+        };
+        let leaves = self.pipeline.make(&mut self.port, &mut packet, made, now);
+        let socket = leaves
+            .ok()
+            .and_then(|device| egress_of(&self.egress, device));
+        match socket {
+            Some(socket) => self.staged[socket].push(packet),
+            None => {
+                self.shared.services.tally.not_made.add(1);
+                self.port.release(packet);
+            }
+        }
+        socket.is_some()
+    }
+
+    fn send_all(&mut self) -> usize {
+        (0..self.staged.len()).map(|egress| self.send(egress)).sum()
     }
 
     /// Carries the verdicts out: each packet goes to a stage or back to the free list.

@@ -10,7 +10,7 @@ use af_xdp::{BindMode, Doorbell, Frame, Kick, Socket, Umem};
 use std::os::fd::AsFd;
 use tracing::{error, info, warn};
 
-use crate::port::{Frames, Place, Port, RingLevels};
+use crate::port::{BATCH, Frames, Place, Port, RingLevels};
 use crate::report::KernelStatistics;
 
 /// How many frames a socket owes its fill ring, or is owed by its completion ring, before the worker looks at
@@ -185,6 +185,13 @@ impl Port for XskPort {
 
     fn is_transmitting(&self, socket: usize) -> bool {
         !self.stuck[socket] && self.sockets[socket].tx_pending() > 0
+    }
+
+    fn take(&mut self) -> Option<Frame> {
+        match self.umem.free_count() as usize > BATCH {
+            true => self.umem.take_frame(),
+            false => None,
+        }
     }
 
     fn release(&mut self, packet: Frame) {

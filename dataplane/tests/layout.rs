@@ -111,7 +111,12 @@ fn a_forwarded_packet_writes_one_line_of_the_tables() {
         let spans = storage::spans(&table);
         let [lines, ports] = tallies.spans();
         let devices = [DeviceId(0), DeviceId(1)].into();
-        let mut pipeline = dataplane::pipeline::Pipeline::new(table, storage::news(flows), devices);
+        let mut pipeline = dataplane::pipeline::Pipeline::new(
+            table,
+            storage::news(flows),
+            devices,
+            dataplane::injection::Services::new(dataplane::tap::tap(1).0),
+        );
         let now = Timestamp::from_nanos(1_000);
         for port in 0..flows as u16 {
             let entry = FlowEntry {

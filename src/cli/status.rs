@@ -173,6 +173,7 @@ fn workers(workers: &WorkerTotals) -> Vec<Row> {
         ("workers", line),
         ("  packets", packets),
         ("  drops", spell_counts(&workers.drops)),
+        ("  handled", spell_counts(&workers.handled)),
         ("  residence", residence(&workers.residence_ns)),
     ]
 }

@@ -42,6 +42,9 @@ pub enum GateKind {
     Source,
     /// Every source is.
     Any,
+    /// More is done to its packets than forwarding them: what is decided about sources stands beside that
+    /// ([`super::Handled`]).
+    Handled,
 }
 
 /// What every packet of a flow needs: one cache line, which is all for IPv4.
@@ -107,7 +110,8 @@ impl Hot {
         match self.headers.label >> label::GATE & 3 {
             0 => GateKind::Ask,
             1 => GateKind::Source,
-            _ => GateKind::Any,
+            2 => GateKind::Any,
+            _ => GateKind::Handled,
         }
     }
 

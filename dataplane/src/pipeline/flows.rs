@@ -10,10 +10,12 @@ use contract::{DeviceId, DropReason, Event, FlowEntry, Link, Timestamp};
 
 use super::found::Found;
 use super::hearing::hear;
+use super::treating::Accepted;
 use super::{Batch, Verdict};
 use crate::classify::{Content, Family};
 use crate::commands;
 use crate::flow_table::{FlowTable, GateKind, Lane, Slot, packed};
+use crate::injection::{Copies, Services};
 use crate::latch::Judgement;
 use crate::news::News;
 use crate::port::Frames;
@@ -30,14 +32,19 @@ pub(super) struct Flows {
     pub(super) table: FlowTable,
     news: News,
     sweep_at: usize,
+    /// Packets that are to arrive elsewhere as well.
+    pub(super) copies: Copies,
+    pub(super) services: Services,
 }
 
 impl Flows {
-    pub(super) const fn new(table: FlowTable, news: News) -> Self {
+    pub(super) fn new(table: FlowTable, news: News, services: Services) -> Self {
         Self {
             table,
             news,
             sweep_at: 0,
+            copies: Copies::default(),
+            services,
         }
     }
 
@@ -82,10 +89,15 @@ impl Flows {
         let lane = hot.lane(content)?;
         let window = rewrite::window(frame, found.window).ok_or(DropReason::TooBig)?;
         let is_from_source = self.table.is_from_source(slot, hot, family, window);
-        let believed = match hot.gate() {
+        let is_handled = hot.gate() == GateKind::Handled;
+        let gate = match is_handled {
+            true => self.handled_gate(slot),
+            false => hot.gate(),
+        };
+        let believed = match gate {
             GateKind::Source => is_from_source,
             GateKind::Any => true,
-            GateKind::Ask => false,
+            GateKind::Ask | GateKind::Handled => false,
         };
         if !believed {
             let may_latch = match hot.takes_anything() {
@@ -114,6 +126,18 @@ impl Flows {
         if self.table.hot(slot).is_some_and(|hot| hot.is_idle()) {
             self.wake(slot);
         }
+        if is_handled {
+            let mut accepted = Accepted {
+                slot,
+                family,
+                content,
+                frame,
+                window: found.window,
+            };
+            self.treat(batch, &mut accepted)?;
+        }
+        let (window, payload) =
+            rewrite::window_and_rest(frame, found.window).ok_or(DropReason::TooBig)?;
         if lane == Lane::Apart {
             return self.leave_apart(slot, family, window, payload);
         }
@@ -129,6 +153,14 @@ impl Flows {
         };
         let extent = rewrite::apply(headers, front, family, adjustment, window, payload)?;
         Ok((headers.device, extent))
+    }
+
+    /// What is decided about the sources of a flow to whose packets more is done.
+    #[cold]
+    #[inline(never)]
+    fn handled_gate(&self, slot: Slot) -> GateKind {
+        let treatment = self.table.arrays.handled.get(slot);
+        treatment.map_or(GateKind::Ask, |treatment| treatment.gate)
     }
 
     /// RTCP leaves by another egress than RTP, which is prepared for each packet anew.

@@ -33,6 +33,18 @@ pub fn is_valid(payload: &[u8]) -> bool {
     }
 }
 
+/// Where the payload of a packet starts of which [`is_valid`] was said: behind the CSRCs and the extension.
+pub fn payload_at(packet: &[u8]) -> Option<usize> {
+    let first = *packet.first()?;
+    let end = HEADER_LEN + 4 * usize::from(first & 0x0f);
+    if first & 0x10 == 0 {
+        return Some(end);
+    }
+    let extension = packet.get(end..)?.first_chunk::<4>()?;
+    let words = u16::from_be_bytes([extension[2], extension[3]]);
+    Some(end + 4 + 4 * usize::from(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

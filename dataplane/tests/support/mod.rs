@@ -14,12 +14,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use contract::*;
+use dataplane::injection::Services;
 use dataplane::mailbox::Mailbox;
 use dataplane::memory_port::MemoryPort;
 use dataplane::pipeline::{Origin, Pipeline};
 use dataplane::port::Place;
 use dataplane::settings::{MediaAddress, ReceivedChecksums};
 use dataplane::tally::{FlowTallies, WorkerTally};
+use dataplane::tap::TapReader;
 use dataplane::worker::{Polled, Shared, Worker};
 
 /// A UDP packet on an Ethernet.
@@ -270,6 +272,7 @@ pub fn latch(policy: LatchPolicy, signalled: Option<&str>) -> Latch {
 pub struct Bench {
     pub worker: Worker<MemoryPort>,
     pub shared: Shared,
+    pub taps: TapReader,
     pub now: Timestamp,
     pub frames: usize,
 }
@@ -304,7 +307,10 @@ impl Bench {
             },
         ];
         let frames = 8 * RING;
+        let (tap, taps) = dataplane::tap::tap(64);
+        let services = Services::new(tap);
         let shared = Shared {
+            services: services.clone(),
             commands: Arc::new(Mailbox::new(mailbox)),
             events: Arc::new(Mailbox::new(mailbox)),
             flows: Arc::new(FlowTallies::new(&media, flows).unwrap()),
@@ -314,6 +320,7 @@ impl Bench {
             dataplane::storage::flow_table(&media, flows).unwrap(),
             dataplane::storage::news(flows),
             [DeviceId(0), DeviceId(1)].into(),
+            services,
         );
         let origins = places
             .iter()
@@ -326,6 +333,7 @@ impl Bench {
         let mut bench = Self {
             worker: Worker::new(port, pipeline, shared.clone(), origins),
             shared,
+            taps,
             now: Timestamp::from_nanos(1_000),
             frames,
         };

@@ -300,6 +300,9 @@ pub(crate) struct WorkerTotals {
     pub(crate) dropped: u64,
     /// The same by reason; reasons that never applied are left out.
     pub(crate) drops: Counts,
+    /// What was done to packets beside forwarding them, in packets; what never was is left out.
+    #[serde(default)]
+    pub(crate) handled: Counts,
     /// How long frames stayed.
     pub(crate) residence_ns: Residence,
 }

@@ -71,6 +71,9 @@ pub(crate) struct Worker {
     pub(crate) dropped: u64,
     /// The same by reason; reasons that never applied are left out.
     pub(crate) drops: Counts,
+    /// What was done to packets beside forwarding them, in packets; what never was is left out.
+    #[serde(default)]
+    pub(crate) handled: Counts,
     /// Batches received.
     pub(crate) batches: u64,
     /// How often it slept for want of work.
