@@ -242,6 +242,7 @@ impl Answers {
                 agent.control_counters(),
                 agent.control_gauges(),
             ),
+            services: self.dataplane.services(),
             media: status::media_counts(&gauges, &counters, self.port_pairs),
             next_hops: status::next_hops(&host.neighbours()),
             devices: status::devices(&report),

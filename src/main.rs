@@ -20,11 +20,6 @@ mod dns_views;
 mod hep;
 mod host;
 mod log_limit;
-// Until the workers have taps.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "nothing is tapped or injected yet")
-)]
 mod media;
 mod ng_views;
 mod numa;
@@ -34,6 +29,7 @@ mod reception;
 mod registration_views;
 mod reload;
 mod route_views;
+mod service_views;
 mod session_views;
 mod startup;
 mod status;

@@ -57,6 +57,9 @@ enum RunError {
     /// The dataplane could not start.
     #[error(transparent)]
     Dataplane(#[from] dataplane::StartError),
+    /// The media services could not start.
+    #[error(transparent)]
+    Media(#[from] crate::media::StartError),
     /// The kernel gives no randomness.
     #[error("cannot read /dev/urandom: {0}")]
     Entropy(io::Error),
@@ -99,7 +102,7 @@ fn try_run(args: &RunArgs) -> Result<Ended, RunError> {
     let server = Server::bind(&config.control, setup(&config, origin))?;
     let dataplane = Dataplane::start(&config.data, origin)?;
     let workers = dataplane.workers();
-    let mut dataplane = SharedDataplane::new(dataplane);
+    let mut dataplane = SharedDataplane::new(dataplane, &config.media, origin)?;
     let hep = config
         .hep
         .map(|hep| Hep::open(hep, &config.control.listeners));

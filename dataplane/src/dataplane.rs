@@ -119,6 +119,17 @@ impl ControlBell {
     }
 }
 
+/// Makes the control plane's event loop look, from any thread.
+#[derive(Clone, Debug)]
+pub struct Bell(Arc<ControlBell>);
+
+impl Bell {
+    /// Rings [`Dataplane::doorbell`], until it is drained.
+    pub fn ring(&self) {
+        self.0.ring();
+    }
+}
+
 impl Dataplane {
     /// Opens the devices, loads and attaches the XDP programs, and starts a pinned thread for each worker, which
     /// makes its own UMEM, sockets and tables. None serves before all have. Times in events and tallies count
@@ -193,6 +204,11 @@ impl Dataplane {
     /// Readable while events wait: for the control plane's event loop.
     pub fn doorbell(&self) -> BorrowedFd<'_> {
         self.bell.bell.as_fd()
+    }
+
+    /// Rings the doorbell, for other threads that have something to say to the event loop.
+    pub fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.bell))
     }
 
     /// Moves every waiting event to `events`, oldest first for each worker, and silences the doorbell.

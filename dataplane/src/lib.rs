@@ -44,5 +44,5 @@ pub mod wire;
 pub mod worker;
 pub mod xsk_port;
 
-pub use dataplane::{Dataplane, Injector, MailboxFull};
+pub use dataplane::{Bell, Dataplane, Injector, MailboxFull};
 pub use start_error::StartError;

@@ -8,8 +8,8 @@ use super::table::{Columns, properties, spell_counts};
 use super::{Failure, Query};
 use crate::admin::protocol::Request;
 use crate::admin::views::{
-    CallCounts, DnsCounts, MediaCounts, NextHops, Ng, Numa, Overload, RegistrationCounts,
-    Residence, SipCounts, Status, WorkerTotals,
+    CallCounts, DnsCounts, MediaCounts, MediaServices, NextHops, Ng, Numa, Overload,
+    RegistrationCounts, Residence, SipCounts, Status, WorkerTotals,
 };
 
 pub(super) fn show(query: &Query) -> Result<ExitCode, Failure> {
@@ -43,6 +43,7 @@ fn summary(status: &Status) -> String {
         dns(&status.dns),
         registrations(&status.registrations),
         status.ng.as_ref().map_or_else(Vec::new, ng),
+        status.services.as_ref().map_or_else(Vec::new, services),
         media(&status.media, &status.next_hops),
         workers(&status.workers),
         seen(status),
@@ -133,6 +134,51 @@ fn ng(ng: &Ng) -> Vec<Row> {
         ("  errors", spell_counts(&ng.errors)),
         ("  events", spell_counts(&ng.events)),
     ]
+}
+
+/// Recordings, forwarding, announcements.
+fn services(services: &MediaServices) -> Vec<Row> {
+    let mut rows = Vec::new();
+    if let Some(recordings) = &services.recordings {
+        let line = format!(
+            "{} open in {}; {} begun, {} failed, {} packets, {} bytes, {} of the metadata lost",
+            recordings.active,
+            recordings.directory,
+            recordings.begun,
+            recordings.failed,
+            recordings.packets,
+            recordings.bytes,
+            recordings.metadata_lost
+        );
+        rows.push(("recordings", line));
+    }
+    if let Some(forwarding) = &services.forwarding {
+        let line = format!(
+            "{} parties to {} by {} connections; {} packets, {} lost, {} late, {} not decoded, {} refused, {} connections failed",
+            forwarding.parties,
+            forwarding.to,
+            forwarding.streams,
+            forwarding.packets,
+            forwarding.lost,
+            forwarding.late,
+            forwarding.unknown,
+            forwarding.refused,
+            forwarding.connections_failed
+        );
+        rows.push(("forwarding", line));
+    }
+    let plays = &services.plays;
+    let line = format!(
+        "{} played now; {} begun, {} failed, {} packets, {} refused by workers",
+        plays.active, plays.begun, plays.failed, plays.packets, plays.injections_refused
+    );
+    rows.push(("announcements", line));
+    let line = format!(
+        "{} copies of packets, {} orders, {} events",
+        services.lost_at_tap, services.orders_refused, services.events_lost
+    );
+    rows.push(("  lost", line));
+    rows
 }
 
 fn media(media: &MediaCounts, hops: &NextHops) -> Vec<Row> {

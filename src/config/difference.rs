@@ -60,6 +60,11 @@ fn needs_restart(sort: &str, key: Option<&str>) -> bool {
     match sort {
         "workers" | "device" | "media" | "listener" | "ng_listener" | "cdr" | "hep" => true,
         "appliance" => matches!(key, Some("admin_socket" | "log_rate")),
+        // Without the key: the whole section is new or gone, and with it what threads were started for.
+        "ng" => matches!(
+            key,
+            None | Some("recording_directory" | "announcements" | "forward_to")
+        ),
         _ => false,
     }
 }

@@ -63,10 +63,6 @@ pub(crate) struct Config {
     /// For the copies of messages; `None`: nobody collects them.
     pub(crate) hep: Option<crate::hep::Settings>,
     /// For the media services.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nothing is tapped or injected yet")
-    )]
     pub(crate) media: crate::media::Settings,
 }
 

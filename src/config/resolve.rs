@@ -161,9 +161,9 @@ fn ng(file: &File, diagnostics: &mut Vec<Diagnostic>) -> control::Ng {
         silent_timeout: file.ng.silent_timeout,
         offer_timeout: file.ng.offer_timeout,
         final_timeout: file.ng.final_timeout,
-        recording: false,
-        forwarding: false,
-        playing: false,
+        recording: file.ng.recording_directory.is_some(),
+        forwarding: file.ng.forward_to.is_some(),
+        playing: file.ng.announcements.is_some(),
     }
 }
 

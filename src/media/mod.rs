@@ -43,9 +43,7 @@ use tap::TapThread;
 pub(crate) use counts::Counts;
 pub(crate) use player::Inject;
 pub(crate) use said::Ring;
-#[cfg(test)]
-use tap::Packet;
-pub(crate) use tap::Tap;
+pub(crate) use tap::{Packet, Tap};
 
 /// Orders that wait for a thread.
 const ORDERS: usize = 1024;
@@ -228,6 +226,11 @@ impl Services {
     /// Appends what they have said.
     pub(crate) fn heed(&self, events: &mut Vec<ServiceEvent>) {
         events.extend(self.events.try_iter());
+    }
+
+    /// What the configuration says of them.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// What they have done.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cdr, Collector, Counts, DnsCounts, Ng, Stories};
+use super::{Cdr, Collector, Counts, DnsCounts, MediaServices, Ng, Stories};
 
 /// When an answer was taken, and of which process: rates are differences between two answers of one process
 /// over the difference of their times.
@@ -48,6 +48,9 @@ pub(crate) struct Status {
     /// The second door; null when there is none.
     #[serde(default)]
     pub(crate) ng: Option<Ng>,
+    /// The media services; null when there are none.
+    #[serde(default)]
+    pub(crate) services: Option<MediaServices>,
     /// The media.
     pub(crate) media: MediaCounts,
     /// The next hops of the media.

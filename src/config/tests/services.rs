@@ -20,8 +20,7 @@ fn the_media_services_are_off_until_it_is_said_where_to() {
     );
     let config = with_ng(&keys).config.expect("it can be used");
     let ng = &config.control.ng;
-    // The workers have no taps yet.
-    assert!(!ng.recording && !ng.forwarding && !ng.playing);
+    assert!(ng.recording && ng.forwarding && ng.playing);
     let media = config.media;
     assert_eq!(media.recording_directory.as_deref(), Some(directory.path()));
     assert_eq!(media.announcements.as_deref(), Some(directory.path()));
