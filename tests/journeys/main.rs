@@ -25,6 +25,7 @@ mod ng_hostile;
 mod ng_hostile_streams;
 mod ng_loss;
 mod ng_migrating;
+mod ng_services;
 mod normalisation;
 mod overload;
 mod proxies;
