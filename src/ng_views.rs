@@ -30,6 +30,8 @@ pub(crate) fn ng(
         ("offer_timeouts", counters.offer_timeouts),
         ("final_timeouts", counters.final_timeouts),
         ("flows_refused", counters.flows_refused),
+        ("not_recorded", counters.not_recorded),
+        ("not_played", counters.not_played),
     ];
     Some(Ng {
         calls: gauges.calls as u64,
