@@ -435,7 +435,34 @@ fn spell_ranges(numbers: &[u16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::views::NumaNode;
+    use crate::admin::views::{Forwarding, NumaNode, Plays, Recordings};
+
+    #[test]
+    fn the_media_services_have_rows_as_far_as_they_are_configured() {
+        let mut view = MediaServices {
+            lost_at_tap: 9,
+            plays: Plays {
+                packets: 50,
+                ..Plays::default()
+            },
+            ..MediaServices::default()
+        };
+        let names =
+            |view: &MediaServices| -> Vec<_> { services(view).iter().map(|row| row.0).collect() };
+        assert_eq!(names(&view), ["announcements", "  lost"]);
+        view.recordings = Some(Recordings {
+            directory: "/calls".to_owned(),
+            active: 2,
+            ..Recordings::default()
+        });
+        view.forwarding = Some(Forwarding::default());
+        let all = ["recordings", "forwarding", "announcements", "  lost"];
+        assert_eq!(names(&view), all);
+        let rows = services(&view);
+        assert!(rows[0].1.starts_with("2 open in /calls; 0 begun"));
+        assert!(rows[2].1.contains("50 packets"));
+        assert!(rows[3].1.starts_with("9 copies of packets"));
+    }
 
     #[test]
     fn nodes_are_a_table_and_warnings_follow_it() {

@@ -15,14 +15,13 @@ use mio::net::TcpStream;
 
 use super::counts::Counts;
 use super::decoder::{Decoded, Decoder, Rtp};
+use super::limits::Limits;
 use super::tap::Packet;
 
 /// Taps that are forwarded at a time.
 const MOST: usize = 2000;
 /// Streams of a tap at a time: of the one more, the one that has been silent for longest ends.
 const MOST_STREAMS: usize = 4;
-/// Connections at a time.
-const MOST_CONNECTIONS: usize = 500;
 /// Bytes that wait for a connection: eight seconds.
 const ROOM: usize = 128 * 1024;
 /// How long after a failure it is tried again.
@@ -38,17 +37,20 @@ pub(crate) struct Forwarder {
     streams: HashMap<(TapId, u32), Stream>,
     /// Streams that are over, and until when they may send.
     ending: Vec<(Stream, Timestamp)>,
+    /// Connections at a time.
+    most_connections: usize,
     counts: Arc<Counts>,
 }
 
 impl Forwarder {
     /// A forwarder to this address.
-    pub(crate) fn new(to: SocketAddr, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(to: SocketAddr, limits: Limits, counts: Arc<Counts>) -> Self {
         Self {
             to,
             taps: HashMap::new(),
             streams: HashMap::new(),
             ending: Vec::new(),
+            most_connections: limits.connections,
             counts,
         }
     }
@@ -95,7 +97,7 @@ impl Forwarder {
             }
             let metadata = metadata.clone();
             self.make_room(packet.tap, now);
-            if self.streams.len() + self.ending.len() >= MOST_CONNECTIONS {
+            if self.streams.len() + self.ending.len() >= self.most_connections {
                 self.counts.forward_lost.add(1);
                 return;
             }

@@ -15,6 +15,7 @@ mod decoder;
 mod files;
 mod forwarder;
 mod g711;
+mod limits;
 mod pcap;
 mod player;
 mod recorder;
@@ -35,6 +36,7 @@ use contract::{ServiceEvent, ServiceOrder};
 use announcements::Announcements;
 use files::Directories;
 use forwarder::Forwarder;
+use limits::Limits;
 use player::Player;
 use recorder::Recorder;
 use said::Said;
@@ -137,17 +139,17 @@ impl Services {
         said: Said,
         origin: Instant,
     ) -> Result<(), StartError> {
-        let counts = &self.counts;
+        let (counts, limits) = (&self.counts, Limits::of_process());
         let recorder = |directory: &PathBuf| {
             let made = Directories::make(directory).map_err(|error| StartError::Recordings {
                 directory: directory.clone(),
                 error,
             });
-            made.map(|made| Recorder::new(made, rand::random(), Arc::clone(counts)))
+            made.map(|made| Recorder::new(made, rand::random(), limits, Arc::clone(counts)))
         };
         let recorder = self.settings.recording_directory.as_ref().map(recorder);
         let forwarder = self.settings.forward_to;
-        let forwarder = forwarder.map(|to| Forwarder::new(to, Arc::clone(counts)));
+        let forwarder = forwarder.map(|to| Forwarder::new(to, limits, Arc::clone(counts)));
         let thread = TapThread {
             taps,
             recorder: recorder.transpose()?,

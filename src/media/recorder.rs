@@ -15,11 +15,10 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::counts::Counts;
 use super::files::{self, Directories, Files};
+use super::limits::Limits;
 use super::pcap;
 use super::tap::Packet;
 
-/// Recordings at a time: each has a file open, of which processes commonly may have 1024.
-const MOST: usize = 900;
 /// Bytes that wait to be written together.
 const BUFFER: usize = 32 * 1024;
 /// No file grows longer, in bytes: some two days of a call.
@@ -35,6 +34,8 @@ pub(crate) struct Recorder {
     suffixes: StdRng,
     counts: Arc<Counts>,
     longest: u64,
+    /// Recordings at a time: each has a file open.
+    most: usize,
 }
 
 /// One recording.
@@ -58,13 +59,19 @@ struct Open {
 
 impl Recorder {
     /// A recorder whose files are there.
-    pub(crate) fn new(directories: Directories, seed: u64, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(
+        directories: Directories,
+        seed: u64,
+        limits: Limits,
+        counts: Arc<Counts>,
+    ) -> Self {
         Self {
             directories,
             open: HashMap::new(),
             suffixes: StdRng::seed_from_u64(seed),
             counts,
             longest: LONGEST,
+            most: limits.recordings,
         }
     }
 
@@ -95,8 +102,9 @@ impl Recorder {
     }
 
     fn try_begin(&mut self, recording: Recording, wall: Duration) -> io::Result<Open> {
-        if self.open.len() >= MOST {
-            return Err(io::Error::other(format!("{MOST} calls are being recorded")));
+        let most = self.most;
+        if self.open.len() >= most {
+            return Err(io::Error::other(format!("{most} calls are being recorded")));
         }
         let files = (self.directories).files(&recording.call_id, self.suffixes.random());
         let file = files::create(&files.packets)?;

@@ -7,6 +7,11 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::time::Instant;
 
+const LIMITS: Limits = Limits {
+    recordings: 0,
+    connections: 50,
+};
+
 const TAP: TapId = TapId(7);
 
 /// A forwarder, whoever listens, and the time.
@@ -20,7 +25,7 @@ impl Bench {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let to = listener.local_addr().expect("it is bound");
-        let mut forwarder = Forwarder::new(to, Arc::default());
+        let mut forwarder = Forwarder::new(to, LIMITS, Arc::default());
         forwarder.begin(Forwarding {
             tap: TAP,
             metadata: b"who|what".to_vec(),

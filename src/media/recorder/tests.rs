@@ -27,7 +27,13 @@ fn packet(tap: TapId, port: u16, source: Option<&str>, payload: &'static [u8]) -
 
 fn recorder(root: &std::path::Path) -> Recorder {
     let directories = Directories::make(root).expect("they can be made");
-    Recorder::new(directories, 1, Arc::default())
+    {
+        let limits = Limits {
+            recordings: 2,
+            connections: 0,
+        };
+        Recorder::new(directories, 1, limits, Arc::default())
+    }
 }
 
 fn recording(call: u32) -> Recording {
@@ -141,6 +147,11 @@ fn a_full_disk_or_file_ends_that_recording_alone() {
     let mut recorder = recorder(root.path());
     file_of(recorder.begin(recording(1), WALL));
     let other = file_of(recorder.begin(recording(2), WALL));
+    let event = recorder.begin(recording(3), WALL);
+    let ServiceEvent::NotRecording { reason, .. } = event else {
+        panic!("it is one too many");
+    };
+    assert_eq!(reason, "2 calls are being recorded");
     let open = recorder
         .open
         .get_mut(&TapId::of(1, false))
@@ -167,7 +178,7 @@ fn a_full_disk_or_file_ends_that_recording_alone() {
     assert_eq!(read(&fs::read(&other).expect("it is there")).len(), 2);
     assert!(metadata_of(&other).contains("packets: 2"));
     assert!(recorder.is_idle());
-    assert_eq!(recorder.counts.recordings_failed.get(), 2);
+    assert_eq!(recorder.counts.recordings_failed.get(), 3);
 }
 
 #[test]
