@@ -24,6 +24,7 @@ mod ng_cli;
 mod ng_hostile;
 mod ng_hostile_streams;
 mod ng_loss;
+mod ng_media;
 mod ng_migrating;
 mod ng_services;
 mod normalisation;

@@ -58,6 +58,8 @@ pub(super) struct Waiting {
     pub(super) session: SessionId,
     /// The session began with this: without its flows it is none.
     pub(super) is_new: bool,
+    /// Flows of other sessions that it waits for as well.
+    pub(super) also: Vec<Ticket>,
 }
 
 /// What has an end.
@@ -205,13 +207,13 @@ impl Ng {
             Request::List { limit } => Done::Reply(self.list(limit)),
             Request::Statistics => self.statistics(asker),
             Request::Record(record) => self.record(hands, asker, &record),
-            Request::Treat(treat) => self.treat(hands, &treat),
-            Request::PlayDtmf(play) => self.play_dtmf(hands, &play),
+            Request::Treat(treat) => self.treat(hands, asker, &treat),
+            Request::PlayDtmf(play) => self.play_dtmf(hands, asker, &play),
             Request::PlayMedia(play) => self.play_media(hands, asker, play),
             Request::StopMedia(parties) => self.stop_media(hands, &parties),
             Request::SubscribeRequest(exchange) => self.subscribe(hands, asker, &exchange),
-            Request::SubscribeAnswer(exchange) => self.subscribe_answer(hands, &exchange),
-            Request::Unsubscribe(parties) => self.unsubscribe(hands, &parties),
+            Request::SubscribeAnswer(exchange) => self.subscribe_answer(hands, asker, &exchange),
+            Request::Unsubscribe(parties) => self.unsubscribe(hands, asker, &parties),
         }
     }
 
@@ -234,11 +236,43 @@ impl Ng {
         }
     }
 
+    /// Says `ok` when every worker has the flows of these sessions as they are wanted now.
+    pub(super) fn ok_when_ready(
+        &mut self,
+        hands: &mut Hands<'_>,
+        asker: &Asker,
+        mut sessions: Vec<SessionId>,
+    ) -> Done {
+        sessions.sort_unstable();
+        sessions.dedup();
+        let waits = |session| Some((session, hands.engine.await_flows(hands.now, session)?));
+        let mut tickets: Vec<_> = sessions.into_iter().filter_map(waits).collect();
+        let Some((session, ticket)) = tickets.pop() else {
+            return Done::Reply(reply::ok());
+        };
+        let waiting = Waiting {
+            asker: asker.clone(),
+            reply: reply::ok(),
+            session,
+            is_new: false,
+            also: tickets.into_iter().map(|(_, ticket)| ticket).collect(),
+        };
+        self.waiting.insert(ticket, waiting);
+        Done::Later
+    }
+
     /// Every worker has the flows that a reply announces.
     pub(crate) fn on_ready(&mut self, hands: &Hands<'_>, ticket: Ticket) {
-        if let Some(waiting) = self.waiting.remove(&ticket) {
-            self.reply(hands.now, waiting.asker, waiting.reply);
+        let Some(mut waiting) = self.waiting.remove(&ticket) else {
+            return;
+        };
+        while let Some(next) = waiting.also.pop() {
+            if hands.engine.is_pending(next) {
+                self.waiting.insert(next, waiting);
+                return;
+            }
         }
+        self.reply(hands.now, waiting.asker, waiting.reply);
     }
 
     /// Some worker has not, and will not.

@@ -355,6 +355,7 @@ impl Ng {
                 reply,
                 session,
                 is_new,
+                also: Vec::new(),
             },
         );
         Done::Later

@@ -98,7 +98,7 @@ impl Ng {
     }
 
     /// `block media` and its like.
-    pub(super) fn treat(&mut self, hands: &mut Hands<'_>, treat: &Treat) -> Done {
+    pub(super) fn treat(&mut self, hands: &mut Hands<'_>, asker: &Asker, treat: &Treat) -> Done {
         let (number, targets) = match self.whom(hands, &treat.parties, Unnamed::Everybody) {
             Ok(found) => found,
             Err(reason) => return Done::Reply(reply::error(reason)),
@@ -107,7 +107,7 @@ impl Ng {
         if treat.what == Treatment::Forward {
             return Done::Reply(self.forward(hands, number, &targets, begin));
         }
-        for (session, side) in targets {
+        for &(session, side) in &targets {
             hands
                 .engine
                 .handle_media(hands.now, session, side, |handling| {
@@ -119,11 +119,20 @@ impl Ng {
                     *asked = begin;
                 });
         }
-        Done::Reply(reply::ok())
+        self.ok_when_ready(
+            hands,
+            asker,
+            targets.iter().map(|(session, _)| *session).collect(),
+        )
     }
 
     /// `play DTMF`: whoever hears the party hears it press keys.
-    pub(super) fn play_dtmf(&mut self, hands: &mut Hands<'_>, play: &PlayDtmf) -> Done {
+    pub(super) fn play_dtmf(
+        &mut self,
+        hands: &mut Hands<'_>,
+        asker: &Asker,
+        play: &PlayDtmf,
+    ) -> Done {
         let (_, targets) = match self.whom(hands, &play.parties, Unnamed::Nobody) {
             Ok(found) => found,
             Err(reason) => return Done::Reply(reply::error(reason)),
@@ -135,7 +144,7 @@ impl Ng {
             Some(said) => said.clamp(PRESS_BOUNDS.0, PRESS_BOUNDS.1) as u16,
             None => default,
         };
-        let mut is_heard = false;
+        let mut heard = Vec::new();
         for (session, side) in targets {
             let receivers = hands.engine.receivers(session, side.other());
             if !receivers
@@ -144,7 +153,7 @@ impl Ng {
             {
                 continue;
             }
-            is_heard = true;
+            heard.push(session);
             hands
                 .engine
                 .handle_media(hands.now, session, side, |handling| {
@@ -158,10 +167,12 @@ impl Ng {
                     });
                 });
         }
-        Done::Reply(match is_heard {
-            true => reply::ok(),
-            false => reply::error("Monologue has no media capable of DTMF injection"),
-        })
+        match heard.is_empty() {
+            true => Done::Reply(reply::error(
+                "Monologue has no media capable of DTMF injection",
+            )),
+            false => self.ok_when_ready(hands, asker, heard),
+        }
     }
 
     /// `play media`: a party hears a sound, beside or in the place of what others send.

@@ -186,7 +186,12 @@ impl Ng {
     }
 
     /// `subscribe answer`: from now on there are copies.
-    pub(super) fn subscribe_answer(&mut self, hands: &mut Hands<'_>, exchange: &Exchange) -> Done {
+    pub(super) fn subscribe_answer(
+        &mut self,
+        hands: &mut Hands<'_>,
+        asker: &Asker,
+        exchange: &Exchange,
+    ) -> Done {
         let Exchange {
             parties,
             sdp,
@@ -218,17 +223,25 @@ impl Ng {
             return Done::Reply(reply::error("Failed to process subscription answer"));
         }
         copy(hands, session, &sources);
-        Done::Reply(reply::ok())
+        let mut sessions: Vec<_> = sources.iter().map(|(session, _)| *session).collect();
+        sessions.push(session);
+        self.ok_when_ready(hands, asker, sessions)
     }
 
     /// `unsubscribe`: as in rtpengine a subscription that there is not has ended, too.
-    pub(super) fn unsubscribe(&mut self, hands: &mut Hands<'_>, parties: &Parties) -> Done {
+    pub(super) fn unsubscribe(
+        &mut self,
+        hands: &mut Hands<'_>,
+        asker: &Asker,
+        parties: &Parties,
+    ) -> Done {
         let Some(number) = self.call_of(parties) else {
             return Done::Reply(reply::error(reply::UNKNOWN_CALL_OF_MEDIA));
         };
         let tag = parties.to_tag.as_deref().unwrap_or_default();
         self.end_subscription(hands, number, tag);
-        Done::Reply(reply::ok())
+        let sessions = self.sessions_of(number);
+        self.ok_when_ready(hands, asker, sessions)
     }
 
     pub(super) fn end_subscription(

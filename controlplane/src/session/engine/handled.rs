@@ -7,6 +7,7 @@ use super::super::media_stream::{MediaStream, Phase};
 use super::super::party::Component;
 use super::super::{SessionId, Side};
 use super::Engine;
+use crate::installer::Ticket;
 use crate::sdp::Profile;
 use crate::settings::MediaGroupId;
 
@@ -32,6 +33,21 @@ impl Engine {
         if changed {
             self.change(now, session, |_| {});
         }
+    }
+
+    /// A ticket for the flows of a session as they are wanted now; `None` when every worker has them.
+    pub fn await_flows(&mut self, now: Timestamp, session: SessionId) -> Option<Ticket> {
+        let known = self.sessions.get_mut(&session)?;
+        let keys: Vec<FlowKey> = known.keys.keys().copied().collect();
+        let ticket = self.installer.ticket(now, &keys)?;
+        known.tickets.insert(ticket);
+        self.holders.insert(ticket, session);
+        Some(ticket)
+    }
+
+    /// Whether nothing has been said of a ticket yet.
+    pub fn is_pending(&self, ticket: Ticket) -> bool {
+        self.holders.contains_key(&ticket)
     }
 
     /// What is done to what the party on this side sends.
