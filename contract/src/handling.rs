@@ -14,7 +14,7 @@ pub const MAX_COPIES: usize = 4;
 ///               └─► blocked, dtmf_blocked          └─► as if it had arrived there
 /// ```
 ///
-/// Only RTP in the clear is read. RTCP and everything else passes, unless [`Media::Block`] blocks all of it.
+/// Only RTP in the clear is read. RTCP and everything else passes, unless [`Media::Drop`] drops all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handling {
     /// What becomes of the media.
@@ -53,6 +53,8 @@ pub enum Media {
     #[default]
     Pass,
     /// It is dropped ([`crate::DropReason::Blocked`]), and whatever else was accepted with it.
+    Drop,
+    /// RTP is dropped but for key presses, and so are datagrams that are no RTP's; RTCP passes.
     Block,
     /// RTP is forwarded as silence where that is known: payload types 0, 8 and 9 (G.711 and G.722). RTP of others is
     /// dropped as under [`Media::Block`]; key presses are not media.

@@ -68,13 +68,25 @@ fn passed(bench: &mut Bench, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn blocked_media_is_dropped_and_counted_whatever_it_is() {
+fn dropped_media_is_counted_whatever_it_is_and_blocked_media_is_not_keys() {
     let mut bench = bench(Handling {
-        media: Media::Block,
+        media: Media::Drop,
         ..Handling::default()
     });
     for payload in [rtp(1, 160), rtcp()] {
         assert_eq!(bench.dropped(0, &packet(&payload)), DropReason::Blocked);
+    }
+    bench.update(from_a(Handling {
+        media: Media::Block,
+        events: Events {
+            types: PayloadTypes::NONE.with(101),
+            blocked: false,
+        },
+        ..Handling::default()
+    }));
+    assert_eq!(bench.dropped(0, &packet(&rtp(2, 160))), DropReason::Blocked);
+    for payload in [audio(101, 3, 0, 4), rtcp()] {
+        assert_eq!(passed(&mut bench, &payload), payload);
     }
     bench.update(from_a(Handling::default()));
     assert_eq!(passed(&mut bench, &rtp(2, 160)), rtp(2, 160));
@@ -245,6 +257,8 @@ proptest! {
         sources in 0..3_usize,
         padding in 0..9_usize,
         unfinished in any::<bool>(),
+        six in any::<bool>(),
+        tagged in any::<bool>(),
     ) {
         let (payload_type, silence) = law;
         let mut sent = audio(payload_type, 7, 5, 4 * sources);
@@ -261,9 +275,17 @@ proptest! {
             false => ReceivedChecksums::Finished,
         };
         let mut bench = Bench::new(checksums);
-        bench.install(from_a(Handling { media: Media::Silence, ..Handling::default() }));
+        let handling = Handling { media: Media::Silence, ..Handling::default() };
+        let (from, at) = match six {
+            true => ("[fd00::9]:4000", "[fd00::1]:20000"),
+            false => (A, FACING_A),
+        };
+        let to_b = egress(FACING_B, Some(B), 1);
+        bench.install(FlowEntry { handling, ..entry(1, at, from, to_b) });
         let field = if unfinished { Field::Unfinished } else { Field::Right };
-        let frame = Datagram::new(addr(A), addr(FACING_A), &sent).bytes(field);
+        let mut arrives = Datagram::new(addr(from), addr(at), &sent);
+        arrives.tags.extend(tagged.then_some((0x8100, 5)));
+        let frame = arrives.bytes(field);
         let left = bench.send(0, &frame);
         prop_assert_eq!(left.len(), 1);
         let (datagram, _) = Datagram::parse(&left[0].1);

@@ -166,7 +166,7 @@ impl Ng {
         hands
             .engine
             .handle_media(hands.now, session, Side::B, |handling| {
-                handling.blocked = true;
+                handling.dropped = true;
             });
         description.name_static_codecs();
         description.state_directions(|_, _| Direction::SendOnly);

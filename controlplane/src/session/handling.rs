@@ -15,9 +15,9 @@ use crate::sdp::Spoken;
 /// What is done to what one party sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SideHandling {
-    /// Nothing of it is forwarded.
+    /// Its media is not forwarded, but for key presses.
     pub blocked: bool,
-    /// The same, for another reason.
+    /// Nothing of it is forwarded.
     pub dropped: bool,
     /// Its audio is forwarded as silence.
     pub silenced: bool,
@@ -108,7 +108,8 @@ impl SidesHandling {
         let press = press.zip(receiver.event);
         Handling {
             media: match asked {
-                _ if asked.blocked || asked.dropped => Media::Block,
+                _ if asked.dropped => Media::Drop,
+                _ if asked.blocked => Media::Block,
                 _ if asked.silenced && is_audible => Media::Silence,
                 _ => Media::Pass,
             },

@@ -309,7 +309,7 @@ fn a_subscriber_gets_copies_until_it_leaves_or_the_call_ends() {
     assert_eq!(to_spy.destination, Some(addr("10.2.0.9:9000")));
     assert_eq!(to_spy.source.socket_addr(), media_of(&offered));
     let from_spy = flow(&world, to_spy.source).handling.media;
-    assert_eq!(from_spy, Media::Block, "it only listens");
+    assert_eq!(from_spy, Media::Drop, "it only listens");
     assert_eq!(flow(&world, from_b).handling.copies, [None; 4]);
     let told = ok(proxy.ask(&mut world, "query", &of(&[])));
     let listeners = inner(&told, &["tags", "a"]).get(b"subscribers");

@@ -50,11 +50,22 @@ impl Flows {
         let treatment = self.table.arrays.handled.get_mut(slot);
         let treatment = treatment.ok_or(DropReason::NoFlow)?;
         let handling = treatment.handling;
-        if handling.media == Media::Block {
+        let is_clear = accepted.content == Content::Rtp && entry.payload == Payload::Rtp;
+        // What cannot be read cannot be told from media.
+        let is_closed = match handling.media {
+            Media::Drop => true,
+            Media::Block => match entry.payload {
+                Payload::Rtp => false,
+                Payload::Srtp => accepted.content == Content::Rtp,
+                Payload::Datagrams => true,
+            },
+            Media::Pass | Media::Silence => false,
+        };
+        if is_closed {
             return Err(DropReason::Blocked);
         }
         let tally = &self.services.tally;
-        if accepted.content == Content::Rtp && entry.payload == Payload::Rtp {
+        if is_clear {
             treat_rtp(
                 &handling,
                 &mut treatment.pressing,
@@ -163,6 +174,9 @@ fn treat_rtp(
             true => Err(DropReason::DtmfBlocked),
             false => Ok(()),
         };
+    }
+    if handling.media == Media::Block {
+        return Err(DropReason::Blocked);
     }
     let word = |at: usize| {
         let word = packet.get(at..at + 4).and_then(|bytes| bytes.first_chunk());
