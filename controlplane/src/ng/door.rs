@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::book::{Book, CallNumber};
 use super::cookies::{Asked, Cookies};
-use super::media::{Play, PlaysAsked};
+use super::media::{PlaysAsked, Target};
 use super::message::{self, Encoding, Malformed};
 use super::operators::Operators;
 use super::path::ControlPath;
@@ -101,7 +101,10 @@ pub(crate) struct Ng {
     /// Who waits for a recording to begin.
     pub(super) recordings_asked: HashMap<TapId, Asker>,
     pub(super) last_tap: u32,
-    pub(super) plays: BTreeMap<PlayId, Play>,
+    /// Who hears what.
+    pub(super) plays: BTreeMap<PlayId, Target>,
+    /// What asked for the sounds that have not begun yet, stopped ones among them.
+    pub(super) plays_begun: HashMap<PlayId, u64>,
     /// Who waits for sounds to begin.
     pub(super) plays_asked: HashMap<u64, PlaysAsked>,
     pub(super) last_play: u32,
@@ -127,6 +130,7 @@ impl Ng {
             recordings_asked: HashMap::new(),
             last_tap: 0,
             plays: BTreeMap::new(),
+            plays_begun: HashMap::new(),
             plays_asked: HashMap::new(),
             last_play: 0,
             rng: StdRng::from_rng(rng),

@@ -44,14 +44,6 @@ pub(super) struct PlaysAsked {
     failed: Option<String>,
 }
 
-/// A sound that plays.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Play {
-    target: Target,
-    /// What has asked for it.
-    request: u64,
-}
-
 impl Ng {
     /// The call that a command is about, and the parties.
     pub(super) fn whom(
@@ -233,7 +225,8 @@ impl Ng {
         self.plays_asked.insert(request, asked);
         for (target, playing) in orders {
             self.stop_playing(|other| other == target);
-            self.plays.insert(playing.play, Play { target, request });
+            self.plays.insert(playing.play, target);
+            self.plays_begun.insert(playing.play, request);
             let order = ServiceOrder::Play(Box::new(playing));
             self.outbox.push_back(Output::Service(order));
         }
@@ -256,7 +249,7 @@ impl Ng {
 
     /// Stops what is played to some; how many sounds that were.
     pub(super) fn stop_playing(&mut self, to: impl Fn(Target) -> bool) -> usize {
-        let playing = self.plays.iter().filter(|(_, play)| to(play.target));
+        let playing = self.plays.iter().filter(|(_, target)| to(**target));
         let stopped: Vec<_> = playing.map(|(play, _)| *play).collect();
         for play in &stopped {
             self.plays.remove(play);
@@ -273,7 +266,7 @@ impl Ng {
         play: PlayId,
         outcome: Result<Duration, String>,
     ) {
-        let Some(request) = self.plays.get(&play).map(|play| play.request) else {
+        let Some(request) = self.plays_begun.remove(&play) else {
             return;
         };
         if outcome.is_err() {

@@ -95,6 +95,7 @@ impl Ng {
                     self.recordings_asked.insert(tap, asker.clone());
                 }
                 self.recorded.insert(tap, number);
+                self.describe_so_far(number);
                 self.set_taps(hands, number);
                 Done::Later
             }
@@ -184,6 +185,19 @@ impl Ng {
                 Err(reason) => reply::error(reason),
             };
             self.reply(hands.now, asker, told);
+        }
+    }
+
+    /// What both have said before the recording.
+    fn describe_so_far(&mut self, number: CallNumber) {
+        let Some(call) = self.book.get(number) else {
+            return;
+        };
+        let dialogues = call.dialogues.iter();
+        let parties = dialogues.flat_map(|dialogue| &dialogue.parties);
+        let said: Vec<_> = parties.map(|party| party.said.clone()).collect();
+        for said in said.iter().filter(|said| !said.is_empty()) {
+            self.describe_recording(number, "SDP", said);
         }
     }
 

@@ -168,9 +168,10 @@ fn a_recording_taps_both_sides_until_the_call_ends() {
         &request("start recording", &of(&[("metadata", "customer=7")])),
     );
     let asked = orders(&mut world);
-    let [ServiceOrder::Record(recording)] = &asked[..] else {
+    let [ServiceOrder::Record(recording), said @ ..] = &asked[..] else {
         panic!("{asked:?}");
     };
+    assert_eq!(said.len(), 2, "what both have said so far");
     assert_eq!(recording.call_id, b"x");
     assert_eq!(recording.metadata, "customer=7");
     let tap = recording.tap;
@@ -210,7 +211,8 @@ fn a_recording_taps_both_sides_until_the_call_ends() {
 fn a_recording_that_fails_is_told_and_taps_nothing() {
     let (mut world, mut proxy, [from_a, _]) = call();
     proxy.send(&mut world, &request("start recording", &of(&[])));
-    let Some(ServiceOrder::Record(recording)) = orders(&mut world).pop() else {
+    let asked = orders(&mut world);
+    let Some(ServiceOrder::Record(recording)) = asked.first() else {
         panic!("not recorded");
     };
     let reason = "No space left on device".to_owned();
@@ -363,4 +365,18 @@ fn what_is_not_configured_is_refused() {
         assert!(!reason(&reply).is_empty(), "{command}");
     }
     assert_eq!(orders(&mut world), []);
+}
+
+#[test]
+fn a_sound_that_is_stopped_before_it_begins_is_answered_for() {
+    let (mut world, mut proxy, _) = call();
+    let play = request("play media", &of(&[("from-tag", "b"), ("file", "a.wav")]));
+    proxy.send(&mut world, &play);
+    let Some(ServiceOrder::Play(playing)) = orders(&mut world).pop() else {
+        panic!("not played");
+    };
+    ok(proxy.ask(&mut world, "stop media", &of(&[("from-tag", "b")])));
+    let (play, duration) = (playing.play, Duration::from_secs(1));
+    world.handle(Input::Service(ServiceEvent::Playing { play, duration }));
+    assert_eq!(text(&replies(&mut world).remove(0).1, "result"), "ok");
 }
