@@ -45,6 +45,12 @@ pub enum ServiceOrder {
 }
 
 impl ServiceOrder {
+    /// Whether it begins something, and is answered: one that cannot be carried out now is refused then. Any other must
+    /// be carried out, if later.
+    pub const fn is_request(&self) -> bool {
+        matches!(self, Self::Record(_) | Self::Play(_))
+    }
+
     /// What is said of an order that cannot be carried out, if anything is.
     pub fn refused(self, reason: &str) -> Option<ServiceEvent> {
         let reason = reason.to_owned();

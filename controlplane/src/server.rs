@@ -20,12 +20,13 @@ mod host;
 mod signals;
 mod start_error;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use contract::{Event, Timestamp, WorkerId};
+use contract::{Event, ServiceOrder, Timestamp, WorkerId};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
@@ -51,6 +52,10 @@ const LONGEST_SHARE: Duration = Duration::from_millis(4);
 /// Outputs carried out in a turn: more than any input makes, so only a machine that never comes to
 /// rest meets it, and that must not stop the others.
 const OUTPUTS_AT_A_TIME: usize = 8192;
+/// Orders that wait for the media services: an end for each of thirty thousand calls.
+const MOST_ORDERS: usize = 32_768;
+/// When they are given again.
+const ORDER_AGAIN: Duration = Duration::from_millis(20);
 /// The largest UDP payload there can be.
 const LARGEST_DATAGRAM: usize = 65_535;
 
@@ -165,6 +170,7 @@ impl Server {
             guest,
             events: Vec::new(),
             agent_deadline: None,
+            orders: VecDeque::new(),
             guest_deadline: None,
             restless: false,
             dead: None,
@@ -203,6 +209,8 @@ struct Turn<'a, D, G> {
     guest: &'a mut G,
     events: Vec<(WorkerId, Event)>,
     agent_deadline: Option<Timestamp>,
+    /// What the media services had no room for.
+    orders: VecDeque<ServiceOrder>,
     guest_deadline: Option<Timestamp>,
     /// The agent had more to say than one turn takes.
     restless: bool,
@@ -259,7 +267,9 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
         if undone {
             return Some(Duration::ZERO);
         }
+        let again = self.now() + ORDER_AGAIN;
         let next = [
+            (!self.orders.is_empty()).then_some(again),
             self.agent_deadline,
             self.guest_deadline,
             self.server.host.deadline(),
@@ -496,6 +506,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
     /// Timers of the agent and of the neighbours, and the next hops that have been found.
     fn pass_time(&mut self) {
         let now = self.now();
+        self.order_again();
         self.server.host.end_connections(now);
         if self.agent_deadline.is_some_and(|at| at <= now) {
             self.handle(Input::Time, now);
@@ -511,6 +522,36 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
     fn handle(&mut self, input: Input, now: Timestamp) {
         self.agent.handle(input, now);
         self.pump();
+    }
+
+    /// Gives an order to the media services. What they have no room for waits, unless it can be refused, and all that
+    /// comes after it: an end must not be lost, nor overtaken.
+    fn order(&mut self, order: ServiceOrder, now: Timestamp) {
+        self.order_again();
+        let order = match self.orders.is_empty() {
+            true => self.dataplane.order(order).err(),
+            false => Some(order),
+        };
+        let Some(order) = order else {
+            return;
+        };
+        if !order.is_request() && self.orders.len() < MOST_ORDERS {
+            return self.orders.push_back(order);
+        }
+        if !order.is_request() {
+            tracing::error!(?order, "the media services take no orders: one is lost");
+        }
+        if let Some(event) = order.refused("Busy") {
+            self.agent.handle(Input::Service(event), now);
+        }
+    }
+
+    fn order_again(&mut self) {
+        while let Some(order) = self.orders.pop_front() {
+            if let Err(order) = self.dataplane.order(order) {
+                return self.orders.push_front(order);
+            }
+        }
     }
 
     /// Carries out what the agent says, until it waits.
@@ -564,13 +605,7 @@ impl<D: Dataplane, G: Guest> Turn<'_, D, G> {
                     let totalled = Input::Totalled { number, totals };
                     self.agent.handle(totalled, now);
                 }
-                Output::Service(order) => {
-                    let refused = self.dataplane.order(order).err();
-                    let refused = refused.and_then(|order| order.refused("Busy"));
-                    if let Some(event) = refused {
-                        self.agent.handle(Input::Service(event), now);
-                    }
-                }
+                Output::Service(order) => self.order(order, now),
                 Output::CallEnded(record) => self.guest.call_ended(record, now),
                 Output::Mirror(message) => self.guest.mirror(message, now),
                 Output::Drained => {

@@ -216,7 +216,11 @@ impl Services {
             ServiceOrder::Play(_) | ServiceOrder::StopPlaying(_) => self.played.as_ref(),
         };
         let Some(taker) = taker else {
-            return Err(order);
+            // Nothing was begun that could end.
+            return match order.is_request() {
+                true => Err(order),
+                false => Ok(()),
+            };
         };
         taker.try_send(order).map_err(|refused| {
             self.counts.orders_refused.add(1);

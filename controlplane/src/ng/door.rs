@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::book::{Book, CallNumber};
 use super::cookies::{Asked, Cookies};
-use super::media::{PlaysAsked, Target};
+use super::media::{Play, PlaysAsked};
 use super::message::{self, Encoding, Malformed};
 use super::operators::Operators;
 use super::path::ControlPath;
@@ -59,7 +59,7 @@ pub(super) struct Waiting {
     /// The session began with this: without its flows it is none.
     pub(super) is_new: bool,
     /// Flows of other sessions that it waits for as well.
-    pub(super) also: Vec<Ticket>,
+    pub(super) also: Vec<(SessionId, Ticket)>,
 }
 
 /// What has an end.
@@ -73,6 +73,10 @@ pub(super) enum Due {
     Look(CallNumber),
     /// A call has lasted as long as any may.
     Final(CallNumber),
+    /// Sounds should have begun.
+    Plays(u64),
+    /// A recording should have begun.
+    Recording(TapId),
 }
 
 /// What became of a request.
@@ -99,10 +103,10 @@ pub(crate) struct Ng {
     /// The calls that are recorded.
     pub(super) recorded: HashMap<TapId, CallNumber>,
     /// Who waits for a recording to begin.
-    pub(super) recordings_asked: HashMap<TapId, Asker>,
+    pub(super) recordings_asked: HashMap<TapId, VecDeque<Vec<Asker>>>,
     pub(super) last_tap: u32,
     /// Who hears what.
-    pub(super) plays: BTreeMap<PlayId, Target>,
+    pub(super) plays: BTreeMap<PlayId, Play>,
     /// What asked for the sounds that have not begun yet, stopped ones among them.
     pub(super) plays_begun: HashMap<PlayId, u64>,
     /// Who waits for sounds to begin.
@@ -188,7 +192,7 @@ impl Ng {
         let read = Request::read(dictionary, &mut unknown);
         for flag in unknown.names() {
             self.counters.unknown_flags += 1;
-            tracing::info!(flag = %String::from_utf8_lossy(flag), "a flag of ng that is not known");
+            tracing::info!(flag = %flag.escape_ascii(), "a flag of ng that is not known");
         }
         let request = match read {
             Ok(request) => request,
@@ -259,7 +263,7 @@ impl Ng {
             reply: reply::ok(),
             session,
             is_new: false,
-            also: tickets.into_iter().map(|(_, ticket)| ticket).collect(),
+            also: tickets,
         };
         self.waiting.insert(ticket, waiting);
         Done::Later
@@ -271,8 +275,9 @@ impl Ng {
             return;
         };
         while let Some(next) = waiting.also.pop() {
-            if hands.engine.is_pending(next) {
-                self.waiting.insert(next, waiting);
+            if hands.engine.is_pending(next.1) {
+                waiting.session = next.0;
+                self.waiting.insert(next.1, waiting);
                 return;
             }
         }
@@ -281,7 +286,16 @@ impl Ng {
 
     /// Some worker has not, and will not.
     pub(crate) fn on_failed(&mut self, mut hands: Hands<'_>, ticket: Ticket, why: TicketFailure) {
-        let Some(waiting) = self.waiting.remove(&ticket) else {
+        let waits = |waiting: &Waiting| waiting.also.iter().any(|(_, other)| *other == ticket);
+        let by = match self.waiting.contains_key(&ticket) {
+            true => Some(ticket),
+            false => self
+                .waiting
+                .iter()
+                .find(|(_, waiting)| waits(waiting))
+                .map(|(by, _)| *by),
+        };
+        let Some(waiting) = by.and_then(|by| self.waiting.remove(&by)) else {
             return;
         };
         self.counters.flows_refused += 1;
@@ -374,6 +388,8 @@ impl Ng {
                     self.close(&mut hands, session);
                 }
                 Due::Look(number) => self.look(&mut hands, number),
+                Due::Plays(request) => self.give_up_plays(hands.now, request),
+                Due::Recording(tap) => self.give_up_recording(hands.now, tap),
                 Due::Final(number) => {
                     let sessions = self.sessions_of(number);
                     if !sessions.is_empty() {

@@ -209,14 +209,12 @@ impl Ng {
             .get_mut(place.number)
             .ok_or(Refusal::Text(reply::UNKNOWN_CALL))?;
         call.signalled = hands.now;
-        call.deleted = false;
         call.metadata = options.metadata.clone().or(call.metadata.take());
         let dialogue = call
             .dialogues
             .get_mut(place.index)
             .ok_or(Refusal::Text(reply::UNKNOWN_CALL))?;
         let (session, side) = (dialogue.session, place.side);
-        self.due.clear(Due::Close(session));
         if let Some(to) = parties.to_tag.as_deref().filter(|tag| !tag.is_empty()) {
             dialogue.party_mut(side.other()).take_tag(to);
         }
@@ -263,11 +261,9 @@ impl Ng {
             .of_answer(parties)
             .ok_or(Refusal::Text(reply::UNKNOWN_CALL))?;
         call.signalled = hands.now;
-        call.deleted = false;
         call.metadata = options.metadata.clone().or(call.metadata.take());
         let dialogue = &mut call.dialogues[index];
         let (session, offerer) = (dialogue.session, dialogue.offerer);
-        self.due.clear(Due::Close(session));
         shape::edit(
             &mut description,
             options,
@@ -296,9 +292,13 @@ impl Ng {
     /// A party has said something new.
     fn heard(&mut self, number: CallNumber, index: usize, side: Side, said: Box<[u8]>) {
         self.describe_recording(number, "SDP", &said);
-        let call = self.book.get_mut(number);
-        if let Some(dialogue) = call.and_then(|call| call.dialogues.get_mut(index)) {
+        let Some(call) = self.book.get_mut(number) else {
+            return;
+        };
+        call.deleted = false;
+        if let Some(dialogue) = call.dialogues.get_mut(index) {
             dialogue.party_mut(side).said = said;
+            self.due.clear(Due::Close(dialogue.session));
         }
     }
 
@@ -317,6 +317,7 @@ impl Ng {
             // A new branch of a call is tapped like the others.
             None => self.set_taps(hands, number),
         }
+        self.check_plays(hands, number);
         let Some(drops) = options.drop_traffic else {
             return;
         };

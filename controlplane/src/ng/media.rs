@@ -6,7 +6,7 @@ use std::time::Duration;
 use contract::{Digits, FlowKey, PlayFormat, PlayId, PlaySource, Playing, ServiceOrder, Timestamp};
 
 use super::book::CallNumber;
-use super::door::{Asker, Done, Hands, Ng};
+use super::door::{Asker, Done, Due, Hands, Ng};
 use super::reply;
 use super::request::{All, Parties, PlayDtmf, PlayMedia, Sound, Treat, Treatment};
 use super::value::Dictionary;
@@ -22,6 +22,8 @@ const PRESS_BOUNDS: (u32, u32) = (100, 5000);
 const VOLUME: u8 = 8;
 /// The media time of a packet, where the receiver asks for none.
 const PTIME: u8 = 20;
+/// How long whoever asks for a sound waits for it to begin.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Parties that one request plays to.
 const MOST_PLAYS: usize = 16;
 
@@ -33,6 +35,14 @@ pub(super) type Target = (SessionId, Side);
 pub(super) enum Unnamed {
     Everybody,
     Nobody,
+}
+
+/// A sound that plays.
+#[derive(Clone, Debug)]
+pub(super) struct Play {
+    target: Target,
+    keys: Vec<FlowKey>,
+    formats: Vec<PlayFormat>,
 }
 
 /// Sounds of which one request has asked for, until it is known whether they play.
@@ -223,9 +233,15 @@ impl Ng {
             failed: None,
         };
         self.plays_asked.insert(request, asked);
+        self.due.set(Due::Plays(request), hands.now + PATIENCE);
         for (target, playing) in orders {
             self.stop_playing(|other| other == target);
-            self.plays.insert(playing.play, target);
+            let play = Play {
+                target,
+                keys: playing.keys.clone(),
+                formats: playing.formats.clone(),
+            };
+            self.plays.insert(playing.play, play);
             self.plays_begun.insert(playing.play, request);
             let order = ServiceOrder::Play(Box::new(playing));
             self.outbox.push_back(Output::Service(order));
@@ -249,7 +265,7 @@ impl Ng {
 
     /// Stops what is played to some; how many sounds that were.
     pub(super) fn stop_playing(&mut self, to: impl Fn(Target) -> bool) -> usize {
-        let playing = self.plays.iter().filter(|(_, target)| to(**target));
+        let playing = self.plays.iter().filter(|(_, play)| to(play.target));
         let stopped: Vec<_> = playing.map(|(play, _)| *play).collect();
         for play in &stopped {
             self.plays.remove(play);
@@ -257,6 +273,34 @@ impl Ng {
             self.outbox.push_back(Output::Service(order));
         }
         stopped.len()
+    }
+
+    /// What a call's parties understand, or where they are, has changed: sounds that would go astray end.
+    pub(super) fn check_plays(&mut self, hands: &Hands<'_>, number: CallNumber) {
+        if self.plays.is_empty() {
+            return;
+        }
+        let sessions = self.sessions_of(number);
+        let astray = |play: &Play| {
+            let (session, side) = play.target;
+            let receivers = hands.engine.receivers(session, side);
+            let fits = |key: &FlowKey| {
+                let mut receivers = receivers.iter();
+                receivers.any(|one| one.key == *key && formats(one.spoken) == play.formats)
+            };
+            sessions.contains(&session) && !play.keys.iter().all(fits)
+        };
+        let playing = self.plays.values().filter(|play| astray(play));
+        let targets: Vec<_> = playing.map(|play| play.target).collect();
+        self.stop_playing(|target| targets.contains(&target));
+    }
+
+    /// Nothing was heard of sounds that were asked for.
+    pub(super) fn give_up_plays(&mut self, now: Timestamp, request: u64) {
+        if let Some(asked) = self.plays_asked.remove(&request) {
+            self.plays_begun.retain(|_, of| *of != request);
+            self.reply(now, asked.asker, reply::error(NOT_PLAYED));
+        }
     }
 
     /// A sound plays, for so long, or does not.

@@ -1,6 +1,6 @@
 //! Dictionaries to requests.
 //!
-//! Keys, commands and flags are spelt with hyphens or with spaces. An option comes as a key of its own, as an element
+//! Keys and flags are spelt with hyphens or with spaces, commands as rtpengine has them. An option comes as a key of its own, as an element
 //! of `flags` (with its key as a prefix, `rtcp-mux-demux`, or as `KEY=VALUE`), or in the raw text `rtpp-flags`: all end
 //! up in [`Options`] by one table of words ([`super::words`]). Of options that exclude each other the last counts.
 
@@ -59,6 +59,8 @@ pub(super) struct Said {
     pub(super) start_ms: u64,
     pub(super) repeat_ms: Option<u64>,
     pub(super) pauses: bool,
+    /// How many flags the one that is read stands in.
+    pub(super) within: u8,
     /// `received-from`, before it is known whether it counts.
     pub(super) received_from: Option<IpAddr>,
     pub(super) by_source: bool,

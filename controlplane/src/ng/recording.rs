@@ -1,16 +1,22 @@
 //! Calls that are recorded, and parties whose audio is forwarded: which taps there are, and what the media services are
 //! told of them.
 
-use contract::{Forwarding, Recording as Begun, ServiceOrder, TapId};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use contract::{Forwarding, Recording as Begun, ServiceOrder, TapId, Timestamp};
 
 use super::book::CallNumber;
-use super::door::{Asker, Done, Hands, Ng};
+use super::door::{Asker, Done, Due, Hands, Ng};
 use super::media::Target;
 use super::reply;
 use super::request::{Record, Recording};
 use super::value::Dictionary;
 use crate::agent::Output;
 use crate::session::Side;
+
+/// How long whoever asks for a recording waits for its file.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who gets copies of what a call's parties send.
 #[derive(Debug, Default)]
@@ -77,7 +83,19 @@ impl Ng {
         };
         let tap = call.tapped.tap(Side::A);
         match std::mem::replace(&mut call.tapped.recording, State::On) {
-            State::On => Done::Reply(reply::ok()),
+            State::On => {
+                let pending = self
+                    .recordings_asked
+                    .get_mut(&tap)
+                    .and_then(VecDeque::back_mut);
+                match (pending, asker) {
+                    (Some(askers), Some(asker)) => {
+                        askers.push(asker.clone());
+                        Done::Later
+                    }
+                    _ => Done::Reply(reply::ok()),
+                }
+            }
             State::Paused => {
                 let order = ServiceOrder::ResumeRecording(tap);
                 self.outbox.push_back(Output::Service(order));
@@ -91,9 +109,9 @@ impl Ng {
                     metadata: String::from_utf8_lossy(&metadata).into_owned(),
                 }));
                 self.outbox.push_back(Output::Service(order));
-                if let Some(asker) = asker {
-                    self.recordings_asked.insert(tap, asker.clone());
-                }
+                let pending = self.recordings_asked.entry(tap).or_default();
+                pending.push_back(asker.into_iter().cloned().collect());
+                self.due.set(Due::Recording(tap), hands.now + PATIENCE);
                 self.recorded.insert(tap, number);
                 self.describe_so_far(number);
                 self.set_taps(hands, number);
@@ -168,10 +186,20 @@ impl Ng {
         tap: TapId,
         outcome: Result<String, String>,
     ) {
+        let (askers, is_latest) = match self.recordings_asked.get_mut(&tap) {
+            Some(pending) => (pending.pop_front().unwrap_or_default(), pending.is_empty()),
+            None => (Vec::new(), true),
+        };
+        if is_latest {
+            self.recordings_asked.remove(&tap);
+        }
         if let Err(reason) = &outcome {
             tracing::warn!(%reason, "a call is not recorded");
             self.counters.not_recorded += 1;
-            let number = self.recorded.remove(&tap);
+            let number = self.recorded.get(&tap).copied().filter(|_| is_latest);
+            if number.is_some() {
+                self.recorded.remove(&tap);
+            }
             if let Some(call) = number.and_then(|number| self.book.get_mut(number)) {
                 call.tapped.recording = State::Off;
             }
@@ -179,12 +207,20 @@ impl Ng {
                 self.set_taps(hands, number);
             }
         }
-        if let Some(asker) = self.recordings_asked.remove(&tap) {
-            let told = match outcome {
+        for asker in askers {
+            let told = match &outcome {
                 Ok(_) => reply::ok(),
-                Err(reason) => reply::error(reason),
+                Err(reason) => reply::error(reason.as_str()),
             };
             self.reply(hands.now, asker, told);
+        }
+    }
+
+    /// Nothing was heard of a recording that was asked for.
+    pub(super) fn give_up_recording(&mut self, now: Timestamp, tap: TapId) {
+        let pending = self.recordings_asked.remove(&tap);
+        for asker in pending.into_iter().flatten().flatten() {
+            self.reply(now, asker, reply::error("The recorder does not answer"));
         }
     }
 

@@ -268,7 +268,8 @@ impl Ng {
 
 /// What the sources send arrives in the subscription's streams as well, which are theirs one after the other.
 fn copy(hands: &mut Hands<'_>, subscription: SessionId, sources: &[Target]) {
-    let mut entrances = hands.engine.entrances(subscription, Side::A).into_iter();
+    let all = hands.engine.entrances(subscription, Side::A);
+    let mut entrances = all.iter().copied();
     let view = hands.engine.describe(subscription);
     let listens: Vec<bool> = view
         .map(|view| view.streams)
@@ -290,8 +291,8 @@ fn copy(hands: &mut Hands<'_>, subscription: SessionId, sources: &[Target]) {
         hands
             .engine
             .handle_media(hands.now, *session, *side, |handling| {
-                let same = |copy: &StreamCopy| copies.iter().any(|new| new.to == copy.to);
-                handling.copies.retain(|copy| !same(copy));
+                // Those of its former answer.
+                handling.copies.retain(|copy| !all.contains(&Some(copy.to)));
                 handling.copies.extend(copies.iter().copied());
             });
     }

@@ -127,7 +127,7 @@ fn takes_number(key: &[u8], number: i64, said: &mut Said) -> bool {
         b"duration" => said.duration = small(),
         b"pause" => said.pause = small(),
         b"volume" => {
-            said.volume = u8::try_from(number.abs())
+            said.volume = u8::try_from(number.unsigned_abs())
                 .ok()
                 .filter(|volume| *volume <= 63)
         }
@@ -232,6 +232,16 @@ fn flags(value: &Value, said: &mut Said, unknown: &mut Unknown) {
 
 /// One flag, as it came.
 fn flag(word: &[u8], said: &mut Said, unknown: &mut Unknown) {
+    // `flags=flags=…` is one string: what bounds dictionaries does not bound it.
+    if said.within == MOST_WITHIN {
+        return unknown.note(&word[..word.len().min(32)]);
+    }
+    said.within += 1;
+    inner_flag(word, said, unknown);
+    said.within -= 1;
+}
+
+fn inner_flag(word: &[u8], said: &mut Said, unknown: &mut Unknown) {
     let word = spelt(word);
     if plain(&word, said) {
         return;
@@ -255,6 +265,9 @@ fn flag(word: &[u8], said: &mut Said, unknown: &mut Unknown) {
     }
     unknown.note(&word);
 }
+
+/// Flags within flags: `rtpp-flags` within which `flags` stand is what proxies send.
+const MOST_WITHIN: u8 = 4;
 
 /// What may stand before a flag's own word.
 const PREFIXES: [&str; 14] = [

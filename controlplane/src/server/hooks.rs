@@ -47,9 +47,13 @@ pub trait Dataplane {
         Totals::default()
     }
 
-    /// Gives an order to the media services, if there are any and they can take it. Never blocks.
+    /// Gives an order to the media services, if they can take it. Without such services requests are refused, and there
+    /// is nothing else to do. Never blocks.
     fn order(&mut self, order: ServiceOrder) -> Result<(), ServiceOrder> {
-        Err(order)
+        match order.is_request() {
+            true => Err(order),
+            false => Ok(()),
+        }
     }
 
     /// Appends what the media services have to say. Asked after each [`Dataplane::drain`], so they ring the doorbell.

@@ -98,7 +98,8 @@ impl SidesHandling {
                 Component::Rtcp => copy.to[1],
             });
         }
-        let is_audible = payload == Payload::Rtp && component == Component::Rtp;
+        let is_rtp = payload != Payload::Datagrams && component == Component::Rtp;
+        let is_audible = payload == Payload::Rtp && is_rtp;
         let spoken = |side: Side| {
             let remote = stream.party(side).remote.as_ref();
             remote.map(|remote| remote.spoken).unwrap_or_default()
@@ -111,14 +112,16 @@ impl SidesHandling {
                 _ if asked.dropped => Media::Drop,
                 _ if asked.blocked => Media::Block,
                 _ if asked.silenced && is_audible => Media::Silence,
+                // What is encrypted cannot be silenced but by not forwarding it.
+                _ if asked.silenced && is_rtp => Media::Block,
                 _ => Media::Pass,
             },
             events: Events {
-                types: match is_audible {
+                types: match is_rtp {
                     true => sender.events.union(receiver.events),
                     false => PayloadTypes::NONE,
                 },
-                blocked: asked.dtmf_blocked && is_audible,
+                blocked: asked.dtmf_blocked && is_rtp,
             },
             press: press.map(|(keys, (payload_type, clock_rate))| Press {
                 count: keys.count,

@@ -380,3 +380,65 @@ fn a_sound_that_is_stopped_before_it_begins_is_answered_for() {
     world.handle(Input::Service(ServiceEvent::Playing { play, duration }));
     assert_eq!(text(&replies(&mut world).remove(0).1, "result"), "ok");
 }
+
+#[test]
+fn a_sound_ends_where_its_stream_does_and_nobody_waits_for_ever() {
+    let (mut world, mut proxy, _) = call();
+    let play = request("play media", &of(&[("from-tag", "b"), ("file", "a.wav")]));
+    proxy.send(&mut world, &play);
+    let Some(ServiceOrder::Play(playing)) = orders(&mut world).pop() else {
+        panic!("not played");
+    };
+    world.advance(Duration::from_secs(11));
+    assert_eq!(
+        reason(&replies(&mut world).remove(0).1),
+        "Failed to start media playback from file"
+    );
+    let other = body("10.1.0.2", 4000).replace("RTP/AVP 8 101", "RTP/AVP 0 101");
+    let again = [("from-tag", "a"), ("to-tag", "b"), ("sdp", &*other)];
+    ok(proxy.ask(&mut world, "offer", &of(&again)));
+    let answer = body("10.2.0.2", 6000).replace("RTP/AVP 8 101", "RTP/AVP 0 101");
+    let again = [("from-tag", "a"), ("to-tag", "b"), ("sdp", &*answer)];
+    ok(proxy.ask(&mut world, "answer", &of(&again)));
+    assert_eq!(
+        orders(&mut world),
+        [ServiceOrder::StopPlaying(playing.play)]
+    );
+}
+
+#[test]
+fn encrypted_media_is_blocked_where_it_cannot_be_silenced() {
+    let (mut world, mut proxy) = (World::new(), Proxy::new());
+    let secure = |address: &str, port: u16| body(address, port).replace("RTP/AVP", "RTP/SAVP");
+    let (a, b) = (secure("10.1.0.2", 4000), secure("10.2.0.2", 6000));
+    let tags = [("call-id", "x"), ("from-tag", "a")];
+    ok(proxy.ask(&mut world, "offer", &[&tags[..], &[("sdp", &*a)]].concat()));
+    let answer = [("to-tag", "b"), ("sdp", &*b)];
+    let towards_a = media_of(&ok(proxy.ask(
+        &mut world,
+        "answer",
+        &[&tags[..], &answer].concat(),
+    )));
+    let from_a = FlowKey {
+        address: towards_a.ip(),
+        port: towards_a.port(),
+    };
+    ok(proxy.ask(&mut world, "silence media", &of(&[("from-tag", "a")])));
+    ok(proxy.ask(&mut world, "block DTMF", &of(&[("from-tag", "a")])));
+    let handling = flow(&world, from_a).handling;
+    assert_eq!(handling.media, Media::Block);
+    assert!(handling.events.blocked && handling.events.types.contains(101));
+}
+
+#[test]
+fn flags_within_flags_end_somewhere() {
+    let (mut world, mut proxy, _) = call();
+    let deep = "flags=".repeat(10_000) + "x";
+    let before = world.agent.control_counters().unknown_flags;
+    let asked = Dictionary::new()
+        .with("command", "ping")
+        .with("flags", vec![Value::from(&*deep)]);
+    proxy.send(&mut world, &asked);
+    assert_eq!(text(&replies(&mut world).remove(0).1, "result"), "pong");
+    assert_eq!(world.agent.control_counters().unknown_flags, before + 1);
+}

@@ -50,22 +50,15 @@ impl Flows {
         let treatment = self.table.arrays.handled.get_mut(slot);
         let treatment = treatment.ok_or(DropReason::NoFlow)?;
         let handling = treatment.handling;
-        let is_clear = accepted.content == Content::Rtp && entry.payload == Payload::Rtp;
-        // What cannot be read cannot be told from media.
-        let is_closed = match handling.media {
-            Media::Drop => true,
-            Media::Block => match entry.payload {
-                Payload::Rtp => false,
-                Payload::Srtp => accepted.content == Content::Rtp,
-                Payload::Datagrams => true,
-            },
-            Media::Pass | Media::Silence => false,
-        };
-        if is_closed {
+        // The header of SRTP is in the clear.
+        let is_rtp = accepted.content == Content::Rtp && entry.payload != Payload::Datagrams;
+        // Of datagrams that are not RTP nothing can be told from media.
+        let is_all_media = entry.payload == Payload::Datagrams;
+        if handling.media == Media::Drop || handling.media == Media::Block && is_all_media {
             return Err(DropReason::Blocked);
         }
         let tally = &self.services.tally;
-        if is_clear {
+        if is_rtp {
             treat_rtp(
                 &handling,
                 &mut treatment.pressing,
