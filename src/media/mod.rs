@@ -197,7 +197,7 @@ impl Services {
         Ok(())
     }
 
-    /// Passes an order on, unless there is nobody for it, or no room. Never waits.
+    /// Passes an order on, unless there is no room, or nobody for a request. Never waits.
     pub(crate) fn order(&self, order: ServiceOrder) -> Result<(), ServiceOrder> {
         let settings = &self.settings;
         let taker = match &order {

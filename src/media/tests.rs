@@ -223,13 +223,14 @@ fn an_announcement_is_played_in_its_time() {
 #[test]
 fn what_is_not_configured_is_refused() {
     let bench = bench(Settings::default());
-    let forward = ServiceOrder::Forward(Box::new(Forwarding {
+    let record = ServiceOrder::Record(Box::new(Recording {
         tap: CALLER,
-        metadata: Vec::new(),
+        call_id: b"x".to_vec(),
+        metadata: String::new(),
     }));
-    for order in [ServiceOrder::StopRecording(CALLER), forward] {
-        assert_eq!(bench.services.order(order.clone()), Err(order));
-    }
+    assert_eq!(bench.services.order(record.clone()), Err(record));
+    let end = ServiceOrder::StopRecording(CALLER);
+    assert_eq!(bench.services.order(end), Ok(()), "nothing was begun");
     let settings = Settings {
         recording_directory: Some("/dev/null/x".into()),
         ..Settings::default()
