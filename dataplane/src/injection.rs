@@ -1,6 +1,7 @@
 //! Packets that are not received but made: announcements and tones that the control plane's side puts into a flow, and
 //! copies of what others have received.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,12 +64,12 @@ impl fmt::Debug for Injected {
 
 /// Copies that a batch has led to, until the worker has frames for them.
 #[derive(Debug)]
-pub struct Copies(Vec<Injected>);
+pub struct Copies(VecDeque<Injected>);
 
 impl Default for Copies {
     /// None. Memory for them comes with their first use.
     fn default() -> Self {
-        Self(Vec::with_capacity(COPIES))
+        Self(VecDeque::with_capacity(COPIES))
     }
 }
 
@@ -81,19 +82,14 @@ impl Copies {
         kept
     }
 
-    /// The last one.
+    /// The oldest.
     pub fn pop(&mut self) -> Option<Injected> {
-        self.0.pop()
+        self.0.pop_front()
     }
 
     /// Whether there is none.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// In the order in which they came to be.
-    pub fn reverse(&mut self) {
-        self.0.reverse();
     }
 }
 

@@ -114,13 +114,9 @@ impl Pipeline {
         self.flows.copies.pop()
     }
 
-    /// Whether there are copies; then they are put in order.
-    pub fn has_copies(&mut self) -> bool {
-        if self.flows.copies.is_empty() {
-            return false;
-        }
-        self.flows.copies.reverse();
-        true
+    /// Whether the last batch has led to copies.
+    pub fn has_copies(&self) -> bool {
+        !self.flows.copies.is_empty()
     }
 
     /// Writes a packet that was not received into a frame, and says by which device it leaves.

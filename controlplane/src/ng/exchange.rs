@@ -6,11 +6,11 @@ use super::book::{CallNumber, Dialogue, MOST_DIALOGUES, Party};
 use super::door::{Asker, Done, Due, Hands, Ng, Waiting};
 use super::quality;
 use super::reply;
-use super::request::{AddressFamily, Exchange, Options, Parties};
+use super::request::{Exchange, Options, Parties};
 use super::shape::{self, Turn};
 use super::value::Dictionary;
 use crate::sdp::Description;
-use crate::session::{Family, LegSpec, Rewritten, SessionError, SessionId, Side};
+use crate::session::{LegSpec, Rewritten, SessionError, SessionId, Side};
 use crate::settings::{CodecRules, MediaGroupId};
 
 /// Why an exchange came to nothing.
@@ -142,10 +142,7 @@ impl Ng {
             Some(names) => [0, 1].map(|side: usize| self.policy.group(&names[side])),
             None => [self.policy.media; 2],
         };
-        let receiver = options.family.map(|family| match family {
-            AddressFamily::Ip4 => Family::V4,
-            AddressFamily::Ip6 => Family::V6,
-        });
+        let receiver = shape::family(options);
         let leg = |group: MediaGroupId, family| LegSpec {
             group,
             family,

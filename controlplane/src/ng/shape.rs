@@ -5,10 +5,11 @@ use contract::{DscpMarking, LatchPolicy};
 
 use super::book::Party;
 use super::request::{
-    self, Codecs, Learning, MuxAnswer, MuxOffer, Options, Protocol, RtcpAttribute, Whereabouts,
+    self, AddressFamily, Codecs, Learning, MuxAnswer, MuxOffer, Options, Protocol, RtcpAttribute,
+    Whereabouts,
 };
 use crate::sdp::{Codec, Description, Direction, RtcpLine, RtpProfile, Verdict};
-use crate::session::{self, MuxTerms, OriginWriting, Terms, Version, Writing};
+use crate::session::{self, Family, MuxTerms, OriginWriting, Terms, Version, Writing};
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,14 @@ pub(super) enum Turn {
 /// A transport protocol was asked for that only a translation of encryption could give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NeedsSrtp;
+
+/// The address family that the receiver of a body is told, where the options say one.
+pub(super) fn family(options: &Options) -> Option<Family> {
+    options.family.map(|family| match family {
+        AddressFamily::Ip4 => Family::V4,
+        AddressFamily::Ip6 => Family::V6,
+    })
+}
 
 /// Edits a body as the options say.
 pub(super) fn edit(

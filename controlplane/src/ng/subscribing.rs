@@ -18,13 +18,11 @@ use super::door::{Asker, Done, Hands, Ng};
 use super::exchange::NO_RULES;
 use super::media::{Target, Unnamed};
 use super::reply;
-use super::request::{AddressFamily, Exchange, Options, Parties};
+use super::request::{Exchange, Options, Parties};
 use super::shape::{self, Turn};
 use super::value::{Dictionary, Value};
 use crate::sdp::{Description, Direction, Verdict};
-use crate::session::{
-    Family, LegSpec, Patience, Rewritten, SessionError, SessionId, Side, StreamCopy,
-};
+use crate::session::{LegSpec, Patience, Rewritten, SessionError, SessionId, Side, StreamCopy};
 
 /// Subscriptions of one call: more would not fit what a flow's packets are copied to.
 const MOST_SUBSCRIPTIONS: usize = MAX_COPIES;
@@ -150,10 +148,7 @@ impl Ng {
             Some(names) => self.policy.group(&names[1]),
             None => from,
         };
-        let family = options.family.map(|family| match family {
-            AddressFamily::Ip4 => Family::V4,
-            AddressFamily::Ip6 => Family::V6,
-        });
+        let family = shape::family(options);
         let leg = |group, family| LegSpec {
             group,
             family,
